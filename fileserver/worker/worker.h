@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the broker and a worker agree on: the worker is a fresh exec of "bindshare-fileserver --worker" with exactly
+ * stdin, stdout (/dev/null), stderr and the descriptors below.
+ */
+#pragma once
+
+#include "protocol/counters.h"
+
+enum {
+	WORKER_FD_CONNECTION = 3, /* event lane: the guest's connection, HELLO to PROOF done, WELCOME not yet sent */
+	WORKER_FD_ROOT = 4,       /* O_PATH|O_DIRECTORY: the directory that is mounted */
+	WORKER_FD_BROKER = 5,     /* AF_UNIX SOCK_SEQPACKET pair: struct worker_message, whole in each packet */
+	WORKER_FD_COUNTERS = 6,   /* memfd of struct proto_counters, sealed against shrinking and growing */
+};
+
+struct worker_config {
+	uint64_t session;  /* random, never 0 */
+	uint64_t proof_id; /* id of the PROOF request that WELCOME answers */
+	uint32_t flags;    /* PROTO_HELLO_*: READ_ONLY as the broker decided it, not as the guest asked */
+	uint32_t view_uid, view_gid;
+	uint32_t lanes_max;    /* data lanes, 1 to 64 */
+	uint32_t heartbeat_ms; /* the session ends after three of these without a PING */
+	uint32_t nodes_max;
+	uint32_t descriptors_max; /* live descriptors: nodes and handles together */
+	uint32_t stall_ms;        /* a frame that has begun must go on within this */
+	uint64_t disk_reserve;    /* writes are refused when less is free, in bytes; and below 2 % */
+};
+
+enum worker_message_type {
+	WORKER_CONFIG = 1, /* broker to worker, first packet */
+	WORKER_LANE,       /* broker to worker, with one descriptor: an attached connection, WELCOME not yet sent */
+	WORKER_STOP,       /* broker to worker: say GOODBYE and exit */
+	WORKER_READY,      /* worker to broker: locked down, WELCOME goes out */
+	WORKER_FAILED,     /* worker to broker: cannot serve; text says why; exits */
+};
+
+struct worker_message {
+	uint32_t type;    /* enum worker_message_type */
+	uint32_t goodbye; /* STOP: enum proto_goodbye */
+	union {
+		struct worker_config config;
+		uint64_t proof_id; /* LANE: id of the PROOF request that WELCOME answers */
+		char text[512];    /* FAILED, STOP */
+	};
+};
+
+/* The worker's main: never returns to the broker's code. Returns the exit code. */
+int worker_main(void);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Log lines on stderr: "program[pid]: level: text". Bytes that are no printable ASCII are escaped (\xNN), so that a
+ * name a peer chose cannot forge a line. Only main programs and the top of a session log; library code returns errors.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+void log_init(const char *program, enum log_level most);
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)   log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/*
+ * For lines that a peer can cause: at most 10 a second from one place, thread-safe. True: log it. The next line after a
+ * pause says how many were left out.
+ */
+struct log_limit {
+	long long second;
+	unsigned count, left_out;
+};
+bool log_limit_allows(struct log_limit *limit);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What comes from the table of operations: numbers, names, structs and codecs. */
+#pragma once
+
+#include "fields.h"
+
+enum {
+	PROTO_MAGIC = 0x52485342, /* "BSHR" */
+	PROTO_VERSION_MIN = 1,
+	PROTO_VERSION_MAX = 1,
+
+	/* flags of HELLO */
+	PROTO_HELLO_READ_ONLY = 1 << 0,
+	PROTO_HELLO_OWNER_HOST = 1 << 1,       /* owner=host */
+	PROTO_HELLO_PERMISSIONS_HOST = 1 << 2, /* permissions=host */
+	PROTO_HELLO_ALL = (1 << 3) - 1,
+
+	/* flags of WELCOME */
+	PROTO_WELCOME_READ_ONLY = 1 << 0,
+};
+
+/* Why the server refuses; bindshare-mount has an exit code and words for each. */
+enum proto_refuse {
+	PROTO_REFUSE_VERSION = 1,       /* no version in common */
+	PROTO_REFUSE_PROOF = 2,         /* wrong token, or a peer that is not trusted */
+	PROTO_REFUSE_NOT_SHARED = 3,    /* not beneath the allowlist */
+	PROTO_REFUSE_NOT_FOUND = 4,     /* on the allowlist, but it is not there */
+	PROTO_REFUSE_NOT_DIRECTORY = 5, /* on the allowlist, but not a directory */
+	PROTO_REFUSE_LIMIT = 6,         /* too many shares, lanes or pending handshakes */
+	PROTO_REFUSE_SESSION = 7,       /* ATTACH to a session that is not there */
+	PROTO_REFUSE_PROTOCOL = 8,      /* the client's bytes make no sense */
+	PROTO_REFUSE_INTERNAL = 9,      /* the server's log says why */
+};
+
+enum proto_goodbye {
+	PROTO_GOODBYE_DONE = 0,     /* unmounted, or the server stops */
+	PROTO_GOODBYE_PROTOCOL = 1, /* the other side broke the protocol */
+	PROTO_GOODBYE_REVOKED = 2,  /* the share was removed or changed */
+	PROTO_GOODBYE_SILENT = 3,   /* no heartbeat */
+	PROTO_GOODBYE_LIMIT = 4,    /* a limit was passed */
+};
+
+enum proto_lane { PROTO_LANE_HANDSHAKE = 1, PROTO_LANE_EVENT, PROTO_LANE_DATA };
+enum proto_changes { PROTO_CHANGES_NO = 1, PROTO_CHANGES_YES, PROTO_CHANGES_BY_FLAGS };
+enum proto_replay { PROTO_REPLAY_SAFE = 1, PROTO_REPLAY_ONCE, PROTO_REPLAY_NEVER, PROTO_REPLAY_NOREPLY };
+
+/* PROTO_LOOKUP and so on: the numbers on the wire. */
+enum proto_op {
+#define OP(SYMBOL, op, number, lane, changes, replay, doc) PROTO_##SYMBOL = (number),
+#define REQUEST(op)
+#define FIELD(kind, name, doc)
+#define REPLY(op)
+#define END(op)
+#include "ops.def"
+	PROTO_OP_LIMIT = 64, /* all numbers are below */
+};
+
+struct proto_op_info {
+	const char *name; /* lower case; NULL: no such operation */
+	const char *doc;
+	enum proto_lane lane;
+	enum proto_changes changes;
+	enum proto_replay replay;
+};
+
+/* Indexed by number. */
+extern const struct proto_op_info proto_ops[PROTO_OP_LIMIT];
+/* The row, or NULL for an unknown number. */
+const struct proto_op_info *proto_op_info(unsigned number);
+
+/* struct proto_lookup_request, struct proto_lookup_reply and so on. */
+#define OP(SYMBOL, op, number, lane, changes, replay, doc)
+#define REQUEST(op)            struct proto_##op##_request {
+#define FIELD(kind, name, doc) proto_type_##kind name;
+#define REPLY(op)                                                                                                      \
+	}                                                                                                              \
+	;                                                                                                              \
+	struct proto_##op##_reply {
+#define END(op)                                                                                                        \
+	}                                                                                                              \
+	;
+#include "ops.def"
+
+/*
+ * proto_encode_lookup_request(), proto_decode_lookup_request(), ..._reply(): the payload behind the header.
+ * encode: 0, -EMSGSIZE when it does not fit, or a value's error. decode: 0, or an error as fields.h explains it.
+ */
+#define OP(SYMBOL, op, number, lane, changes, replay, doc)
+#define REQUEST(op)                                                                                                    \
+	int proto_encode_##op##_request(struct proto_writer *writer, const struct proto_##op##_request *message);      \
+	int proto_decode_##op##_request(struct proto_reader *reader, struct proto_##op##_request *ret_message);        \
+	int proto_encode_##op##_reply(struct proto_writer *writer, const struct proto_##op##_reply *message);          \
+	int proto_decode_##op##_reply(struct proto_reader *reader, struct proto_##op##_reply *ret_message);
+#define FIELD(kind, name, doc)
+#define REPLY(op)
+#define END(op)
+#include "ops.def"
