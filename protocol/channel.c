@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One lane: frames over a connected stream socket, with deadlines. */
+#include "protocol/channel.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "protocol/cleanup.h"
+
+int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, int stall_ms)
+{
+	struct timeval stall = { .tv_sec = stall_ms / 1000, .tv_usec = (stall_ms % 1000) * 1000 };
+	int flags = fcntl(fd, F_GETFL);
+	void *buffer;
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &stall, sizeof(stall)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall)) < 0)
+		return -errno;
+	/* Pages that a lane never touches are never there. */
+	buffer = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buffer == MAP_FAILED)
+		return -ENOMEM;
+	*channel = (struct proto_channel){ .fd = fd, .buffer = buffer, .capacity = capacity, .stall_ms = stall_ms };
+	return 0;
+}
+
+void proto_channel_done(struct proto_channel *channel)
+{
+	channel->fd = close_fd(channel->fd);
+	if (channel->buffer != NULL)
+		munmap(channel->buffer, channel->capacity);
+	channel->buffer = NULL;
+}
+
+void proto_channel_kill(struct proto_channel *channel)
+{
+	(void) shutdown(channel->fd, SHUT_RDWR);
+}
+
+/*
+ * One recvmsg. began: bytes of this frame are here already, so that silence is a stall. The number of bytes, > 0;
+ * -EAGAIN or -ETIMEDOUT after stall_ms of silence, -ENOTCONN or -ECONNRESET at the end.
+ */
+static ssize_t receive(struct proto_channel *channel, struct iovec *iov, size_t count, bool began)
+{
+	struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
+
+	for (;;) {
+		ssize_t n = recvmsg(channel->fd, &message, 0);
+
+		if (n > 0)
+			return n;
+		if (n == 0)
+			return began ? -ECONNRESET : -ENOTCONN;
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return began ? -ETIMEDOUT : -EAGAIN;
+		if (errno != EINTR)
+			return -errno;
+	}
+}
+
+/* Receives until at least want bytes lie at start. */
+static int fill(struct proto_channel *channel, size_t want, bool began)
+{
+	assert(want <= channel->capacity);
+	if (channel->start == channel->end)
+		channel->start = channel->end = 0;
+	if (channel->capacity - channel->start < want) {
+		memmove(channel->buffer, channel->buffer + channel->start, channel->end - channel->start);
+		channel->end -= channel->start;
+		channel->start = 0;
+	}
+	while (channel->end - channel->start < want) {
+		struct iovec iov = { .iov_base = channel->buffer + channel->end,
+			             .iov_len = channel->capacity - channel->end };
+		ssize_t n = receive(channel, &iov, 1, began || channel->end > channel->start);
+
+		if (n < 0)
+			return (int) n;
+		channel->end += (size_t) n;
+	}
+	return 0;
+}
+
+int proto_channel_next(struct proto_channel *channel, struct proto_header *ret_header, struct proto_reader *ret_reader)
+{
+	struct proto_header header;
+	size_t available;
+	int r;
+
+	assert(channel->unread == 0);
+	r = fill(channel, PROTO_HEADER_SIZE, false);
+	if (r < 0)
+		return r;
+	r = proto_header_decode(channel->buffer + channel->start, &header);
+	if (r < 0)
+		return r;
+	channel->start += PROTO_HEADER_SIZE;
+	available = header.length < channel->capacity ? header.length : channel->capacity;
+	/* Only a message that ends in data may be larger than the buffer. */
+	if (available < header.length && header.op != PROTO_WRITE)
+		return -EBADMSG;
+	r = fill(channel, available, true);
+	if (r < 0)
+		return r;
+	proto_reader_init(ret_reader, channel->buffer + channel->start, available, header.length);
+	channel->start += available;
+	channel->unread = header.length - available;
+	*ret_header = header;
+	return 0;
+}
+
+ssize_t proto_channel_more(struct proto_channel *channel, const void **ret_bytes)
+{
+	size_t size = channel->unread < channel->capacity ? channel->unread : channel->capacity;
+	int r;
+
+	if (size == 0)
+		return 0;
+	r = fill(channel, size, true);
+	if (r < 0)
+		return r;
+	*ret_bytes = channel->buffer + channel->start;
+	channel->start += size;
+	channel->unread -= size;
+	return (ssize_t) size;
+}
+
+/* Drops n bytes from the front of a list of buffers. */
+static void advance(struct iovec *iov, size_t count, size_t n)
+{
+	for (size_t i = 0; i < count; i++) {
+		size_t part = n < iov[i].iov_len ? n : iov[i].iov_len;
+
+		iov[i].iov_base = (char *) iov[i].iov_base + part;
+		iov[i].iov_len -= part;
+		n -= part;
+	}
+}
+
+int proto_channel_send(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
+{
+	uint8_t bytes[PROTO_HEADER_SIZE];
+	size_t body = writer == NULL ? 0 : (size_t) (writer->next - writer->start);
+	size_t tail = writer == NULL ? 0 : writer->tail_length;
+	struct iovec iov[3] = {
+		{ .iov_base = bytes, .iov_len = sizeof(bytes) },
+		{ .iov_base = writer == NULL ? NULL : writer->start, .iov_len = body },
+		{ .iov_base = writer == NULL ? NULL : (void *) writer->tail, .iov_len = tail },
+	};
+	struct msghdr message = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
+	size_t left = sizeof(bytes) + body + tail;
+
+	header->length = (uint32_t) (body + tail);
+	proto_header_encode(bytes, header);
+	while (left > 0) {
+		ssize_t n = sendmsg(channel->fd, &message, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		advance(iov, ARRAY_SIZE(iov), (size_t) n);
+		left -= (size_t) n;
+	}
+	return 0;
+}
+
+/*
+ * One frame of a reply with data: the header and the fixed fields to head, data behind them to data. Never takes a byte
+ * of the frame that follows, since every frame but the last carries exactly PROTO_CHUNK bytes.
+ */
+static int receive_part(struct proto_channel *channel, uint8_t *head, size_t head_size, uint8_t *data, size_t size,
+                        struct proto_header *ret_header)
+{
+	struct iovec iov[2] = { { .iov_base = head, .iov_len = head_size }, { .iov_base = data, .iov_len = size } };
+	size_t got = 0, want = PROTO_HEADER_SIZE;
+	bool decoded = false;
+
+	while (got < want) {
+		ssize_t n = receive(channel, iov, ARRAY_SIZE(iov), got > 0);
+
+		if (n == -EAGAIN)
+			continue;
+		if (n < 0)
+			return (int) n;
+		got += (size_t) n;
+		advance(iov, ARRAY_SIZE(iov), (size_t) n);
+		if (!decoded && got >= PROTO_HEADER_SIZE) {
+			int r = proto_header_decode(head, ret_header);
+
+			if (r < 0)
+				return r;
+			decoded = true;
+			want += ret_header->length;
+			if (want > head_size + size)
+				return -EBADMSG;
+		}
+	}
+	return got == want ? 0 : -EBADMSG;
+}
+
+int proto_channel_receive_data(struct proto_channel *channel, enum proto_op op, uint64_t id, void *fixed,
+                               size_t fixed_size, void *data, size_t size, size_t *ret_length,
+                               struct proto_header *ret_header)
+{
+	uint8_t head[PROTO_HEADER_SIZE + 64];
+	size_t head_size = PROTO_HEADER_SIZE + fixed_size, length = 0;
+	struct proto_header header;
+	struct proto_reader reader;
+	uint32_t announced;
+
+	assert(head_size <= sizeof(head) && channel->start == channel->end);
+	do {
+		size_t room = size - length < PROTO_CHUNK ? size - length : PROTO_CHUNK;
+		int r = receive_part(channel, head, head_size, (uint8_t *) data + length, room, &header);
+
+		if (r < 0)
+			return r;
+		if (header.op != op || header.id != id || (header.flags & PROTO_FRAME_REPLY) == 0)
+			return -EBADMSG;
+		if (header.status != 0)
+			break;
+		if (header.length < fixed_size)
+			return -EBADMSG;
+		memcpy(fixed, head + PROTO_HEADER_SIZE, fixed_size);
+		proto_reader_init(&reader, head + head_size - 4, 4, 4);
+		proto_get_u32(&reader, &announced);
+		if (announced != header.length - fixed_size)
+			return -EBADMSG;
+		length += header.length - fixed_size;
+		if ((header.flags & PROTO_FRAME_MORE) != 0 && header.length - fixed_size != PROTO_CHUNK)
+			return -EBADMSG;
+	} while ((header.flags & PROTO_FRAME_MORE) != 0);
+	*ret_length = length;
+	*ret_header = header;
+	return 0;
+}
