@@ -24,7 +24,7 @@ static int permit(const struct session *session, const struct proto_op_info *inf
 		struct proto_##op##_reply reply;                                                                       \
 		int r = proto_decode_##op##_request(reader, &request);                                                 \
                                                                                                                        \
-		memset(\&reply, 0, sizeof(reply));                                                                     \
+		memset(&reply, 0, sizeof(reply));                                                                      \
 		if (r == 0)                                                                                            \
 			r = permit(lane->session, info, reader);                                                       \
 		if (r == 0)                                                                                            \
