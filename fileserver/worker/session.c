@@ -118,6 +118,7 @@ void session_end(struct session *session, enum proto_goodbye code, const char *t
 		if (session->lanes[i] != NULL)
 			proto_channel_kill(&session->lanes[i]->channel);
 	pthread_mutex_unlock(&session->lock);
+	(void) eventfd_write(session->end_fd, 1);
 }
 
 static void session_broken(struct session *session, const char *what)
@@ -236,14 +237,15 @@ static void *event_run(void *argument)
 	struct proto_reader reader;
 	int silent = 0, r = 0;
 
-	while (!atomic_load(&session->ended) && silent < SILENT_HEARTBEATS) {
+	while (silent < SILENT_HEARTBEATS) {
 		r = proto_channel_next(&session->event, &header, &reader);
 		if (r == -EAGAIN) {
 			silent++;
 			continue;
 		}
 		silent = 0;
-		if (r == 0)
+		/* After our GOODBYE only the other side's close is waited for. */
+		if (r == 0 && !atomic_load(&session->ended))
 			r = serve_event(session, &header, &reader);
 		if (r < 0)
 			break;
@@ -255,7 +257,6 @@ static void *event_run(void *argument)
 	else
 		session_end(session, PROTO_GOODBYE_DONE, "");
 	thread_ended(session);
-	(void) eventfd_write(session->end_fd, 1);
 	return NULL;
 }
 
@@ -409,7 +410,7 @@ int session_add_lane(struct session *session, int fd, uint64_t proof_id)
 	return r;
 }
 
-bool session_wait(struct session *session, int timeout_ms)
+static bool wait_for_threads(struct session *session, int timeout_ms)
 {
 	struct timespec until;
 	bool all;
@@ -426,6 +427,15 @@ bool session_wait(struct session *session, int timeout_ms)
 	all = session->threads == 0;
 	pthread_mutex_unlock(&session->lock);
 	return all;
+}
+
+bool session_stop(struct session *session)
+{
+	session_end(session, PROTO_GOODBYE_DONE, "");
+	if (wait_for_threads(session, DRAIN_MS))
+		return true;
+	proto_channel_kill(&session->event);
+	return wait_for_threads(session, DRAIN_MS);
 }
 
 void session_free(struct session *session)

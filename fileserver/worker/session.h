@@ -41,7 +41,7 @@ struct session {
 	pthread_mutex_t lock;      /* lanes, threads */
 	pthread_cond_t thread_ended;
 	unsigned threads;
-	int end_fd; /* eventfd: readable once the event lane has ended */
+	int end_fd; /* eventfd: readable once the session has ended */
 	struct lane *lanes[SESSION_LANES_MAX + 1];
 	struct proto_channel event;
 	pthread_mutex_t event_lock; /* sending on the event lane */
@@ -58,9 +58,12 @@ int session_start(struct session *session);
 int session_add_lane(struct session *session, int fd, uint64_t proof_id);
 /* Ends the session: GOODBYE, then every lane. Any thread; the first call counts. */
 void session_end(struct session *session, enum proto_goodbye code, const char *text);
-/* After session_end(): waits for the threads, at most timeout_ms. False: one is still blocked in the host. */
-bool session_wait(struct session *session, int timeout_ms);
-/* After session_wait() returned true. Frees the nodes and closes the event lane. */
+/*
+ * Ends the session and its threads. The guest closes after GOODBYE and has 2 s for it, since bytes sent just before a
+ * close are lost on some transports. False: a thread is still blocked in the host, and ends with the process.
+ */
+bool session_stop(struct session *session);
+/* After session_stop() returned true. Frees the nodes and closes the event lane. */
 void session_free(struct session *session);
 
 bool session_is_read_only(const struct session *session);

@@ -17,8 +17,6 @@
 #include "fileserver/worker/session.h"
 #include "protocol/cleanup.h"
 
-enum { END_MS = 1000, DRAIN_MS = 2000 };
-
 /* One packet of the broker's, with its descriptor if there is one. 0, -ENOTCONN when the broker is gone, or -EBADMSG.
  */
 static int receive(struct worker_message *message, int *ret_fd)
@@ -99,16 +97,6 @@ static void wait_for_end(struct session *session)
 	}
 }
 
-/* After GOODBYE the other side closes; bytes sent just before a close are lost on some transports. */
-static void drain_event(struct session *session)
-{
-	struct pollfd fd = { .fd = session->event.fd, .events = POLLIN };
-	char bytes[512];
-
-	while (poll(&fd, 1, DRAIN_MS) > 0 && recv(fd.fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-		;
-}
-
 static int serve(const struct worker_config *config, struct proto_counters *counters)
 {
 	struct session *session;
@@ -121,11 +109,7 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 	if (r < 0)
 		return fail("cannot welcome the guest", r);
 	wait_for_end(session);
-	if (atomic_load(&session->ended))
-		drain_event(session);
-	session_end(session, PROTO_GOODBYE_DONE, "");
-	/* A thread that is blocked in the host ends with the process. */
-	if (session_wait(session, END_MS))
+	if (session_stop(session))
 		session_free(session);
 	return EX_OK;
 }
