@@ -18,6 +18,10 @@ def _directory(name="share"):
     return path
 
 
+def _settings(content):
+    return write_file(_directory("settings") + "/settings.json", json.dumps(content), 0o600)
+
+
 @case
 def two_shares_are_served_at_once_by_two_workers():
     one, two = _directory("one"), _directory("two")
@@ -117,7 +121,7 @@ def the_control_socket_is_for_the_user_only():
 def settings_name_the_shared_directories():
     for key in ("FilesharingDirectories", "filesharingDirectories"):
         share, other = _directory("share"), _directory("other")
-        path = write_file(_directory("settings") + "/settings.json", json.dumps({key: [share], "other": {"a": 1}}), 0o600)
+        path = _settings({key: [share], "other": {"a": 1}})
         server = Server([], arguments=["--settings", path])
         write_file(Mount(server, share) / "file", "x", owner=(0, 0))
         done = mount_command(f"{server.address}:{other}", _directory("mnt"))
@@ -127,8 +131,7 @@ def settings_name_the_shared_directories():
 @case
 def a_share_that_leaves_the_settings_is_taken_away():
     share, other = _directory("share"), _directory("other")
-    settings = write_file(_directory("settings") + "/settings.json",
-                          json.dumps({"FilesharingDirectories": [share, other]}), 0o600)
+    settings = _settings({"FilesharingDirectories": [share, other]})
     server = Server([], arguments=["--settings", settings])
     mount, kept = Mount(server, share), Mount(server, other)
     write_file(share + "/file", "x")
@@ -148,7 +151,7 @@ def a_share_that_leaves_the_settings_is_taken_away():
 @case
 def broken_settings_leave_the_last_good_list():
     share = _directory("share")
-    settings = write_file(_directory("settings") + "/settings.json", json.dumps({"FilesharingDirectories": [share]}), 0o600)
+    settings = _settings({"FilesharingDirectories": [share]})
     server = Server([], arguments=["--settings", settings])
     mount = Mount(server, share)
     write_file(settings, "{", 0o600)

@@ -8,7 +8,8 @@ import stat
 import subprocess
 import time
 
-from lib import Mount, Rig, case, expect_errno, is_mounted, mount_command, program, read_file, run, skip, world, write_file
+from lib import (Mount, Rig, case, expect_errno, is_mounted, mount_command, program, read_file, run, skip, world,
+                 write_file)
 
 
 def _install_helper():
