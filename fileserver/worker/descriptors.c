@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Descriptors of nodes and handles within the budget: who keeps one, who loses it, how it comes back. */
+#include "fileserver/worker/nodes-internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "fileserver/worker/resolve.h"
+#include "protocol/cleanup.h"
+
+uint64_t nodes_hash_seed;
+
+/* A chain of ancestors without descriptors is reopened from the top; a deeper one than this is refused. */
+enum { DEPTH_MAX = 4096 };
+
+static void show_counts(struct nodes *nodes)
+{
+	if (nodes->counters == NULL)
+		return;
+	atomic_store_explicit(&nodes->counters->descriptors, nodes->descriptors, memory_order_relaxed);
+	atomic_store_explicit(&nodes->counters->handles, nodes->open_handles, memory_order_relaxed);
+}
+
+static struct descriptor_list *list_of(struct nodes *nodes, const struct node *node)
+{
+	return node->was_opened && !S_ISDIR(node->type) ? &nodes->last : &nodes->first;
+}
+
+static void list_remove(struct nodes *nodes, struct node *node)
+{
+	struct descriptor_list *list = list_of(nodes, node);
+
+	if (!node->listed)
+		return;
+	*(node->newer == NULL ? &list->newest : &node->newer->older) = node->older;
+	*(node->older == NULL ? &list->oldest : &node->older->newer) = node->newer;
+	node->newer = node->older = NULL;
+	node->listed = false;
+}
+
+static void list_add(struct nodes *nodes, struct node *node)
+{
+	struct descriptor_list *list = list_of(nodes, node);
+
+	assert(!node->listed && node->fd >= 0);
+	node->older = list->newest;
+	node->newer = NULL;
+	*(list->newest == NULL ? &list->oldest : &list->newest->newer) = node;
+	list->newest = node;
+	node->listed = true;
+}
+
+void descriptors_drop(struct nodes *nodes, struct node *node)
+{
+	if (node->fd < 0 || node == nodes->root)
+		return;
+	list_remove(nodes, node);
+	node->fd = close_fd(node->fd);
+	nodes->descriptors--;
+	show_counts(nodes);
+}
+
+/* Closes the least used descriptors until one more fits; false when all are in use. */
+static bool make_room(struct nodes *nodes)
+{
+	while (nodes->descriptors >= nodes->descriptors_max) {
+		struct node *victim = nodes->first.oldest != NULL ? nodes->first.oldest : nodes->last.oldest;
+
+		if (victim == NULL)
+			return false;
+		descriptors_drop(nodes, victim);
+	}
+	return true;
+}
+
+void descriptors_give(struct nodes *nodes, struct node *node, int fd)
+{
+	if (node->fd >= 0) {
+		close_fd(fd);
+		return;
+	}
+	/* When all of the budget is in use, an operation may still have its own few: they go with it. */
+	(void) make_room(nodes);
+	node->fd = fd;
+	nodes->descriptors++;
+	if (node->fd_users == 0)
+		list_add(nodes, node);
+	show_counts(nodes);
+}
+
+/* With the lock held: a descriptor that is there, or false. */
+static bool borrow(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
+{
+	*ret_fd = (struct node_fd){ .fd = -EBADF, .node = node };
+	if (node->fd >= 0) {
+		list_remove(nodes, node);
+		node->fd_users++;
+		ret_fd->fd = node->fd;
+	} else if (node->handles != NULL) {
+		node->handles->users++;
+		ret_fd->handle = node->handles;
+		ret_fd->fd = node->handles->fd;
+	} else {
+		return false;
+	}
+	node->pins++;
+	return true;
+}
+
+void nodes_fd_done(struct nodes *nodes, struct node_fd *fd)
+{
+	struct node *node = fd->node;
+
+	if (fd->fd < 0)
+		return;
+	fd->fd = -EBADF;
+	if (fd->handle != NULL) {
+		nodes_handle_put(nodes, fd->handle);
+		nodes_put(nodes, node);
+		return;
+	}
+	pthread_mutex_lock(&nodes->lock);
+	assert(node->fd_users > 0);
+	if (--node->fd_users == 0 && node != nodes->root) {
+		list_add(nodes, node);
+		if (nodes->descriptors > nodes->descriptors_max)
+			(void) make_room(nodes);
+	}
+	node->pins--;
+	nodes_release(nodes, node);
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+/*
+ * One step down: node's parent has a descriptor. The table is not locked while the host is asked, since that can take
+ * for ever; what was renamed by the guest meanwhile is tried again.
+ */
+static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *parent)
+{
+	char name[PROTO_NAME_MAX + 1];
+	struct statx stx;
+	int fd;
+
+	for (int tries = 0; tries < 8; tries++) {
+		bool same, moved;
+
+		pthread_mutex_lock(&nodes->lock);
+		moved = node->parent != parent->node;
+		if (!moved)
+			memcpy(name, node->name, strlen(node->name) + 1);
+		pthread_mutex_unlock(&nodes->lock);
+		if (moved)
+			return -EAGAIN;
+		fd = nodes->pin == NULL ? resolve_pin(parent->fd, name)
+		                        : nodes->pin(nodes->pin_context, parent->fd, name);
+		if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+			fd = -ESTALE;
+		if (fd >= 0 && statx(fd, "", AT_EMPTY_PATH, NODES_STATX, &stx) < 0) {
+			int r = -errno;
+
+			close_fd(fd);
+			fd = r;
+		}
+		if (fd < 0 && fd != -ESTALE)
+			return fd;
+		pthread_mutex_lock(&nodes->lock);
+		same = fd >= 0 && nodes_same(node, &stx);
+		moved = node->parent != parent->node || strcmp(name, node->name) != 0;
+		if (same)
+			descriptors_give(nodes, node, fd);
+		pthread_mutex_unlock(&nodes->lock);
+		if (same)
+			return 0;
+		close_fd(fd);
+		if (!moved)
+			return -ESTALE;
+	}
+	return -ESTALE;
+}
+
+/* The nearest ancestor (or node itself) that has a descriptor; *ret_below: the node under it on the way to node. */
+static int nearest(struct nodes *nodes, struct node *node, struct node_fd *ret_fd, struct node **ret_below)
+{
+	struct node *below = NULL, *at = node;
+	int r = -ESTALE;
+
+	pthread_mutex_lock(&nodes->lock);
+	for (int depth = 0; at != NULL && depth < DEPTH_MAX; depth++, below = at, at = at->parent) {
+		if (borrow(nodes, at, ret_fd)) {
+			r = 0;
+			break;
+		}
+	}
+	if (r == 0 && below != NULL)
+		below->pins++;
+	pthread_mutex_unlock(&nodes->lock);
+	*ret_below = r == 0 ? below : NULL;
+	return r;
+}
+
+int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
+{
+	/* Each round brings a descriptor one step nearer, unless others take it away again. */
+	for (int rounds = 0; rounds < 4 * DEPTH_MAX; rounds++) {
+		struct node_fd above;
+		struct node *below;
+		int r = nearest(nodes, node, &above, &below);
+
+		if (r < 0)
+			return r;
+		if (below == NULL) {
+			*ret_fd = above;
+			return 0;
+		}
+		r = reopen_below(nodes, below, &above);
+		nodes_fd_done(nodes, &above);
+		nodes_put(nodes, below);
+		if (r < 0 && r != -EAGAIN)
+			return r;
+	}
+	return -ESTALE;
+}
+
+/* With the lock held. */
+static int handle_slot_take(struct nodes *nodes, struct handle *handle)
+{
+	uint32_t slot = nodes->free_handle;
+
+	if (slot == SLOT_NONE) {
+		if (nodes->handles_used == nodes->handles_size) {
+			uint32_t size = nodes->handles_size == 0 ? 64 : nodes->handles_size * 2;
+			struct handle_slot *slots = realloc(nodes->handles, size * sizeof(*slots));
+
+			if (slots == NULL)
+				return -ENOMEM;
+			nodes->handles = slots;
+			nodes->handles_size = size;
+		}
+		slot = nodes->handles_used++;
+		nodes->handles[slot] = (struct handle_slot){ .generation = 1 };
+	} else {
+		nodes->free_handle = nodes->handles[slot].next_free;
+	}
+	nodes->handles[slot].handle = handle;
+	handle->slot = slot;
+	return 0;
+}
+
+int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, bool readable, bool writable,
+               uint64_t *ret_id, struct handle **ret_handle)
+{
+	struct handle *handle = calloc(1, sizeof(*handle));
+	int r = handle == NULL ? -ENOMEM : 0;
+
+	pthread_mutex_lock(&nodes->lock);
+	if (r == 0 && !make_room(nodes))
+		r = -ENFILE;
+	if (r == 0)
+		r = handle_slot_take(nodes, handle);
+	if (r == 0) {
+		handle->fd = fd;
+		handle->node = node;
+		handle->directory = directory;
+		handle->readable = readable;
+		handle->writable = writable;
+		handle->users = 1;
+		pthread_mutex_init(&handle->lock, NULL);
+		handle->next_of_node = node->handles;
+		node->handles = handle;
+		list_remove(nodes, node);
+		node->was_opened = true;
+		if (node->fd >= 0 && node->fd_users == 0 && node != nodes->root)
+			list_add(nodes, node);
+		nodes->descriptors++;
+		nodes->open_handles++;
+		*ret_id = PROTO_ID(nodes->handles[handle->slot].generation, handle->slot);
+		*ret_handle = handle;
+		show_counts(nodes);
+	}
+	pthread_mutex_unlock(&nodes->lock);
+	if (r < 0)
+		free(handle);
+	return r;
+}
+
+int nodes_handle(struct nodes *nodes, uint64_t id, struct handle **ret_handle)
+{
+	uint32_t slot = PROTO_ID_SLOT(id);
+	struct handle *handle = NULL;
+
+	pthread_mutex_lock(&nodes->lock);
+	if (slot < nodes->handles_used && nodes->handles[slot].generation == PROTO_ID_GENERATION(id))
+		handle = nodes->handles[slot].handle;
+	if (handle != NULL)
+		handle->users++;
+	pthread_mutex_unlock(&nodes->lock);
+	if (handle == NULL)
+		return -EBADF;
+	*ret_handle = handle;
+	return 0;
+}
+
+/* With the lock held: the handle leaves the table. Returns the descriptor to close. */
+static int handle_end(struct nodes *nodes, struct handle *handle)
+{
+	struct handle **link = &handle->node->handles;
+	int fd = handle->fd;
+
+	while (*link != handle)
+		link = &(*link)->next_of_node;
+	*link = handle->next_of_node;
+	nodes->descriptors--;
+	nodes->open_handles--;
+	show_counts(nodes);
+	nodes_release(nodes, handle->node);
+	pthread_mutex_destroy(&handle->lock);
+	free(handle);
+	return fd;
+}
+
+void nodes_handle_put(struct nodes *nodes, struct handle *handle)
+{
+	int fd = -EBADF;
+
+	if (handle == NULL)
+		return;
+	pthread_mutex_lock(&nodes->lock);
+	assert(handle->users > 0);
+	if (--handle->users == 0 && handle->closed)
+		fd = handle_end(nodes, handle);
+	pthread_mutex_unlock(&nodes->lock);
+	close_fd(fd); /* may wait for the host's file system: never under the lock */
+}
+
+void nodes_close(struct nodes *nodes, uint64_t id)
+{
+	struct handle *handle;
+
+	if (nodes_handle(nodes, id, &handle) < 0)
+		return;
+	pthread_mutex_lock(&nodes->lock);
+	if (!handle->closed) {
+		struct handle_slot *slot = &nodes->handles[handle->slot];
+
+		handle->closed = true;
+		slot->handle = NULL;
+		if (++slot->generation == 0)
+			slot->generation = 1;
+		slot->next_free = nodes->free_handle;
+		nodes->free_handle = handle->slot;
+	}
+	pthread_mutex_unlock(&nodes->lock);
+	nodes_handle_put(nodes, handle);
+}
+
+void descriptors_free_handles(struct nodes *nodes)
+{
+	for (uint32_t i = 0; i < nodes->handles_used; i++) {
+		struct handle *handle = nodes->handles[i].handle;
+
+		if (handle == NULL)
+			continue;
+		close_fd(handle->fd);
+		pthread_mutex_destroy(&handle->lock);
+		free(handle);
+	}
+	free(nodes->handles);
+}

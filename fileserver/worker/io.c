@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations on the contents of open files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fileserver/worker/attributes.h"
+#include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/resolve.h"
+#include "protocol/cleanup.h"
+
+enum { SPACE_CHECK_MS = 200 };
+
+/* A handle of a regular file that was opened for what is asked. Undone by nodes_handle_put(). */
+static int file_handle(struct session *session, uint64_t id, bool reading, bool writing, struct handle **ret_handle)
+{
+	struct handle *handle;
+	int r = nodes_handle(session->nodes, id, &handle);
+
+	if (r < 0)
+		return r;
+	/* The guest can name a directory's handle, or one that was opened for something else, here. */
+	if (handle->directory || (reading && !handle->readable) || (writing && !handle->writable)) {
+		nodes_handle_put(session->nodes, handle);
+		return -EBADF;
+	}
+	*ret_handle = handle;
+	return 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * A guest must not fill the host's disk to the last byte: -ENOSPC when less is free than the larger of the reserve and
+ * 2 %, but never more than 5 % of the file system (a small one stays usable). Looked at every 200 ms for each open
+ * file.
+ */
+static int space_check(struct session *session, struct handle *handle)
+{
+	int64_t now = now_ms();
+	uint64_t size, available, reserve;
+	struct statvfs st;
+
+	if (now - atomic_load_explicit(&handle->space_checked, memory_order_relaxed) < SPACE_CHECK_MS)
+		return 0;
+	if (fstatvfs(handle->fd, &st) < 0)
+		return -errno;
+	size = (uint64_t) st.f_blocks * st.f_frsize;
+	available = (uint64_t) st.f_bavail * st.f_frsize;
+	reserve = session->config.disk_reserve > size / 50 ? session->config.disk_reserve : size / 50;
+	if (session->config.disk_reserve == 0)
+		reserve = 0;
+	if (reserve > size / 20)
+		reserve = size / 20;
+	if (available < reserve)
+		return -ENOSPC;
+	atomic_store_explicit(&handle->space_checked, now, memory_order_relaxed);
+	return 0;
+}
+
+/* As many bytes as there are, up to size. The number, or a negative errno. */
+static ssize_t read_whole(int fd, uint8_t *bytes, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, bytes + done, size - done, (off_t) (offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return done > 0 ? (ssize_t) done : -errno;
+		if (n == 0)
+			break;
+		done += (size_t) n;
+	}
+	return (ssize_t) done;
+}
+
+static int send_chunk(struct lane *lane, size_t length)
+{
+	struct proto_read_reply part = {
+		.data = { .length = length, .available = length, .bytes = lane->channel.buffer }
+	};
+	struct proto_writer writer;
+	int r;
+
+	proto_writer_init(&writer, lane->reply, PROTO_SMALL_MAX);
+	r = proto_encode_read_reply(&writer, &part);
+	return r < 0 ? r : lane_send_part(lane, PROTO_READ, &writer);
+}
+
+int worker_read(struct lane *lane, const struct proto_read_request *request, struct proto_read_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	uint64_t offset = request->offset;
+	uint32_t left = request->size;
+	struct handle *handle;
+	ssize_t n = 0;
+	int r;
+
+	if (left > PROTO_DATA_MAX || offset > (uint64_t) INT64_MAX - left)
+		return -EINVAL;
+	r = file_handle(session, request->handle, true, false, &handle);
+	if (r < 0)
+		return r;
+	for (;;) {
+		size_t part = left < PROTO_CHUNK ? left : PROTO_CHUNK;
+
+		n = read_whole(handle->fd, lane->channel.buffer, part, offset);
+		if (n < 0)
+			r = (int) n;
+		if (n < PROTO_CHUNK || left == PROTO_CHUNK)
+			break;
+		r = send_chunk(lane, (size_t) n);
+		if (r < 0)
+			break;
+		left -= PROTO_CHUNK;
+		offset += PROTO_CHUNK;
+	}
+	nodes_handle_put(session->nodes, handle);
+	if (r == 0)
+		ret_reply->data = (struct proto_data){ .length = (size_t) n,
+			                               .available = (size_t) n,
+			                               .bytes = lane->channel.buffer };
+	return r;
+}
+
+/* Writes all of it. How much was written before an error, or the error when it is nothing. */
+static ssize_t write_whole(int fd, const uint8_t *bytes, size_t size, uint64_t offset, bool append)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		struct iovec iov = { .iov_base = (void *) (bytes + done), .iov_len = size - done };
+		ssize_t n = append ? pwritev2(fd, &iov, 1, 0, RWF_APPEND)
+		                   : pwrite(fd, iov.iov_base, iov.iov_len, (off_t) (offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return done > 0 ? (ssize_t) done : -errno;
+		done += (size_t) n;
+	}
+	return (ssize_t) done;
+}
+
+/* The data comes through the lane's buffer, part by part. */
+static ssize_t write_data(struct lane *lane, int fd, const struct proto_write_request *request)
+{
+	bool append = (request->flags & PROTO_WRITE_APPEND) != 0;
+	const void *bytes = request->data.bytes;
+	ssize_t size = (ssize_t) request->data.available, n;
+	size_t done = 0;
+
+	while (size > 0) {
+		n = write_whole(fd, bytes, (size_t) size, request->offset + done, append);
+		if (n < 0)
+			return done > 0 ? (ssize_t) done : n;
+		done += (size_t) n;
+		if (n < size)
+			break;
+		size = proto_channel_more(&lane->channel, &bytes);
+		if (size < 0)
+			return -EBADMSG; /* the lane is dead, and nobody is there for an answer */
+	}
+	return (ssize_t) done;
+}
+
+int worker_write(struct lane *lane, const struct proto_write_request *request, struct proto_write_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	struct handle *handle;
+	ssize_t n;
+	int r;
+
+	if (request->offset > (uint64_t) INT64_MAX - request->data.length)
+		return -EFBIG;
+	r = file_handle(session, request->handle, false, true, &handle);
+	if (r < 0)
+		return r;
+	r = space_check(session, handle);
+	if (r == 0) {
+		n = write_data(lane, handle->fd, request);
+		r = n < 0 ? (int) n : 0;
+	}
+	if (r == 0 && (request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
+		r = ownership_kill_privileges(session, handle->fd);
+	if (r == 0) {
+		ret_reply->written = (uint32_t) n;
+		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
+	}
+	nodes_handle_put(session->nodes, handle);
+	return r;
+}
+
+int worker_release(struct lane *lane, const struct proto_release_request *request,
+                   struct proto_release_reply *ret_reply)
+{
+	nodes_close(lane->session->nodes, request->handle);
+	return 0;
+}
+
+int worker_fsync(struct lane *lane, const struct proto_fsync_request *request, struct proto_fsync_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	struct handle *handle;
+	int r = nodes_handle(session->nodes, request->handle, &handle);
+
+	if (r < 0)
+		return r;
+	if (request->datasync != 0)
+		r = fdatasync(handle->fd) < 0 ? -errno : 0;
+	else
+		r = fsync(handle->fd) < 0 ? -errno : 0;
+	nodes_handle_put(session->nodes, handle);
+	return r;
+}
+
+int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *request,
+                     struct proto_fallocate_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	struct handle *handle;
+	int r;
+
+	if (request->length == 0)
+		return -EINVAL;
+	if (request->offset > (uint64_t) INT64_MAX - request->length)
+		return -EFBIG;
+	r = file_handle(session, request->handle, false, true, &handle);
+	if (r < 0)
+		return r;
+	if ((request->mode & PROTO_FALLOCATE_PUNCH_HOLE) == 0)
+		r = space_check(session, handle);
+	if (r == 0)
+		r = fallocate(handle->fd, (int) request->mode, (off_t) request->offset, (off_t) request->length) < 0
+		            ? -errno
+		            : 0;
+	if (r == 0)
+		r = ownership_kill_privileges(session, handle->fd);
+	if (r == 0)
+		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
+	nodes_handle_put(session->nodes, handle);
+	return r;
+}
+
+int worker_lseek(struct lane *lane, const struct proto_lseek_request *request, struct proto_lseek_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	struct handle *handle;
+	off_t at;
+	int r;
+
+	if (request->whence != SEEK_DATA && request->whence != SEEK_HOLE)
+		return -EINVAL;
+	r = file_handle(session, request->handle, false, false, &handle);
+	if (r < 0)
+		return r;
+	/* Nothing else uses the position of a file's descriptor. */
+	at = lseek(handle->fd, (off_t) request->offset, (int) request->whence);
+	r = at < 0 ? -errno : 0;
+	nodes_handle_put(session->nodes, handle);
+	if (r == 0)
+		ret_reply->offset = (uint64_t) at;
+	return r;
+}
+
+/* Bounded, so that a huge range does not keep a lane for minutes; the guest's kernel asks again for the rest. */
+enum { COPY_STEP = 64 * 1024 * 1024 };
+
+static int copy(struct session *session, const struct handle *in, const struct handle *out,
+                const struct proto_copy_range_request *request, uint64_t *ret_copied)
+{
+	size_t length = request->length < COPY_STEP ? (size_t) request->length : COPY_STEP;
+	off_t from = (off_t) request->offset_in, to = (off_t) request->offset_out;
+	ssize_t n;
+
+	do
+		n = copy_file_range(in->fd, &from, out->fd, &to, length, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	*ret_copied = (uint64_t) n;
+	return ownership_kill_privileges(session, out->fd);
+}
+
+int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *request,
+                      struct proto_copy_range_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	struct handle *in, *out;
+	int r = file_handle(session, request->handle_in, true, false, &in);
+
+	if (r < 0)
+		return r;
+	r = file_handle(session, request->handle_out, false, true, &out);
+	if (r < 0) {
+		nodes_handle_put(session->nodes, in);
+		return r;
+	}
+	r = space_check(session, out);
+	if (r == 0)
+		r = copy(session, in, out, request, &ret_reply->copied);
+	if (r == 0)
+		r = attributes_of(session, out->node, out->fd, &ret_reply->attr, NULL);
+	nodes_handle_put(session->nodes, out);
+	nodes_handle_put(session->nodes, in);
+	return r;
+}
+
+int worker_syncfs(struct lane *lane, const struct proto_syncfs_request *request, struct proto_syncfs_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	_cleanup_close_ int fd = -EBADF;
+	struct node *node;
+	struct node_fd pinned;
+	int r = nodes_get(session->nodes, request->node, &node);
+
+	if (r < 0)
+		return r;
+	r = nodes_fd(session->nodes, node, &pinned);
+	if (r == 0) {
+		fd = resolve_reopen(pinned.fd, O_RDONLY);
+		r = fd < 0 ? fd : syncfs(fd) < 0 ? -errno : 0;
+		nodes_fd_done(session->nodes, &pinned);
+	}
+	nodes_put(session->nodes, node);
+	return r;
+}

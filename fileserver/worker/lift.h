@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Getting past the owner's own mode bits, under permissions=guest: there the guest's kernel has already decided,
+ * capabilities included, as on a native bind mount; so the server does whatever the host user could do with files of
+ * his own. Where only the owner's bits stand in the way (a 0444 file that git renames, a 0555 directory of a module
+ *cache under rm -rf) they are lifted for the moment of the call and put back. Nobody but the owner gains by that.
+ *
+ *	struct lift lift = LIFT_INIT(session, directory_fd, -1);
+ *	do
+ *		r = mkdirat(...) < 0 ? -errno : 0;
+ *	while (lift_again(&lift, r));
+ *
+ * lift_again() returns true at most once, after -EACCES, with the bits lifted and session->lift_lock held; the next
+ * call puts them back, lets the lock go and returns false. Never leave the loop another way.
+ */
+#pragma once
+
+#include "fileserver/worker/session.h"
+
+struct lift {
+	struct session *session;
+	int fds[2];      /* O_PATH descriptors of what the call goes through, -1 for none */
+	mode_t modes[2]; /* to put back; (mode_t) -1: not lifted */
+	bool lifted;
+};
+
+#define LIFT_INIT(session_, fd, fd_or_none)                                                                            \
+	{                                                                                                              \
+		.session = (session_), .fds = { (fd), (fd_or_none) }, .modes = { (mode_t) -1, (mode_t) -1 },           \
+	}
+
+bool lift_again(struct lift *lift, int result);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations that take names away or move them: unlink, rmdir, rename, link. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/lift.h"
+#include "fileserver/worker/resolve.h"
+#include "fileserver/worker/tree.h"
+#include "protocol/cleanup.h"
+
+static int remove_name(struct session *session, uint64_t parent, const char *name, int flags, uint64_t *ret_node,
+                       struct proto_attr *ret_parent)
+{
+	struct tree_directory directory;
+	struct statx stx;
+	int r = tree_enter(session, parent, &directory);
+
+	if (r < 0)
+		return r;
+	r = attributes_stat_name(session, directory.fd.fd, name, &stx);
+	if (r == 0) {
+		struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+
+		do
+			r = unlinkat(directory.fd.fd, name, flags) < 0 ? -errno : 0;
+		while (lift_again(&lift, r));
+	}
+	if (r == 0) {
+		*ret_node = nodes_find(session->nodes, &stx);
+		r = attributes_of(session, directory.node, directory.fd.fd, ret_parent, NULL);
+	}
+	tree_leave(session, &directory);
+	return r;
+}
+
+int worker_unlink(struct lane *lane, const struct proto_unlink_request *request, struct proto_unlink_reply *ret_reply)
+{
+	return remove_name(lane->session, request->parent, request->name.text, 0, &ret_reply->node, &ret_reply->parent);
+}
+
+int worker_rmdir(struct lane *lane, const struct proto_rmdir_request *request, struct proto_rmdir_reply *ret_reply)
+{
+	return remove_name(lane->session, request->parent, request->name.text, AT_REMOVEDIR, &ret_reply->node,
+	                   &ret_reply->parent);
+}
+
+static int rename_flags(uint32_t flags)
+{
+	return (flags & PROTO_RENAME_NOREPLACE) != 0  ? RENAME_NOREPLACE
+	       : (flags & PROTO_RENAME_EXCHANGE) != 0 ? RENAME_EXCHANGE
+	                                              : 0;
+}
+
+static int rename_between(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
+                          const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
+{
+	struct lift lift = LIFT_INIT(session, from->fd.fd, to->fd.fd);
+	struct statx moved, replaced;
+	bool replaces;
+	int r = attributes_stat_name(session, from->fd.fd, request->name.text, &moved);
+
+	if (r < 0)
+		return r;
+	replaces = attributes_stat_name(session, to->fd.fd, request->new_name.text, &replaced) == 0;
+	do
+		r = renameat2(from->fd.fd, request->name.text, to->fd.fd, request->new_name.text,
+		              (unsigned) rename_flags(request->flags)) < 0
+		            ? -errno
+		            : 0;
+	while (lift_again(&lift, r));
+	if (r < 0)
+		return r;
+	nodes_moved(session->nodes, &moved, to->node, request->new_name.text);
+	if ((request->flags & PROTO_RENAME_EXCHANGE) != 0 && replaces)
+		nodes_moved(session->nodes, &replaced, from->node, request->name.text);
+	ret_reply->node = nodes_find(session->nodes, &moved);
+	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;
+	r = attributes_of(session, from->node, from->fd.fd, &ret_reply->parent, NULL);
+	if (r == 0)
+		r = attributes_of(session, to->node, to->fd.fd, &ret_reply->new_parent, NULL);
+	return r;
+}
+
+int worker_rename(struct lane *lane, const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	struct tree_directory from, to;
+	int r = tree_enter(session, request->parent, &from);
+
+	if (r < 0)
+		return r;
+	r = tree_enter(session, request->new_parent, &to);
+	if (r == 0) {
+		r = rename_between(session, &from, &to, request, ret_reply);
+		tree_leave(session, &to);
+	}
+	tree_leave(session, &from);
+	return r;
+}
+
+/* By way of /proc/self/fd, which ends at the object itself: a symbolic link is linked, not followed. */
+static int link_to(struct session *session, int fd, const struct tree_directory *directory, const char *name)
+{
+	struct lift lift = LIFT_INIT(session, directory->fd.fd, -1);
+	char path[RESOLVE_PATH_SIZE];
+	int r;
+
+	(void) resolve_path(fd, path);
+	do
+		r = linkat(AT_FDCWD, path, directory->fd.fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+	while (lift_again(&lift, r));
+	return r;
+}
+
+int worker_link(struct lane *lane, const struct proto_link_request *request, struct proto_link_reply *ret_reply)
+{
+	struct session *session = lane->session;
+	struct tree_directory directory;
+	struct node *node;
+	struct node_fd fd;
+	struct statx stx;
+	int r = nodes_get(session->nodes, request->node, &node);
+
+	if (r < 0)
+		return r;
+	r = nodes_type(node) == S_IFDIR ? -EPERM : nodes_fd(session->nodes, node, &fd);
+	if (r < 0) {
+		nodes_put(session->nodes, node);
+		return r;
+	}
+	r = tree_enter(session, request->parent, &directory);
+	if (r == 0) {
+		r = link_to(session, fd.fd, &directory, request->name.text);
+		if (r == 0)
+			r = attributes_stat(fd.fd, &stx);
+		if (r == 0)
+			r = attributes_of(session, directory.node, directory.fd.fd, &ret_reply->parent, NULL);
+		if (r == 0)
+			r = tree_entry(session, &directory, request->name.text, &stx, -EBADF, &ret_reply->entry, NULL);
+		tree_leave(session, &directory);
+	}
+	nodes_fd_done(session->nodes, &fd);
+	nodes_put(session->nodes, node);
+	return r;
+}

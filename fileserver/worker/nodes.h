@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The objects that a session knows, and the descriptors that it holds: identity, names, references, budget.
+ *
+ * A node is one inode: {device, inode number, time of birth}, the parent and name under which it was seen last, the
+ * references that the guest holds, and, while the budget lasts, an O_PATH descriptor. A node without one is reopened by
+ * parent and name and compared by identity: another file under the old name is -ESTALE, never served. A handle is an
+ * open file or directory; its descriptor counts against the same budget and serves as its node's, too.
+ *
+ * One mutex guards the table. It is never held over a system call that can block: the callers pin what they use.
+ * Lock order: a directory handle's lock, the lift lock (lift.h), the table's.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "protocol/counters.h"
+
+struct node;
+struct nodes;
+
+struct handle {
+	int fd;
+	struct node *node;
+	bool directory, readable, writable;
+	pthread_mutex_t lock;          /* directories: the position of fd */
+	_Atomic int64_t space_checked; /* ms, CLOCK_MONOTONIC_COARSE: when free space was looked at last */
+	/* private to nodes.c */
+	struct handle *next_of_node;
+	uint32_t slot, generation, users;
+	bool closed;
+};
+
+/* A descriptor of a node that cannot be closed while it is used. */
+struct node_fd {
+	int fd;
+	struct node *node;
+	struct handle *handle; /* whose descriptor it is, or NULL */
+};
+
+/* Takes root on success. counters may be NULL. 0, -ENOMEM, or what statx says of root. */
+int nodes_new(int root, uint32_t nodes_max, uint32_t descriptors_max, struct proto_counters *counters,
+              struct nodes **ret_nodes);
+/* How to pin a name of a directory; resolve_pin() unless set. */
+typedef int nodes_pin(void *context, int directory, const char *name);
+void nodes_set_pin(struct nodes *nodes, nodes_pin *pin, void *context);
+void nodes_free(struct nodes *nodes);
+
+/* The mask for statx that nodes need. */
+enum { NODES_STATX = STATX_BASIC_STATS | STATX_BTIME };
+
+/* The root's id; it needs no reference and cannot be forgotten. */
+uint64_t nodes_root(const struct nodes *nodes);
+
+/* Pins a node by its id; -ESTALE for an id that is not there. Undone by nodes_put(). */
+int nodes_get(struct nodes *nodes, uint64_t id, struct node **ret_node);
+void nodes_put(struct nodes *nodes, struct node *node);
+uint64_t nodes_id(const struct node *node);
+mode_t nodes_type(const struct node *node);
+/* Whether this is the device that the share's root is on. */
+bool nodes_on_root_device(const struct nodes *nodes, const struct statx *stx);
+
+/*
+ * The node of what statx says is at name in parent: found or made, pinned, its place noted, and one reference of the
+ * guest's counted when reference is set. pinned: an O_PATH descriptor of it, taken on success, or -EBADF. -ENOMEM when
+ * the limit of nodes is reached.
+ */
+int nodes_learn(struct nodes *nodes, struct node *parent, const char *name, const struct statx *stx, int pinned,
+                bool reference, struct node **ret_node);
+/* The id of the node with this identity, or 0. */
+uint64_t nodes_find(struct nodes *nodes, const struct statx *stx);
+/* Notes that the object with this identity, if it is known, is now at name in parent. */
+void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name);
+/* Takes count references of the guest's back, at most as many as there are; an unknown id is passed over. */
+void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count);
+
+/* A descriptor of the node, reopened if need be: 0, -ESTALE, or what opening says. Undone by nodes_fd_done(). */
+int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd);
+void nodes_fd_done(struct nodes *nodes, struct node_fd *fd);
+
+/* Whether the node was found to have no ownership record at this ctime; see ownership.c. */
+bool nodes_plain_at(struct nodes *nodes, const struct node *node, const struct statx *stx);
+void nodes_set_plain_at(struct nodes *nodes, struct node *node, const struct statx *stx);
+
+/*
+ * Makes a handle of an open descriptor, which is taken on success. -ENFILE when the budget is spent. *ret_id is the id
+ * on the wire.
+ */
+int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, bool readable, bool writable,
+               uint64_t *ret_id, struct handle **ret_handle);
+/* Pins a handle by id: -EBADF for an id that is not there. Undone by nodes_handle_put(). */
+int nodes_handle(struct nodes *nodes, uint64_t id, struct handle **ret_handle);
+void nodes_handle_put(struct nodes *nodes, struct handle *handle);
+/* Closes a handle once nobody uses it; an unknown id is passed over. */
+void nodes_close(struct nodes *nodes, uint64_t id);

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a container sees of owners and modes, and what it may record. */
+#include "fileserver/worker/ownership.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "fileserver/worker/lift.h"
+#include "fileserver/worker/resolve.h"
+
+enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96 };
+
+/* A decimal or octal number of at most max, and what follows it. */
+static bool parse_number(const char **at, int base, unsigned long max, uint32_t *ret_value)
+{
+	char *end;
+	unsigned long value;
+
+	if (**at < '0' || **at > '9')
+		return false;
+	errno = 0;
+	value = strtoul(*at, &end, base);
+	if (errno != 0 || value > max)
+		return false;
+	*ret_value = (uint32_t) value;
+	*at = end;
+	return true;
+}
+
+static bool parse_device(const char *at, mode_t type, struct ownership *record)
+{
+	uint32_t major_number, minor_number;
+
+	if (!parse_number(&at, 10, 0xfff, &major_number) || *at++ != '-' ||
+	    !parse_number(&at, 10, 0xfffff, &minor_number) || *at != '\0')
+		return false;
+	record->mode |= type;
+	record->rdev = (minor_number & 0xff) | (major_number << 8) | ((minor_number & ~0xffU) << 12);
+	return true;
+}
+
+static bool parse_type(const char *text, struct ownership *record)
+{
+	if (strcmp(text, "file") == 0 || strcmp(text, "dir") == 0 || strcmp(text, "symlink") == 0)
+		return true; /* the real type says that */
+	if (strcmp(text, "pipe") == 0)
+		record->mode |= S_IFIFO;
+	else if (strcmp(text, "socket") == 0)
+		record->mode |= S_IFSOCK;
+	else if (strncmp(text, "block-", 6) == 0)
+		return parse_device(text + 6, S_IFBLK, record);
+	else if (strncmp(text, "char-", 5) == 0)
+		return parse_device(text + 5, S_IFCHR, record);
+	else
+		return false;
+	return true;
+}
+
+bool ownership_parse(const char *text, size_t length, struct ownership *ret_record)
+{
+	char copy[RECORD_MAX + 1];
+	struct ownership record = { 0 };
+	const char *at = copy;
+	uint32_t mode;
+
+	if (length > RECORD_MAX || memchr(text, '\0', length) != NULL)
+		return false;
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	if (!parse_number(&at, 10, UINT32_MAX - 1, &record.uid) || *at++ != ':' ||
+	    !parse_number(&at, 10, UINT32_MAX - 1, &record.gid) || *at++ != ':' ||
+	    !parse_number(&at, 8, S_IFMT | 07777, &mode))
+		return false;
+	record.mode = mode & 07777;
+	if (*at != '\0' && (*at != ':' || !parse_type(at + 1, &record)))
+		return false;
+	*ret_record = record;
+	return true;
+}
+
+/* "uid:gid:mode:type" */
+static int format(const struct ownership *record, char text[RECORD_MAX])
+{
+	char type[40] = "file";
+	unsigned major_number = (record->rdev >> 8) & 0xfff;
+	unsigned minor_number = (record->rdev & 0xff) | ((record->rdev >> 12) & 0xfff00);
+
+	switch (record->mode & S_IFMT) {
+	case S_IFDIR:
+		strcpy(type, "dir");
+		break;
+	case S_IFIFO:
+		strcpy(type, "pipe");
+		break;
+	case S_IFSOCK:
+		strcpy(type, "socket");
+		break;
+	case S_IFBLK:
+		(void) snprintf(type, sizeof(type), "block-%u-%u", major_number, minor_number);
+		break;
+	case S_IFCHR:
+		(void) snprintf(type, sizeof(type), "char-%u-%u", major_number, minor_number);
+		break;
+	default:
+		break;
+	}
+	return snprintf(text, RECORD_MAX, "%u:%u:0%o:%s", record->uid, record->gid, record->mode & 07777, type);
+}
+
+static bool read_record(const struct ownership_place *place, struct ownership *ret_record)
+{
+	char path[RESOLVE_PATH_SIZE + 1 + NAME_MAX + 1], value[RECORD_MAX];
+	ssize_t n;
+
+	(void) resolve_path(place->fd, path);
+	if (place->name == NULL) {
+		n = getxattr(path, OWNERSHIP_XATTR, value, sizeof(value));
+	} else {
+		size_t length = strlen(path);
+
+		(void) snprintf(path + length, sizeof(path) - length, "/%s", place->name);
+		n = lgetxattr(path, OWNERSHIP_XATTR, value, sizeof(value));
+	}
+	return n > 0 && ownership_parse(value, (size_t) n, ret_record);
+}
+
+/* How an object appears that has no record. */
+static void default_view(const struct session *session, const struct statx *stx, struct ownership *ret_view)
+{
+	bool own = stx->stx_uid == session->uid;
+	bool host = (session->config.flags & PROTO_HELLO_OWNER_HOST) != 0;
+
+	ret_view->uid = host ? stx->stx_uid : own ? session->config.view_uid : OVERFLOW_ID;
+	ret_view->gid = host ? stx->stx_gid : own ? session->config.view_gid : OVERFLOW_ID;
+	ret_view->mode = stx->stx_mode;
+	ret_view->rdev = 0;
+	if (S_ISBLK(stx->stx_mode) || S_ISCHR(stx->stx_mode))
+		ret_view->rdev = (stx->stx_rdev_minor & 0xff) | (stx->stx_rdev_major << 8) |
+		                 ((stx->stx_rdev_minor & ~0xffU) << 12);
+}
+
+static bool may_have_record(const struct session *session, const struct statx *stx)
+{
+	return (session->config.flags & PROTO_HELLO_OWNER_HOST) == 0 && stx->stx_uid == session->uid &&
+	       (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
+}
+
+void ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
+                    const struct statx *stx, struct ownership *ret_view)
+{
+	struct ownership record;
+
+	default_view(session, stx, ret_view);
+	if (!may_have_record(session, stx) || (node != NULL && nodes_plain_at(session->nodes, node, stx)))
+		return;
+	if (!read_record(place, &record)) {
+		if (node != NULL)
+			nodes_set_plain_at(session->nodes, node, stx);
+		return;
+	}
+	ret_view->uid = record.uid;
+	ret_view->gid = record.gid;
+	ret_view->mode = (stx->stx_mode & (S_IFMT | 0777)) | (record.mode & SPECIAL_BITS);
+	if (S_ISREG(stx->stx_mode) && (record.mode & S_IFMT) != 0 && stx->stx_size == 0) {
+		ret_view->mode = (ret_view->mode & 07777) | (record.mode & S_IFMT);
+		ret_view->rdev = record.rdev;
+	}
+}
+
+int ownership_record(struct session *session, int fd, const struct statx *stx, const struct ownership *wanted)
+{
+	struct lift lift = LIFT_INIT(session, fd, -1);
+	char path[RESOLVE_PATH_SIZE], text[RECORD_MAX];
+	struct ownership plain;
+	bool same;
+	int r, length;
+
+	default_view(session, stx, &plain);
+	same = plain.uid == wanted->uid && plain.gid == wanted->gid &&
+	       (plain.mode & (S_IFMT | SPECIAL_BITS)) == (wanted->mode & (S_IFMT | SPECIAL_BITS));
+	if (!may_have_record(session, stx))
+		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
+		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
+	(void) resolve_path(fd, path);
+	length = format(wanted, text);
+	do {
+		if (same)
+			r = removexattr(path, OWNERSHIP_XATTR) < 0 && errno != ENODATA && errno != EOPNOTSUPP ? -errno
+			                                                                                      : 0;
+		else
+			r = setxattr(path, OWNERSHIP_XATTR, text, (size_t) length, 0) < 0 ? -errno : 0;
+	} while (lift_again(&lift, r));
+	return r == -EOPNOTSUPP ? -EPERM : r;
+}
+
+void ownership_of_new(struct session *session, const struct ownership *parent, const struct proto_owner *owner,
+                      mode_t mode, uint32_t rdev, struct ownership *ret_wanted)
+{
+	bool fixed = (session->config.flags & (PROTO_HELLO_PERMISSIONS_HOST | PROTO_HELLO_OWNER_HOST)) != 0;
+
+	*ret_wanted = (struct ownership){
+		.uid = fixed ? session->config.view_uid : owner->uid,
+		.gid = fixed ? session->config.view_gid : owner->gid,
+		.mode = mode,
+		.rdev = rdev,
+	};
+	if ((parent->mode & S_ISGID) != 0) {
+		ret_wanted->gid = parent->gid;
+		if (S_ISDIR(mode))
+			ret_wanted->mode |= S_ISGID;
+	}
+}
+
+int ownership_kill_privileges(struct session *session, int fd)
+{
+	struct ownership_place place = { .fd = fd };
+	struct ownership view;
+	struct statx stx;
+	mode_t kill = S_ISUID;
+
+	if (statx(fd, "", AT_EMPTY_PATH, NODES_STATX, &stx) < 0)
+		return -errno;
+	ownership_view(session, NULL, &place, &stx, &view);
+	if ((view.mode & S_IXGRP) != 0)
+		kill |= S_ISGID;
+	if (!S_ISREG(stx.stx_mode) || (view.mode & kill) == 0)
+		return 0;
+	view.mode &= ~kill;
+	return ownership_record(session, fd, &stx, &view);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One mounted share in a worker: its lanes, its table of nodes, its end.
+ *
+ * Threads: the main one waits for the broker, one serves the event lane, one serves each data lane. A handler runs on
+ * its lane's thread and may block there as long as the host does.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fileserver/worker/nodes.h"
+#include "fileserver/worker/worker.h"
+#include "protocol/channel.h"
+#include "protocol/log.h"
+
+enum { SESSION_LANES_MAX = 64 };
+
+struct lane {
+	struct session *session;
+	uint32_t number;
+	struct proto_channel channel;
+	uint64_t proof_id; /* of the PROOF that WELCOME answers */
+	uint64_t id;       /* of the request that is worked on */
+	_Atomic uint64_t last;
+	_Atomic uint32_t busy;
+	/*
+	 * Memory for a reply's fields (PROTO_SMALL_MAX). A reply's data is built in the channel's buffer: the request
+	 * has been decoded out of it, and nothing may follow a request before its reply.
+	 */
+	uint8_t *reply;
+};
+
+struct session {
+	struct worker_config config;
+	struct nodes *nodes;
+	uid_t uid;
+	struct proto_counters *counters;
+	pthread_mutex_t lift_lock; /* lift.h */
+	pthread_mutex_t lock;      /* lanes, threads */
+	pthread_cond_t thread_ended;
+	unsigned threads;
+	int end_fd; /* eventfd: readable once the event lane has ended */
+	struct lane *lanes[SESSION_LANES_MAX + 1];
+	struct proto_channel event;
+	pthread_mutex_t event_lock; /* sending on the event lane */
+	_Atomic bool ended;
+	struct log_limit log_limit;
+};
+
+/* Takes root and event on success. Serves nothing yet. 0 or a negative errno. */
+int session_new(const struct worker_config *config, int root, int event, struct proto_counters *counters,
+                struct session **ret_session);
+/* Sends WELCOME on the event lane and serves it in a thread of its own. */
+int session_start(struct session *session);
+/* Takes fd: a new data lane with a thread of its own; at most lanes_max (the fd is told REFUSE and closed). */
+int session_add_lane(struct session *session, int fd, uint64_t proof_id);
+/* Ends the session: GOODBYE, then every lane. Any thread; the first call counts. */
+void session_end(struct session *session, enum proto_goodbye code, const char *text);
+/* After session_end(): waits for the threads, at most timeout_ms. False: one is still blocked in the host. */
+bool session_wait(struct session *session, int timeout_ms);
+/* After session_wait() returned true. Frees the nodes and closes the event lane. */
+void session_free(struct session *session);
+
+bool session_is_read_only(const struct session *session);
+
+/* One frame of a reply that comes in several: exactly PROTO_CHUNK bytes of data at the tail of what was encoded. */
+int lane_send_part(struct lane *lane, enum proto_op op, const struct proto_writer *writer);

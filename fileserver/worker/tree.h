@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the operations on names share: a directory in use, and the reply's entry for an object in it. */
+#pragma once
+
+#include "fileserver/worker/attributes.h"
+
+/* A directory that an operation works in. */
+struct tree_directory {
+	struct node *node;
+	struct node_fd fd;
+};
+
+/* 0, -ESTALE, -ENOTDIR, or what opening says. Undone by tree_leave(). */
+int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_directory);
+void tree_leave(struct session *session, struct tree_directory *directory);
+
+/*
+ * The entry of what stx says is at name, which gains a reference. pinned: an O_PATH descriptor of it, taken on success,
+ * or -EBADF. ret_node, when not NULL, is pinned for the caller.
+ */
+int tree_entry(struct session *session, const struct tree_directory *directory, const char *name,
+               const struct statx *stx, int pinned, struct proto_entry *ret_entry, struct node **ret_node);
+
+/*
+ * After making an object at name: sets the mode that was asked for where a default ACL changed it, records what cannot
+ * be real, fills the entry and the directory's attributes. fd: any descriptor of the object; pinned as in tree_entry().
+ */
+int tree_made(struct session *session, const struct tree_directory *directory, const char *name, int fd, int pinned,
+              const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
+              struct proto_attr *ret_parent, struct node **ret_node);

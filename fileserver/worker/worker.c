@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker's main: takes what the broker left for it, locks itself down, serves one mounted share, ends. */
+#include "fileserver/worker/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "fileserver/sandbox/sandbox.h"
+#include "fileserver/worker/session.h"
+#include "protocol/cleanup.h"
+
+enum { END_MS = 1000, DRAIN_MS = 2000 };
+
+/* One packet of the broker's, with its descriptor if there is one. 0, -ENOTCONN when the broker is gone, or -EBADMSG.
+ */
+static int receive(struct worker_message *message, int *ret_fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = message, .iov_len = sizeof(*message) };
+	struct msghdr header = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+	struct cmsghdr *cmsg;
+	ssize_t n;
+
+	*ret_fd = -EBADF;
+	do
+		n = recvmsg(WORKER_FD_BROKER, &header, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n == 0 || errno == ECONNRESET ? -ENOTCONN : -errno;
+	for (cmsg = CMSG_FIRSTHDR(&header); cmsg != NULL; cmsg = CMSG_NXTHDR(&header, cmsg))
+		if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
+			memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
+	if (n != sizeof(*message)) {
+		*ret_fd = close_fd(*ret_fd);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+static void tell(enum worker_message_type type, const char *text)
+{
+	struct worker_message message = { .type = type };
+
+	(void) snprintf(message.text, sizeof(message.text), "%s", text);
+	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL);
+}
+
+static int fail(const char *what, int error)
+{
+	char text[256];
+
+	(void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
+	log_error("%s", text);
+	tell(WORKER_FAILED, text);
+	return EX_OSERR;
+}
+
+/* Waits for the broker's words until the session or the broker ends. */
+static void wait_for_end(struct session *session)
+{
+	struct pollfd fds[2] = { { .fd = WORKER_FD_BROKER, .events = POLLIN },
+		                 { .fd = session->end_fd, .events = POLLIN } };
+
+	for (;;) {
+		struct worker_message message;
+		int fd;
+
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
+			return;
+		if (fds[1].revents != 0)
+			return;
+		if (fds[0].revents == 0)
+			continue;
+		if (receive(&message, &fd) < 0) {
+			session_end(session, PROTO_GOODBYE_DONE, "the file server stopped");
+			return;
+		}
+		if (message.type == WORKER_LANE && fd >= 0) {
+			(void) session_add_lane(session, TAKE_FD(fd), message.proof_id);
+		} else if (message.type == WORKER_STOP) {
+			message.text[sizeof(message.text) - 1] = '\0';
+			session_end(session, message.goodbye, message.text);
+			return;
+		}
+		close_fd(fd);
+	}
+}
+
+/* After GOODBYE the other side closes; bytes sent just before a close are lost on some transports. */
+static void drain_event(struct session *session)
+{
+	struct pollfd fd = { .fd = session->event.fd, .events = POLLIN };
+	char bytes[512];
+
+	while (poll(&fd, 1, DRAIN_MS) > 0 && recv(fd.fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+}
+
+static int serve(const struct worker_config *config, struct proto_counters *counters)
+{
+	struct session *session;
+	int r = session_new(config, WORKER_FD_ROOT, WORKER_FD_CONNECTION, counters, &session);
+
+	if (r < 0)
+		return fail("cannot serve the share", r);
+	tell(WORKER_READY, "");
+	r = session_start(session);
+	if (r < 0)
+		return fail("cannot welcome the guest", r);
+	wait_for_end(session);
+	if (atomic_load(&session->ended))
+		drain_event(session);
+	session_end(session, PROTO_GOODBYE_DONE, "");
+	/* A thread that is blocked in the host ends with the process. */
+	if (session_wait(session, END_MS))
+		session_free(session);
+	return EX_OK;
+}
+
+int worker_main(void)
+{
+	const int expected[] = { WORKER_FD_CONNECTION, WORKER_FD_ROOT, WORKER_FD_BROKER, WORKER_FD_COUNTERS };
+	struct worker_message message;
+	struct proto_counters *counters;
+	int fd, r = receive(&message, &fd);
+
+	if (r == 0 && (message.type != WORKER_CONFIG || fd >= 0))
+		r = -EBADMSG;
+	if (r < 0)
+		return fail("no configuration from the file server", r);
+	counters = mmap(NULL, sizeof(*counters), PROT_READ | PROT_WRITE, MAP_SHARED, WORKER_FD_COUNTERS, 0);
+	if (counters == MAP_FAILED)
+		return fail("cannot map the counters", -errno);
+	umask(0);
+	r = sandbox_enter(expected, ARRAY_SIZE(expected));
+	if (r < 0)
+		return fail("cannot lock down", r);
+	return serve(&message.config, counters);
+}
