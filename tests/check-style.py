@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""House rules that no other tool checks: SPDX lines, sizes, line lengths, words that do not belong in the tree."""
+import os
+import re
+import subprocess
+import sys
+
+FILE_LINES = 600
+FUNCTION_LINES = 60
+COLUMNS = 120
+# Written in two parts, so that they are not in this file either.
+WORDS = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "\\bX" + "XX\\b", "\\bst" + "ubs?\\b", "\\bha" + "ck\\b")))
+FREE_OF_SPDX = {"LICENSE", ".gitignore"}
+
+
+def tracked():
+    done = subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True)
+    return [name for name in done.stdout.split("\n") if name and os.path.isfile(name)]
+
+
+def long_functions(name, lines):
+    """Functions begin after a "{" in the first column and end at the next "}" there."""
+    start = None
+    for number, line in enumerate(lines, 1):
+        if line == "{":
+            start = number
+        elif line.startswith("}") and start is not None:
+            if number - start - 1 > FUNCTION_LINES:
+                yield f"{name}:{start}: a function of {number - start - 1} lines"
+            start = None
+
+
+def check(name):
+    with open(name, encoding="utf-8") as file:
+        lines = file.read().split("\n")
+    if not name.endswith((".md", ".txt")) and name not in FREE_OF_SPDX:
+        if not any("SPDX-License-Identifier: Apache-2.0" in line for line in lines[:2]):
+            yield f"{name}:1: no SPDX line"
+    code = name.endswith((".c", ".h"))
+    if code and not any("/*" in line for line in lines[1:4]):
+        yield f"{name}:2: no comment that tells the file's purpose"
+    if (code or name.endswith(".py")) and len(lines) - 1 > FILE_LINES:
+        yield f"{name}: {len(lines) - 1} lines"
+    if code:
+        yield from long_functions(name, lines)
+    for number, line in enumerate(lines, 1):
+        if name != "LICENSE" and WORDS.search(line):
+            yield f"{name}:{number}: a word that does not belong here: {line.strip()}"
+        if line != line.rstrip() and name != "LICENSE":
+            yield f"{name}:{number}: white space at the end"
+        if name.endswith(".py") and len(line) > COLUMNS:
+            yield f"{name}:{number}: {len(line)} columns"
+    if lines[-1] != "":
+        yield f"{name}: no newline at the end"
+
+
+def main():
+    problems = [problem for name in tracked() for problem in check(name)]
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

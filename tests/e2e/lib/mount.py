@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mount by bindshare-mount, as root."""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import types
+
+from . import world
+from .server import Server, program
+from .tap import wait_for
+
+# What travels beside the requests of the file system: not counted as RPCs of an operation.
+_BESIDE = ("ping", "lane_state", "goodbye", "hello", "attach", "proof", "refuse", "forget")
+# FUSE requests that the kernel sends on its own account.
+_FUSE_BESIDE = ("init", "destroy", "forget", "batch_forget", "forget_multi", "interrupt")
+
+
+def is_mounted(path):
+    """The mount's line in mountinfo, split, or None."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split()
+            if fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape") == path:
+                return fields
+    return None
+
+
+def unmount(path, lazy=False):
+    return subprocess.run(["umount", *(["-l"] if lazy else []), path], check=False, timeout=30, capture_output=True,
+                          text=True)
+
+
+def mount_command(source, where, options=(), flags=(), timeout=40, **more):
+    """Runs bindshare-mount; CompletedProcess."""
+    command = [program("bindshare-mount"), source, where, *flags]
+    if options:
+        command += ["-o", ",".join(options)]
+    return subprocess.run(command, check=False, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, env=world.sanitizer_environment(), **more)
+
+
+class Mount:
+    """A share mounted in the background: made when it serves."""
+
+    def __init__(self, server, share, *options, where=None, flags=()):
+        self.server = server
+        self.share = share
+        self.source = f"{server.address}:{share}"
+        if where is None:
+            where = os.path.join(world.case_directory("mount"), "mnt")
+            os.mkdir(where)
+        self.where = where
+        options = list(options)
+        if server.token_file:
+            token = os.path.join(os.path.dirname(where), "token")
+            world.write_file(token, world.read_file(server.token_file), 0o600, (0, 0))
+            options.append(f"token-file={token}")
+        before = set(_daemons())
+        world.at_end(self.unmount_hard)
+        done = mount_command(self.source, where, options, flags)
+        assert done.returncode == 0, f"bindshare-mount: {done.returncode}: {done.stderr}"
+        assert is_mounted(where), "bindshare-mount returned 0 and nothing is mounted"
+        started = set(_daemons()) - before
+        assert len(started) == 1, f"processes of the mount: {started}"
+        self.pid = started.pop()
+
+    def __truediv__(self, name):
+        return os.path.join(self.where, name)
+
+    def on_host(self, name):
+        return os.path.join(self.share, name)
+
+    def stats(self):
+        done = subprocess.run([program("bindshare-mount"), "--stats", self.where, "--json"], check=False, timeout=20,
+                              capture_output=True, text=True, env=world.sanitizer_environment())
+        assert done.returncode == 0, f"--stats: {done.returncode}: {done.stderr}"
+        return json.loads(done.stdout)
+
+    @contextlib.contextmanager
+    def counted(self):
+        """
+        What the body costs: in the value's fuse and rpc, counts by operation that are not 0, without heartbeats and
+        forgets; fuse_total and rpc_total are their sums.
+        """
+        before = self.stats()
+        value = types.SimpleNamespace()
+        yield value
+        after = self.stats()
+        for part, beside in (("fuse", _FUSE_BESIDE), ("rpc", _BESIDE)):
+            counts = {name: count - before[part].get(name, 0) for name, count in after[part].items()}
+            counts = {name: count for name, count in counts.items() if count and name not in beside}
+            setattr(value, part, counts)
+            setattr(value, part + "_total", sum(counts.values()))
+
+    def unmount(self):
+        """Unmounts; the process must end by itself."""
+        def gone():
+            done = unmount(self.where)
+            return done.returncode == 0 or not is_mounted(self.where)
+        wait_for(gone, f"umount {self.where}")
+        wait_for(lambda: not os.path.exists(f"/proc/{self.pid}"), "bindshare-mount ends after umount")
+
+    def unmount_hard(self):
+        while is_mounted(self.where):
+            if unmount(self.where).returncode and unmount(self.where, lazy=True).returncode:
+                break
+        pid = getattr(self, "pid", None)
+        if pid:
+            try:
+                wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "end of bindshare-mount", 5)
+            except AssertionError:
+                world.kill(pid, signal.SIGKILL)
+
+
+def _daemons():
+    """Pids of bindshare-mount processes of this world."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    first = file.read().split(b"\0")[0]
+                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                    state = file.read().rsplit(")", 1)[1].split()[0]
+            except OSError:
+                continue
+            if first.endswith(b"bindshare-mount") and state != "Z":
+                yield int(name)
+
+
+class Rig:
+    """The usual case: one directory of an ordinary user, a server for it, a mount of it."""
+
+    def __init__(self, *options, mode="", server_arguments=(), token=None):
+        self.share = os.path.join(world.case_directory("host"), "share")
+        os.mkdir(self.share)
+        os.chown(self.share, world.UID, world.GID)
+        self.server = Server([self.share + mode], arguments=server_arguments, token=token)
+        self.mount = Mount(self.server, self.share, *options)
+
+    def host(self, name=""):
+        return os.path.join(self.share, name)
+
+    def guest(self, name=""):
+        return os.path.join(self.mount.where, name)
+
+    def fill(self, name, content=b"", **more):
+        """A file on the host."""
+        return world.write_file(self.host(name), content, **more)
+
+    def end(self):
+        """Unmounts and stops the server, both in order."""
+        self.mount.unmount()
+        self.server.stop()

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file server that runs as an ordinary user."""
+import glob
+import os
+import select
+import shutil
+import signal
+import subprocess
+
+from . import world
+from .tap import wait_for
+
+TOKEN_MODE = 0o600
+TOKEN = "00112233445566778899aabbccddeeff" * 2
+
+_PLACES = {
+    "bindshare-fileserver": "fileserver/bindshare-fileserver",
+    "bindsharectl": "fileserver/bindsharectl",
+    "bindshare-mount": "guest-fuse/bindshare-mount",
+    "hangfs": "tests/e2e/hangfs",
+}
+
+
+def program(name):
+    """The path of a fresh binary; a copy of it where an ordinary user cannot reach the build directory."""
+    path = os.path.join(world.BUILD, _PLACES[name])
+    if not os.path.exists(path):
+        # Each program lies in its part's directory, possibly in a room of it.
+        found = glob.glob(os.path.join(world.BUILD, _PLACES[name].split("/", maxsplit=1)[0], "*", name))
+        assert found, f"{name} is not built in {world.BUILD}"
+        path = found[0]
+    folder = os.path.dirname(path)
+    while folder != "/":
+        if not os.stat(folder).st_mode & 0o001:
+            copy = os.path.join(world.work_directory(), name)
+            if not os.path.exists(copy):
+                shutil.copy(path, copy)
+            return copy
+        folder = os.path.dirname(folder)
+    return path
+
+
+class Server:
+    """
+    bindshare-fileserver, started when made. shares: arguments of --share. token: its text, or None for no token file.
+    listen: an address in place of a fresh unix: socket.
+    """
+
+    def __init__(self, shares, *, token=None, listen=None, arguments=(), uid=world.UID, gid=world.GID, wait=True):
+        self.directory = world.case_directory("server")
+        self.run = os.path.join(self.directory, "run")
+        os.mkdir(self.run, 0o700)
+        os.chown(self.run, uid, gid)
+        self.uid, self.gid = uid, gid
+        self.address = listen or f"unix:{self.run}/s"
+        self.control = os.path.join(self.run, "control")
+        self.log = os.path.join(self.directory, "fileserver.log")
+        self.token_file = None
+        command = [program("bindshare-fileserver"), "--listen", self.address, "--control", self.control]
+        for share in shares:
+            command += ["--share", share]
+        if token is not None:
+            self.token_file = os.path.join(self.run, "token")
+            world.write_file(self.token_file, token + "\n", TOKEN_MODE, (uid, gid))
+            command += ["--token-file", self.token_file]
+        if uid == 0:
+            command.append("--allow-root")
+        self.command = command + list(arguments)
+        self.process = None
+        if wait:
+            self.start()
+
+    def start(self):
+        """Starts it and waits until it listens."""
+        ready, theirs = os.pipe()
+        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            self.process = subprocess.Popen(
+                self.command + ["--ready-fd", str(theirs)], user=self.uid, group=self.gid, extra_groups=[],
+                pass_fds=[theirs], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=world.sanitizer_environment(), cwd="/")
+        finally:
+            os.close(log)
+            os.close(theirs)
+        world.at_end(self.stop_hard)
+        try:
+            readable, _, _ = select.select([ready], [], [], 20)
+            said = os.read(ready, 16) if readable else b""
+        finally:
+            os.close(ready)
+        assert said == b"ready\n", f"the server does not listen:\n{self.log_text()}"
+        return self
+
+    def try_run(self, **more):
+        """Runs the command to its end, which must come by itself: a start that fails. CompletedProcess."""
+        return world.as_user(self.command, self.uid, self.gid, env=world.sanitizer_environment(), **more)
+
+    def log_text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def workers(self):
+        """Pids of its workers."""
+        pids = []
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                with open(path, encoding="utf-8", errors="replace") as file:
+                    text = file.read()
+            except OSError:
+                continue
+            state, parent = text.rsplit(")", 1)[1].split()[:2]
+            if int(parent) == self.process.pid and state != "Z":
+                pids.append(int(path.split("/")[2]))
+        return sorted(pids)
+
+    def worker(self):
+        """Pid of its only worker."""
+        pids = self.workers()
+        assert len(pids) == 1, f"workers: {pids}"
+        return pids[0]
+
+    def descriptors(self, pid=None):
+        return len(os.listdir(f"/proc/{pid or self.process.pid}/fd"))
+
+    def ctl(self, *arguments, check=True):
+        """bindsharectl on its control socket; its output."""
+        done = world.as_user([program("bindsharectl"), *arguments, "--control", self.control], self.uid, self.gid,
+                             env=world.sanitizer_environment())
+        if check:
+            assert done.returncode == 0, f"bindsharectl {arguments}: {done.returncode} {done.stderr}"
+            return done.stdout
+        return done
+
+    def stop(self):
+        """Ends it politely: it must exit with 0, and leave no worker and no socket."""
+        workers = self.workers()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(20)
+        assert code == 0, f"the server's exit code is {code}"
+        for pid in workers:
+            wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), f"worker {pid} ends with the server")
+        if self.address.startswith("unix:"):
+            assert not os.path.exists(self.address[len("unix:"):]), "the socket stays behind"
+
+    def stop_hard(self):
+        if self.process.poll() is None:
+            world.kill(self.process.pid, signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)

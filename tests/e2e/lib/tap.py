@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cases and their TAP lines. A case is a function whose name is a sentence; run() runs those of one file."""
+import errno
+import os
+import sys
+import time
+import traceback
+
+from . import world
+
+_cases = []
+
+
+class Skip(Exception):
+    """The case cannot run here; the text says why."""
+
+
+def skip(reason):
+    raise Skip(reason)
+
+
+def case(function):
+    """Marks a function without arguments as a case. Order of definition is order of running."""
+    _cases.append(function)
+    return function
+
+
+def expect_errno(number, function, *arguments, **more):
+    """Calls the function, which must fail with this errno (or one of a tuple of them)."""
+    numbers = number if isinstance(number, tuple) else (number,)
+    names = " or ".join(errno.errorcode[n] for n in numbers)
+    try:
+        result = function(*arguments, **more)
+    except OSError as error:
+        got = errno.errorcode.get(error.errno, error.errno)
+        assert error.errno in numbers, f"{function.__name__}{arguments}: {got} instead of {names}"
+        return
+    raise AssertionError(f"{function.__name__}{arguments}: returned {result!r} instead of {names}")
+
+
+def wait_for(condition, what, seconds=10.0, step=0.02):
+    """Waits until condition() is true and returns its value; fails with what after seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(step)
+
+
+def _comment(text):
+    for line in text.rstrip("\n").split("\n"):
+        print("# " + line)
+
+
+def _run_one(number, function):
+    name = function.__name__.replace("_", " ")
+    print(f"# running: {name}", flush=True)
+    try:
+        function()
+        problem = world.findings()
+        assert not problem, "a sanitizer or valgrind found:\n" + problem
+        print(f"ok {number} - {name}", flush=True)
+        return True
+    except Skip as reason:
+        print(f"ok {number} - {name} # SKIP {reason}", flush=True)
+        return True
+    except Exception:  # the next case must have its turn whatever this one did
+        print(f"not ok {number} - {name}")
+        _comment(traceback.format_exc())
+        _comment(world.logs())
+        sys.stdout.flush()
+        return False
+    finally:
+        world.clean_case()
+
+
+def _run_cases():
+    good = True
+    for number, function in enumerate(_cases, 1):
+        good = _run_one(number, function) and good
+    return 0 if good else 1
+
+
+def run(timeout=120):
+    """The last line of a case file. Runs all cases in a private world; never returns."""
+    wanted = sys.argv[1:]
+    if wanted and os.environ.get(world.INSIDE) is None:
+        os.environ["BINDSHARE_CASES"] = "\n".join(wanted)
+    chosen = os.environ.get("BINDSHARE_CASES", "").split()
+    if chosen:
+        _cases[:] = [f for f in _cases if any(word in f.__name__ for word in chosen)]
+    reason = world.missing()
+    if reason:
+        print(f"1..0 # SKIP {reason}")
+        sys.exit(0)
+    world.enter(timeout)
+    print(f"1..{len(_cases)}", flush=True)
+    world.supervise(_run_cases, timeout)

@@ -1,0 +1,178 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""How many messages things cost. Times are noisy; counts are not."""
+import os
+import subprocess
+
+from lib import Rig, case, read_file, run, wait_for, write_file
+
+ENTRIES = 100_000
+MIB = 1024 * 1024
+
+
+def _drop_caches():
+    """The guest kernel forgets what it knows."""
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
+        file.write("3\n")
+
+
+def _at_most_one_rpc_a_request(counts):
+    assert counts.rpc_total <= counts.fuse_total, (counts.fuse, counts.rpc)
+
+
+@case
+def a_warm_stat_costs_nothing():
+    rig = Rig()
+    rig.fill("file", "x")
+    wait_for(lambda: _stat_costs(rig, 1000) == ({}, {}), "1,000 stats without a message", 10)
+
+
+def _stat_costs(rig, times):
+    os.stat(rig.guest("file"))
+    with rig.mount.counted() as counts:
+        for _ in range(times):
+            os.stat(rig.guest("file"))
+    return counts.fuse, counts.rpc
+
+
+@case
+def a_name_that_is_not_there_is_asked_for_once():
+    rig = Rig()
+
+    def costs():
+        with rig.mount.counted() as counts:
+            for _ in range(1000):
+                assert not os.path.exists(rig.guest("missing"))
+        return counts.rpc.get("lookup", 0) <= 1 and counts.rpc_total <= 1
+    wait_for(costs, "1,000 look-ups in vain with one message", 10)
+
+
+@case
+def writing_asks_for_no_security_attribute():
+    rig = Rig()
+    with open(rig.guest("file"), "wb", buffering=0) as file:
+        file.write(b"x")
+        with rig.mount.counted() as counts:
+            for _ in range(1000):
+                file.write(b"x" * 1024)
+    assert counts.rpc == {"write": 1000}, counts.rpc
+    assert counts.fuse.get("getxattr", 0) == 0, counts.fuse
+    assert os.stat(rig.host("file")).st_size == 1 + 1000 * 1024
+    _at_most_one_rpc_a_request(counts)
+
+
+@case
+def a_large_sequential_read_uses_large_requests():
+    rig = Rig()
+    content = os.urandom(MIB) * 64
+    rig.fill("file", content)
+    with rig.mount.counted() as counts:
+        assert read_file(rig.guest("file")) == content
+    assert 64 <= counts.rpc["read"] <= 80, counts.rpc
+    _at_most_one_rpc_a_request(counts)
+
+
+@case
+def a_large_sequential_write_uses_large_requests():
+    rig = Rig()
+    block = os.urandom(MIB)
+    with rig.mount.counted() as counts:
+        with open(rig.guest("file"), "wb", buffering=0) as file:
+            for _ in range(64):
+                assert file.write(block) == MIB
+    assert 64 <= counts.rpc["write"] <= 80, counts.rpc
+    assert counts.rpc_total <= counts.rpc["write"] + 4, counts.rpc
+    _at_most_one_rpc_a_request(counts)
+
+
+@case
+def a_file_that_did_not_change_is_not_read_again():
+    rig = Rig()
+    rig.fill("file", b"x" * MIB)
+    read_file(rig.guest("file"))
+    with rig.mount.counted() as counts:
+        for _ in range(20):
+            read_file(rig.guest("file"))
+    assert counts.rpc.get("read", 0) == 0, counts.rpc
+
+
+@case
+def a_directory_of_100000_entries_takes_twelve_rpcs():
+    rig = Rig()
+    os.mkdir(rig.host("many"))
+    for number in range(ENTRIES):
+        os.close(os.open(rig.host(f"many/entry-{number:06}"), os.O_CREAT | os.O_WRONLY, 0o644))
+    # In a process of its own: the descriptor of the listing is closed when it has ended.
+    with rig.mount.counted() as counts:
+        done = subprocess.run(["ls", "-U", "-1", rig.guest("many")], check=True, capture_output=True, timeout=120)
+    names = done.stdout.split()
+    assert len(names) == len(set(names)) == ENTRIES, len(names)
+    listing = counts.rpc.get("opendir", 0) + counts.rpc.get("readdir", 0)
+    assert listing <= 12, counts.rpc
+    assert counts.rpc_total <= 12 + 4, counts.rpc
+    assert counts.fuse.get("lookup", 0) <= 1, counts.fuse
+    _at_most_one_rpc_a_request(counts)
+
+
+@case
+def listing_with_attributes_looks_nothing_up():
+    rig = Rig()
+    for number in range(2000):
+        rig.fill(f"f{number}", "x")
+    with rig.mount.counted() as counts:
+        with os.scandir(rig.guest()) as listing:
+            sizes = [entry.stat().st_size for entry in listing]
+    assert len(sizes) == 2000 and set(sizes) == {1}
+    assert counts.rpc.get("lookup", 0) == 0, counts.rpc
+    assert counts.rpc.get("getattr", 0) <= 2, counts.rpc
+    _at_most_one_rpc_a_request(counts)
+
+
+@case
+def making_a_small_file_costs_few_messages():
+    rig = Rig()
+    with rig.mount.counted() as counts:
+        for number in range(100):
+            with open(rig.guest(f"f{number}"), "wb", buffering=0) as file:
+                file.write(b"content")
+    # LOOKUP (not there), CREATE, WRITE, RELEASE.
+    assert counts.rpc["create"] == 100 and counts.rpc["write"] == 100, counts.rpc
+    assert counts.rpc.get("lookup", 0) <= 100, counts.rpc
+    assert counts.rpc_total <= 410, counts.rpc
+    assert counts.fuse.get("flush", 0) <= 1, counts.fuse
+    _at_most_one_rpc_a_request(counts)
+
+
+@case
+def no_request_of_a_days_work_costs_more_than_one_rpc():
+    rig = Rig()
+    with rig.mount.counted() as counts:
+        os.makedirs(rig.guest("a/b/c"))
+        for number in range(50):
+            write_file(rig.guest(f"a/b/c/f{number}"), "x" * number, owner=(0, 0))
+        subprocess.run(["cp", "-a", rig.guest("a"), rig.guest("copy")], check=True, timeout=60)
+        subprocess.run(["tar", "cf", rig.guest("all.tar"), "-C", rig.guest(), "a"], check=True, timeout=60)
+        _drop_caches()
+        subprocess.run(["find", rig.guest(), "-type", "f", "-size", "+0"], check=True, timeout=60,
+                       stdout=subprocess.DEVNULL)
+        os.rename(rig.guest("a/b"), rig.guest("b"))
+        subprocess.run(["rm", "-rf", rig.guest("copy")], check=True, timeout=60)
+    assert sorted(os.listdir(rig.share)) == ["a", "all.tar", "b"]
+    _at_most_one_rpc_a_request(counts)
+
+
+@case
+def an_idle_mount_sends_only_heartbeats():
+    rig = Rig(server_arguments=["--heartbeat", "600"])
+    rig.fill("file", "x")
+    read_file(rig.guest("file"))
+    wait_for(lambda: _idle(rig), "two seconds without a message", 15)
+
+
+def _idle(rig):
+    with rig.mount.counted() as counts:
+        subprocess.run(["sleep", "2"], check=True)
+    return not counts.fuse and not counts.rpc
+
+
+run(timeout=300)
