@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Log lines: their form, escapes, levels and the limit on lines that a peer can cause. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "protocol/cleanup.h"
+#include "protocol/log.h"
+
+static char text[8192];
+static int saved_stderr, output[2];
+
+static void capture_begin(void)
+{
+	assert_int_equal(pipe2(output, O_CLOEXEC | O_NONBLOCK), 0);
+	saved_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(dup2(output[1], STDERR_FILENO), STDERR_FILENO);
+}
+
+static void capture_end(void)
+{
+	ssize_t n;
+
+	assert_int_equal(dup2(saved_stderr, STDERR_FILENO), STDERR_FILENO);
+	close_fd(saved_stderr);
+	n = read(output[0], text, sizeof(text) - 1);
+	text[n < 0 ? 0 : n] = '\0';
+	close_fd(output[0]);
+	close_fd(output[1]);
+}
+
+static void a_line_names_program_process_and_level(void **state)
+{
+	char expected[64];
+
+	log_init("test", LOG_LEVEL_INFO);
+	capture_begin();
+	log_warning("the number %d", 7);
+	capture_end();
+	(void) snprintf(expected, sizeof(expected), "test[%d]: warning: the number 7\n", (int) getpid());
+	assert_string_equal(text, expected);
+}
+
+static void a_name_that_a_peer_chose_cannot_forge_a_line(void **state)
+{
+	log_init("test", LOG_LEVEL_INFO);
+	capture_begin();
+	log_info("%s", "a\nb\x1b[2J\xff\x7f");
+	capture_end();
+	assert_non_null(strstr(text, ": a\\x0ab\\x1b[2J\\xff\\x7f\n"));
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+}
+
+static void a_line_of_any_length_is_cut_and_whole(void **state)
+{
+	static char longest[5000];
+
+	memset(longest, 1, sizeof(longest) - 1);
+	log_init("test", LOG_LEVEL_INFO);
+	capture_begin();
+	log_info("%s", longest);
+	capture_end();
+	assert_true(strlen(text) > 8000 || text[strlen(text) - 1] == '\n');
+}
+
+static void a_level_above_the_most_is_silent(void **state)
+{
+	log_init("test", LOG_LEVEL_WARNING);
+	capture_begin();
+	log_info("not this");
+	log_error("but this");
+	capture_end();
+	assert_null(strstr(text, "not this"));
+	assert_non_null(strstr(text, "error: but this"));
+}
+
+static void lines_of_one_second_are_limited_and_counted(void **state)
+{
+	struct log_limit limit = { 0 };
+	unsigned allowed = 0;
+
+	log_init("test", LOG_LEVEL_INFO);
+	for (unsigned i = 0; i < 1000; i++)
+		allowed += log_limit_allows(&limit);
+	/* The second may have turned once in between. */
+	assert_in_range(allowed, 10, 20);
+	limit.second = 0;
+	limit.left_out = 990;
+	capture_begin();
+	assert_true(log_limit_allows(&limit));
+	capture_end();
+	assert_non_null(strstr(text, "990 lines like the next one were left out"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_line_names_program_process_and_level),
+		cmocka_unit_test(a_name_that_a_peer_chose_cannot_forge_a_line),
+		cmocka_unit_test(a_line_of_any_length_is_cut_and_whole),
+		cmocka_unit_test(a_level_above_the_most_is_silent),
+		cmocka_unit_test(lines_of_one_second_are_limited_and_counted),
+	};
+
+	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}
