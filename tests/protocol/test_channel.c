@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Frames over a socket pair: whole, in pieces, cut, stalled, too long; headers that no peer may send. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "protocol/channel.h"
+
+enum { STALL_MS = 100 };
+
+struct pair {
+	struct proto_channel channel;
+	int peer;
+};
+
+static int set_up(void **state)
+{
+	static struct pair pair;
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ||
+	    proto_channel_init(&pair.channel, fds[0], PROTO_CHUNK, STALL_MS) < 0)
+		return -1;
+	pair.peer = fds[1];
+	*state = &pair;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct pair *pair = *state;
+
+	proto_channel_done(&pair->channel);
+	if (pair->peer >= 0)
+		close(pair->peer);
+	return 0;
+}
+
+static size_t ping_frame(uint8_t *bytes, uint64_t id)
+{
+	struct proto_header header = { .length = 8, .op = PROTO_PING, .id = id };
+
+	proto_header_encode(bytes, &header);
+	memset(bytes + PROTO_HEADER_SIZE, 0x5a, 8);
+	return PROTO_HEADER_SIZE + 8;
+}
+
+static void send_all(int fd, const void *bytes, size_t size)
+{
+	assert_int_equal(write(fd, bytes, size), size);
+}
+
+static void frames_that_arrive_together_come_out_one_by_one(void **state)
+{
+	struct pair *pair = *state;
+	uint8_t bytes[200];
+	size_t size = 0;
+	struct proto_header header;
+	struct proto_reader reader;
+	struct proto_ping_request ping;
+
+	for (uint64_t id = 1; id <= 3; id++)
+		size += ping_frame(bytes + size, id);
+	send_all(pair->peer, bytes, size);
+	for (uint64_t id = 1; id <= 3; id++) {
+		assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), 0);
+		assert_int_equal(header.id, id);
+		assert_int_equal(proto_decode_ping_request(&reader, &ping), 0);
+		assert_int_equal(ping.sequence, 0x5a5a5a5a5a5a5a5a);
+	}
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), -EAGAIN);
+}
+
+static void *send_slowly(void *argument)
+{
+	struct pair *pair = argument;
+	uint8_t bytes[64];
+	size_t size = ping_frame(bytes, 9);
+
+	for (size_t i = 0; i < size; i++) {
+		usleep(1000);
+		(void) !write(pair->peer, bytes + i, 1);
+	}
+	return NULL;
+}
+
+static void a_frame_may_come_byte_by_byte(void **state)
+{
+	struct pair *pair = *state;
+	struct proto_header header;
+	struct proto_reader reader;
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, send_slowly, pair);
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), 0);
+	assert_int_equal(header.id, 9);
+	pthread_join(thread, NULL);
+}
+
+static void silence_within_a_frame_is_a_stall_and_between_frames_is_not(void **state)
+{
+	struct pair *pair = *state;
+	struct proto_header header;
+	struct proto_reader reader;
+	uint8_t bytes[64];
+
+	ping_frame(bytes, 1);
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), -EAGAIN);
+	send_all(pair->peer, bytes, 10);
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), -ETIMEDOUT);
+}
+
+static void the_end_between_frames_differs_from_the_end_within_one(void **state)
+{
+	struct pair *pair = *state;
+	struct proto_header header;
+	struct proto_reader reader;
+	uint8_t bytes[64];
+	size_t size = ping_frame(bytes, 1);
+
+	send_all(pair->peer, bytes, size);
+	send_all(pair->peer, bytes, size - 1);
+	close(pair->peer);
+	pair->peer = -1;
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), 0);
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), -ECONNRESET);
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), -ECONNRESET);
+}
+
+static void headers_that_no_peer_may_send_are_refused_before_the_payload(void **state)
+{
+	const struct proto_header good = { .length = 8, .op = PROTO_PING, .id = 1 };
+	struct proto_header bad[] = { good, good, good, good, good, good, good, good, good, good };
+	uint8_t bytes[PROTO_HEADER_SIZE];
+	struct proto_header back;
+
+	bad[0].length = UINT32_MAX;
+	bad[1].length = PROTO_SMALL_MAX + 1;
+	bad[2].op = 0;
+	bad[3].op = 63;
+	bad[4].op = UINT16_MAX;
+	bad[5].flags = 4;
+	bad[6].id = 0;
+	bad[7].status = 5; /* a request with a status */
+	bad[8].reserved = 1;
+	bad[9].flags = PROTO_FRAME_MORE; /* a request in parts */
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		proto_header_encode(bytes, &bad[i]);
+		assert_int_equal(proto_header_decode(bytes, &back), -EBADMSG);
+	}
+	proto_header_encode(bytes, &good);
+	assert_int_equal(proto_header_decode(bytes, &back), 0);
+}
+
+static void an_error_reply_carries_a_header_only(void **state)
+{
+	struct proto_header header = {
+		.length = 1, .op = PROTO_PING, .flags = PROTO_FRAME_REPLY, .id = 1, .status = 2
+	};
+	uint8_t bytes[PROTO_HEADER_SIZE];
+	struct proto_header back;
+
+	proto_header_encode(bytes, &header);
+	assert_int_equal(proto_header_decode(bytes, &back), -EBADMSG);
+	header.length = 0;
+	proto_header_encode(bytes, &header);
+	assert_int_equal(proto_header_decode(bytes, &back), 0);
+	header.status = -2;
+	proto_header_encode(bytes, &header);
+	assert_int_equal(proto_header_decode(bytes, &back), -EBADMSG);
+}
+
+static void a_large_write_comes_in_parts_of_the_buffers_size(void **state)
+{
+	struct pair *pair = *state;
+	enum { SIZE = 3 * PROTO_CHUNK + 77 };
+	static uint8_t data[SIZE];
+	struct proto_write_request request = { .handle = 1,
+		                               .data = { .length = SIZE, .available = SIZE, .bytes = data } };
+	struct proto_write_request back;
+	struct proto_channel sender;
+	struct proto_header header = { .op = PROTO_WRITE, .id = 5 }, got;
+	struct proto_reader reader;
+	struct proto_writer writer;
+	uint8_t memory[64];
+	size_t total;
+	const void *bytes;
+	ssize_t n;
+	pid_t child;
+
+	for (size_t i = 0; i < SIZE; i++)
+		data[i] = (uint8_t) (i * 31 >> 3);
+	child = fork();
+	if (child == 0) {
+		proto_writer_init(&writer, memory, sizeof(memory));
+		if (proto_encode_write_request(&writer, &request) < 0 ||
+		    proto_channel_init(&sender, dup(pair->peer), 4096, 5000) < 0)
+			_exit(1);
+		_exit(proto_channel_send(&sender, &header, &writer) == 0 ? 0 : 1);
+	}
+	assert_int_equal(proto_channel_next(&pair->channel, &got, &reader), 0);
+	assert_int_equal(proto_decode_write_request(&reader, &back), 0);
+	assert_int_equal(back.data.length, SIZE);
+	assert_true(back.data.available < SIZE);
+	assert_memory_equal(back.data.bytes, data, back.data.available);
+	total = back.data.available;
+	while ((n = proto_channel_more(&pair->channel, &bytes)) > 0) {
+		assert_memory_equal(bytes, data + total, (size_t) n);
+		total += (size_t) n;
+	}
+	assert_int_equal(n, 0);
+	assert_int_equal(total, SIZE);
+}
+
+static void send_part(int fd, uint16_t flags, const uint8_t *data, size_t size, uint64_t id)
+{
+	uint8_t head[PROTO_HEADER_SIZE + 4];
+	struct proto_header header = {
+		.length = (uint32_t) (4 + size), .op = PROTO_READ, .flags = PROTO_FRAME_REPLY | flags, .id = id
+	};
+
+	proto_header_encode(head, &header);
+	for (int i = 0; i < 4; i++)
+		head[PROTO_HEADER_SIZE + i] = (uint8_t) (size >> (8 * i));
+	send_all(fd, head, sizeof(head));
+	send_all(fd, data, size);
+}
+
+static void data_in_several_frames_is_put_together(void **state)
+{
+	struct pair *pair = *state;
+	static uint8_t data[2 * PROTO_CHUNK + 5], got[3 * PROTO_CHUNK];
+	uint8_t fixed[4];
+	struct proto_header header;
+	size_t length;
+	pid_t child;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t) (i >> 5);
+	child = fork();
+	if (child == 0) {
+		send_part(pair->peer, PROTO_FRAME_MORE, data, PROTO_CHUNK, 3);
+		send_part(pair->peer, PROTO_FRAME_MORE, data + PROTO_CHUNK, PROTO_CHUNK, 3);
+		send_part(pair->peer, 0, data + 2 * PROTO_CHUNK, 5, 3);
+		_exit(0);
+	}
+	assert_int_equal(
+	        proto_channel_receive_data(&pair->channel, PROTO_READ, 3, fixed, 4, got, sizeof(got), &length, &header),
+	        0);
+	assert_int_equal(length, sizeof(data));
+	assert_memory_equal(got, data, length);
+}
+
+static void a_server_that_sends_more_data_than_asked_for_is_not_believed(void **state)
+{
+	struct pair *pair = *state;
+	uint8_t data[64] = { 0 }, got[32], fixed[4];
+	struct proto_header header;
+	size_t length;
+
+	send_part(pair->peer, 0, data, 33, 3);
+	assert_int_equal(
+	        proto_channel_receive_data(&pair->channel, PROTO_READ, 3, fixed, 4, got, sizeof(got), &length, &header),
+	        -EBADMSG);
+}
+
+static void a_reply_to_another_request_is_not_believed(void **state)
+{
+	struct pair *pair = *state;
+	uint8_t data[8] = { 0 }, got[32], fixed[4];
+	struct proto_header header;
+	size_t length;
+
+	send_part(pair->peer, 0, data, 8, 4);
+	assert_int_equal(
+	        proto_channel_receive_data(&pair->channel, PROTO_READ, 3, fixed, 4, got, sizeof(got), &length, &header),
+	        -EBADMSG);
+}
+
+static void a_peer_that_does_not_read_stalls_the_sender_for_a_bounded_time(void **state)
+{
+	struct pair *pair = *state;
+	static uint8_t data[PROTO_DATA_MAX];
+	struct proto_read_reply reply = { .data = {
+		                                  .length = sizeof(data), .available = sizeof(data), .bytes = data } };
+	struct proto_header header = { .op = PROTO_READ, .flags = PROTO_FRAME_REPLY, .id = 1 };
+	struct proto_writer writer;
+	uint8_t memory[64];
+	int r = 0;
+
+	proto_writer_init(&writer, memory, sizeof(memory));
+	assert_int_equal(proto_encode_read_reply(&writer, &reply), 0);
+	for (int i = 0; i < 64 && r == 0; i++)
+		r = proto_channel_send(&pair->channel, &header, &writer);
+	assert_int_equal(r, -ETIMEDOUT);
+}
+
+static void *kill_later(void *argument)
+{
+	usleep(20000);
+	proto_channel_kill(argument);
+	return NULL;
+}
+
+static void a_killed_channel_wakes_who_waits_on_it(void **state)
+{
+	struct pair *pair = *state;
+	struct proto_header header;
+	struct proto_reader reader;
+	pthread_t thread;
+	int r;
+
+	pthread_create(&thread, NULL, kill_later, &pair->channel);
+	do
+		r = proto_channel_next(&pair->channel, &header, &reader);
+	while (r == -EAGAIN);
+	assert_int_equal(r, -ENOTCONN);
+	pthread_join(thread, NULL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(frames_that_arrive_together_come_out_one_by_one),
+		TEST(a_frame_may_come_byte_by_byte),
+		TEST(silence_within_a_frame_is_a_stall_and_between_frames_is_not),
+		TEST(the_end_between_frames_differs_from_the_end_within_one),
+		TEST(headers_that_no_peer_may_send_are_refused_before_the_payload),
+		TEST(an_error_reply_carries_a_header_only),
+		TEST(a_large_write_comes_in_parts_of_the_buffers_size),
+		TEST(data_in_several_frames_is_put_together),
+		TEST(a_server_that_sends_more_data_than_asked_for_is_not_believed),
+		TEST(a_reply_to_another_request_is_not_believed),
+		TEST(a_peer_that_does_not_read_stalls_the_sender_for_a_bounded_time),
+		TEST(a_killed_channel_wakes_who_waits_on_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
