@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the client knows of each object that the kernel references. */
+#include "guest-fuse/mount/nodes.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "guest-fuse/mount/clock.h"
+
+/* The server chooses the ids: without a seed that it does not know it could choose those that collide. */
+static uint64_t seed;
+
+#define HASH_FUNCTION(keyptr, keylen, hashv)                                                                           \
+	do {                                                                                                           \
+		(hashv) = (unsigned) XXH3_64bits_withSeed((keyptr), (keylen), seed);                                   \
+	} while (0)
+#define HASH_NONFATAL_OOM 1
+#define uthash_nonfatal_oom(element)                                                                                   \
+	do {                                                                                                           \
+		(element)->out_of_memory = true;                                                                       \
+	} while (0)
+#include <uthash.h>
+
+/* One state of a file. Two states with equal stamps have equal contents. */
+struct stamp {
+	uint64_t size;
+	int64_t mtime, ctime;
+	uint32_t mtime_ns, ctime_ns;
+};
+
+enum contents {
+	CONTENTS_NONE,   /* never opened: the page cache is empty */
+	CONTENTS_KNOWN,  /* the page cache holds parts of the state that node.contents names */
+	CONTENTS_UNSURE, /* it holds something else */
+};
+
+struct node {
+	uint64_t id, parent;
+	char *name;
+	uint64_t lookups, references;
+	int64_t changed;
+	struct stamp told, contents;
+	uint32_t type;
+	uint8_t state; /* enum contents */
+	bool out_of_memory;
+	UT_hash_handle hh;
+};
+
+struct nodes {
+	pthread_mutex_t lock;
+	struct node *table;
+	uint64_t root;
+};
+
+static pthread_once_t seed_once = PTHREAD_ONCE_INIT;
+
+static void seed_choose(void)
+{
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (uint64_t) clock_ns();
+}
+
+static struct stamp stamp_of(const struct proto_attr *attr)
+{
+	return (struct stamp){
+		.size = attr->size,
+		.mtime = attr->mtime.seconds,
+		.ctime = attr->ctime.seconds,
+		.mtime_ns = attr->mtime.nanoseconds,
+		.ctime_ns = attr->ctime.nanoseconds,
+	};
+}
+
+static bool same_data(const struct stamp *left, const struct stamp *right)
+{
+	return left->size == right->size && left->mtime == right->mtime && left->mtime_ns == right->mtime_ns;
+}
+
+static bool older(const struct stamp *left, const struct stamp *right)
+{
+	return left->ctime < right->ctime || (left->ctime == right->ctime && left->ctime_ns < right->ctime_ns);
+}
+
+static struct node *find(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+
+	HASH_FIND(hh, nodes->table, &id, sizeof(id), node);
+	return node;
+}
+
+static struct node *add(struct nodes *nodes, uint64_t id, uint32_t mode)
+{
+	struct node *node = calloc(1, sizeof(*node));
+
+	if (node == NULL)
+		return NULL;
+	node->id = id;
+	node->type = mode & S_IFMT;
+	HASH_ADD(hh, nodes->table, id, sizeof(node->id), node);
+	if (node->out_of_memory) {
+		free(node);
+		return NULL;
+	}
+	return node;
+}
+
+int nodes_new(uint64_t root, struct nodes **ret_nodes)
+{
+	struct nodes *nodes = calloc(1, sizeof(*nodes));
+
+	(void) pthread_once(&seed_once, seed_choose);
+	if (nodes == NULL)
+		return -ENOMEM;
+	nodes->root = root;
+	if (add(nodes, root, S_IFDIR) == NULL) {
+		free(nodes);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&nodes->lock, NULL);
+	*ret_nodes = nodes;
+	return 0;
+}
+
+static void node_free(struct nodes *nodes, struct node *node)
+{
+	HASH_DELETE(hh, nodes->table, node);
+	free(node->name);
+	free(node);
+}
+
+void nodes_free(struct nodes *nodes)
+{
+	struct node *node, *next;
+
+	if (nodes == NULL)
+		return;
+	HASH_ITER(hh, nodes->table, node, next)
+	node_free(nodes, node);
+	pthread_mutex_destroy(&nodes->lock);
+	free(nodes);
+}
+
+size_t nodes_count(struct nodes *nodes)
+{
+	size_t count;
+
+	pthread_mutex_lock(&nodes->lock);
+	count = HASH_COUNT(nodes->table);
+	pthread_mutex_unlock(&nodes->lock);
+	return count;
+}
+
+/* The name that an object was last seen under. Without memory for it the older one stays. */
+static void place(struct node *node, uint64_t parent, const char *name)
+{
+	char *copy;
+
+	node->parent = parent;
+	if (node->name != NULL && strcmp(node->name, name) == 0)
+		return;
+	copy = strdup(name);
+	if (copy == NULL)
+		return;
+	free(node->name);
+	node->name = copy;
+}
+
+int nodes_learn(struct nodes *nodes, uint64_t parent, const char *name, const struct proto_entry *entry,
+                uint64_t references)
+{
+	struct node *node;
+	int r = 0;
+
+	if (entry->node == nodes->root || PROTO_ID_GENERATION(entry->node) == 0)
+		return -EIO;
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, entry->node);
+	if (node == NULL)
+		node = add(nodes, entry->node, entry->attr.mode);
+	if (node == NULL)
+		r = -ENOMEM;
+	else if (node->type != (entry->attr.mode & S_IFMT))
+		r = -EIO;
+	if (r == 0) {
+		node->lookups++;
+		node->references += references;
+		node->told = stamp_of(&entry->attr);
+		place(node, parent, name);
+	}
+	pthread_mutex_unlock(&nodes->lock);
+	return r;
+}
+
+bool nodes_learn_again(struct nodes *nodes, const struct proto_entry *entry)
+{
+	struct node *node;
+	bool known;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, entry->node);
+	known = node != NULL && node->id != nodes->root && node->type == (entry->attr.mode & S_IFMT);
+	if (known) {
+		node->lookups++;
+		node->told = stamp_of(&entry->attr);
+	}
+	pthread_mutex_unlock(&nodes->lock);
+	return known;
+}
+
+uint64_t nodes_forget(struct nodes *nodes, uint64_t id, uint64_t lookups)
+{
+	uint64_t references = 0;
+	struct node *node;
+
+	if (id == nodes->root)
+		return 0;
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL) {
+		node->lookups -= lookups < node->lookups ? lookups : node->lookups;
+		if (node->lookups == 0) {
+			references = node->references;
+			node_free(nodes, node);
+		}
+	}
+	pthread_mutex_unlock(&nodes->lock);
+	return references;
+}
+
+int nodes_told(struct nodes *nodes, uint64_t id, const struct proto_attr *attr)
+{
+	struct node *node;
+	int r = 0;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && node->type != (attr->mode & S_IFMT))
+		r = -EIO;
+	else if (node != NULL)
+		node->told = stamp_of(attr);
+	pthread_mutex_unlock(&nodes->lock);
+	return r;
+}
+
+void nodes_moved(struct nodes *nodes, uint64_t id, uint64_t parent, const char *name)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && id != nodes->root) {
+		place(node, parent, name);
+		node->changed = clock_ns();
+	}
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+void nodes_changed(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL)
+		node->changed = clock_ns();
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+int64_t nodes_changed_at(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+	int64_t changed;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	changed = node == NULL ? 0 : node->changed;
+	pthread_mutex_unlock(&nodes->lock);
+	return changed;
+}
+
+void nodes_wrote(struct nodes *nodes, uint64_t id, const struct proto_attr *attr)
+{
+	struct stamp stamp = stamp_of(attr);
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL) {
+		node->changed = clock_ns();
+		/* Replies of two lanes may come in either order. */
+		if (node->state == CONTENTS_NONE || (node->state == CONTENTS_KNOWN && !older(&stamp, &node->contents))) {
+			node->contents = stamp;
+			node->state = CONTENTS_KNOWN;
+		}
+	}
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+void nodes_unsure(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL) {
+		node->changed = clock_ns();
+		node->state = CONTENTS_UNSURE;
+	}
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+int nodes_opened(struct nodes *nodes, uint64_t id, const struct proto_attr *attr, struct nodes_opened *ret_opened)
+{
+	struct stamp stamp = stamp_of(attr);
+	struct node *node;
+	int r = 0;
+
+	*ret_opened = (struct nodes_opened){ .attr_differ = true };
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && node->type != (attr->mode & S_IFMT)) {
+		r = -EIO;
+	} else if (node != NULL) {
+		ret_opened->attr_differ = !same_data(&node->told, &stamp);
+		ret_opened->keep_cache =
+		        node->state == CONTENTS_NONE ||
+		        (node->state == CONTENTS_KNOWN && memcmp(&stamp, &node->contents, sizeof(stamp)) == 0);
+		node->contents = stamp;
+		node->state = CONTENTS_KNOWN;
+	}
+	pthread_mutex_unlock(&nodes->lock);
+	return r;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the client knows of each object that the kernel references: where it is, how often the kernel and the server
+ * count it, and which state of it the kernel was told. Every function may be called from any thread.
+ *
+ * Ids are the wire's (PROTO_ID); the root's is nodes_root(). Functions that are given an id that is not known do
+ * nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/fields.h"
+
+struct nodes;
+
+/* 0 or -ENOMEM. root is never forgotten. */
+int nodes_new(uint64_t root, struct nodes **ret_nodes);
+void nodes_free(struct nodes *nodes);
+size_t nodes_count(struct nodes *nodes);
+
+/*
+ * Before a reply names an object to the kernel: one more look-up of the kernel's, and references more that the server
+ * counts for us. 0; -ENOMEM; -EIO when the server lies: the root as a child, an id of no such form, or another type
+ * than the object had. After an error, and after a reply that the kernel did not take, the caller gives the references
+ * back (forgets.h).
+ */
+int nodes_learn(struct nodes *nodes, uint64_t parent, const char *name, const struct proto_entry *entry,
+                uint64_t references);
+
+/* The same for an object whose server's references are held elsewhere: only when it is known. */
+bool nodes_learn_again(struct nodes *nodes, const struct proto_entry *entry);
+
+/* The kernel drops look-ups of its own. Returns how many references the server is to drop: 0 while it is known. */
+uint64_t nodes_forget(struct nodes *nodes, uint64_t id, uint64_t lookups);
+
+/* The kernel is told these attributes. 0, or -EIO when the type differs from before. */
+int nodes_told(struct nodes *nodes, uint64_t id, const struct proto_attr *attr);
+
+/* Own RENAME, done: the object's new place. */
+void nodes_moved(struct nodes *nodes, uint64_t id, uint64_t parent, const char *name);
+
+/* Something of the object was changed from here: what was read of it earlier must not reach the kernel any more. */
+void nodes_changed(struct nodes *nodes, uint64_t id);
+/* clock_ns() of the last nodes_changed() or nodes_wrote(), 0 for never. */
+int64_t nodes_changed_at(struct nodes *nodes, uint64_t id);
+
+/* The contents were changed from here, and the kernel has the same in its page cache; attr is the state afterwards. */
+void nodes_wrote(struct nodes *nodes, uint64_t id, const struct proto_attr *attr);
+/* The contents were changed in a way that the page cache does not show. */
+void nodes_unsure(struct nodes *nodes, uint64_t id);
+
+struct nodes_opened {
+	bool keep_cache;  /* the page cache still holds this state */
+	bool attr_differ; /* the kernel was told another size or time */
+};
+/* OPEN answered with attr. 0 or -EIO as nodes_told(). */
+int nodes_opened(struct nodes *nodes, uint64_t id, const struct proto_attr *attr, struct nodes_opened *ret_opened);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of bindshare-mount, as people and as mount(8) write it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/address.h"
+
+enum { OPTIONS_TIMEOUT_S = 30, OPTIONS_LANES = 64 };
+
+struct options {
+	enum { OPTIONS_MOUNT, OPTIONS_STATS, OPTIONS_HELP, OPTIONS_VERSION } action;
+	const char *source; /* as given: what /proc/mounts shows unless fsname= says otherwise */
+	struct proto_address address;
+	const char *share; /* in source */
+	const char *mountpoint;
+	char *token_file; /* NULL: none */
+	char *fsname;     /* NULL: the source */
+	bool helper;      /* called by mount(8): its exit codes, and -f means: do everything but mount */
+	bool foreground, fake, verbose, json;
+	bool read_only, sync, dirsync;
+	bool permissions_host, owner_host, no_cache;
+	uint64_t attributes; /* MOUNT_ATTR_*, see fsmount(2) */
+	uint32_t uid, gid;   /* who files of the serving user appear to belong to */
+	int timeout_s;       /* silence after which the server is declared gone, 1 to 3600 */
+	unsigned lanes;      /* data lanes at most, 2 to 64 */
+};
+
+/*
+ * Fills options from a command line. 0, or -EINVAL with words in error. Strings of argv must outlive options;
+ * options_done() frees the others, and accepts options that were filled half.
+ */
+int options_parse(int argc, char **argv, struct options *ret_options, char *error, size_t error_size);
+void options_done(struct options *options);
