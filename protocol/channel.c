@@ -138,6 +138,8 @@ static void advance(struct iovec *iov, size_t count, size_t n)
 	for (size_t i = 0; i < count; i++) {
 		size_t part = n < iov[i].iov_len ? n : iov[i].iov_len;
 
+		if (part == 0)
+			continue;
 		iov[i].iov_base = (char *) iov[i].iov_base + part;
 		iov[i].iov_len -= part;
 		n -= part;

@@ -135,7 +135,7 @@ static void take_refusal(struct proto_reader *reader, struct proto_refusal *refu
 static int ask(struct proto_channel *channel, enum proto_op op, const struct proto_writer *writer, int timeout_ms,
                struct proto_reader *ret_reader, struct proto_refusal *ret_refusal)
 {
-	struct proto_header header = { .op = op, .id = op };
+	struct proto_header header = { .op = (uint16_t) op, .id = op };
 	struct pollfd poller = { .fd = channel->fd, .events = POLLIN };
 	int r = proto_channel_send(channel, &header, writer);
 
