@@ -172,6 +172,9 @@ class Runner:
     def tidy(self):
         names = [name for name in self.sources() if name.endswith(".c")]
         database = os.path.join(ROOT, "build-clang", "compile_commands.json")
+        if not os.path.exists(database):
+            self.sum.stage("clang-tidy", f"there is no {database}", 0)
+            return
         with open(database, encoding="utf-8") as file:
             known = {os.path.normpath(os.path.join(e["directory"], e["file"])) for e in json.load(file)}
         names = [name for name in names if os.path.join(ROOT, name) in known]
