@@ -159,7 +159,7 @@ static void peer_challenge(struct admission_peer *peer, const struct proto_bytes
 {
 	const struct proto_token *token = &peer->admission->token;
 	const uint8_t *opening = peer->bytes + PROTO_HEADER_SIZE;
-	struct proto_header header = { .op = peer->op, .flags = PROTO_FRAME_REPLY, .id = peer->header.id };
+	struct proto_header header = { .op = (uint16_t) peer->op, .flags = PROTO_FRAME_REPLY, .id = peer->header.id };
 	struct proto_bytes32 nonce, proof;
 	struct proto_writer writer;
 	uint8_t bytes[256];
