@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which directories of the host may be mounted, and which of them only for reading.
+ *
+ * An entry stands for the directory and all beneath it, by whole components of its path. Where entries overlap the most
+ * restrictive wins: what lies in a read-only entry, or contains one, is mounted read-only.
+ *
+ * Symbolic links: an entry may lead through links as the user set them up. Beneath an outermost entry links were
+ * possibly made by a guest; they are followed only as long as they stay within the outermost entries, and each step is
+ * checked before the next is looked at, so that no answer tells of anything outside.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct allowlist_entry {
+	char *path; /* absolute, no "." or "..", no slash at the end but for "/" */
+	bool read_only;
+	bool outermost; /* beneath no other entry */
+};
+
+struct allowlist {
+	struct allowlist_entry *entries;
+	size_t count;
+};
+
+/* What a path comes to. */
+struct allowlist_match {
+	char path[PATH_MAX]; /* canonical */
+	bool read_only;
+};
+
+/* Adds an absolute path. 0, -EINVAL (not absolute, or with a component ".."), -ENAMETOOLONG, -ENOMEM. */
+int allowlist_add(struct allowlist *list, const char *path, bool read_only);
+void allowlist_done(struct allowlist *list);
+
+/*
+ * Looks a directory up, by the path that a peer asks for: absolute, without "." and "..". 0; -EACCES: not beneath an
+ * entry, be there such a path or not; -ENOENT, -ENOTDIR: it should be beneath an entry, and is not there, or no
+ * directory. What comes back is a path: whoever opens it must refuse symbolic links.
+ */
+int allowlist_match(const struct allowlist *list, const char *path, struct allowlist_match *ret_match);
+
+/* True: path is directory, or beneath it, by whole components. */
+bool allowlist_is_beneath(const char *path, const char *directory);

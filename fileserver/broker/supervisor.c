@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of mounted shares and their workers. */
+#include "fileserver/broker/supervisor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <utlist.h>
+
+#include "fileserver/worker/resolve.h"
+#include "protocol/cleanup.h"
+#include "protocol/log.h"
+
+static int refuse(struct proto_refusal *refusal, enum proto_refuse code, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+static int refuse(struct proto_refusal *refusal, enum proto_refuse code, const char *format, ...)
+{
+	va_list arguments;
+
+	refusal->code = code;
+	va_start(arguments, format);
+	(void) vsnprintf(refusal->text, sizeof(refusal->text), format, arguments);
+	va_end(arguments);
+	return -EACCES;
+}
+
+static void worker_free(struct worker *worker)
+{
+	process_done(&worker->process);
+	close_fd(worker->connection);
+	free(worker->requested);
+	free(worker->path);
+	free(worker);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct worker *worker = handle->data;
+
+	if (--worker->handles == 0)
+		worker_free(worker);
+}
+
+/* The handshake's connection, if the worker has not welcomed the client on it. */
+static void refuse_connection(struct worker *worker, const char *text)
+{
+	if (worker->connection >= 0)
+		worker->supervisor->refuse(worker->supervisor->context, TAKE_FD(worker->connection),
+		                           PROTO_REFUSE_INTERNAL, text);
+}
+
+static void on_exited(uv_process_t *process, int64_t status, int signal_number)
+{
+	struct worker *worker = process->data;
+	struct supervisor *supervisor = worker->supervisor;
+
+	if (signal_number != 0)
+		log_write(worker->state == WORKER_STATE_STOPPING ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+		          "worker %d of %s was killed by signal %d", process->pid, worker->path, signal_number);
+	else if (status != 0)
+		log_error("worker %d of %s failed with exit code %d", process->pid, worker->path, (int) status);
+	else
+		log_info("unmounted %s (worker %d)", worker->path, process->pid);
+	if (worker->state != WORKER_STATE_STOPPING && (signal_number != 0 || status != 0 || worker->crashed))
+		crashes_note(&supervisor->crashes, worker->path, uv_now(supervisor->loop));
+	refuse_connection(worker, "The share could not be served: its worker ended; the server's log says why.");
+	process_add_counters(&supervisor->past, worker->process.counters);
+	DL_DELETE(supervisor->workers, worker);
+	supervisor->count--;
+	uv_close((uv_handle_t *) &worker->poll, on_closed);
+	uv_close((uv_handle_t *) &worker->timer, on_closed);
+	uv_close((uv_handle_t *) process, on_closed);
+	if (supervisor->stopping && supervisor->count == 0)
+		supervisor->all_gone(supervisor->context);
+}
+
+static void on_kill(uv_timer_t *timer)
+{
+	struct worker *worker = timer->data;
+
+	log_warning("worker %d of %s did not %s in time and is killed", worker->process.handle.pid, worker->path,
+	            worker->state == WORKER_STATE_STARTING ? "start" : "stop");
+	(void) uv_process_kill(&worker->process.handle, SIGKILL);
+}
+
+static void worker_stop(struct worker *worker, enum proto_goodbye code, const char *text)
+{
+	struct worker_message message = { .type = WORKER_STOP, .goodbye = code };
+
+	if (worker->state == WORKER_STATE_STOPPING)
+		return;
+	worker->state = WORKER_STATE_STOPPING;
+	(void) snprintf(message.text, sizeof(message.text), "%s", text);
+	if (process_send(&worker->process, &message, -1) < 0 ||
+	    uv_timer_start(&worker->timer, on_kill, SUPERVISOR_STOP_MS, 0) < 0)
+		(void) uv_process_kill(&worker->process.handle, SIGKILL);
+}
+
+/* What a worker says is not trusted either: it has read a guest's bytes. */
+static void on_message(uv_poll_t *poll, int status, int events)
+{
+	struct worker *worker = poll->data;
+	struct worker_message message;
+	int r = process_receive(&worker->process, &message);
+
+	if (r == -EAGAIN)
+		return;
+	if (r == 0 && message.type == WORKER_READY && worker->state == WORKER_STATE_STARTING) {
+		worker->state = WORKER_STATE_SERVING;
+		worker->connection = close_fd(worker->connection);
+		(void) uv_timer_stop(&worker->timer);
+		log_info("mounted %s%s (worker %d)", worker->path, worker->read_only ? ", read-only" : "",
+		         worker->process.handle.pid);
+		return;
+	}
+	if (r == 0 && message.type == WORKER_FAILED) {
+		char text[sizeof(message.text) + 64];
+
+		message.text[sizeof(message.text) - 1] = '\0';
+		worker->crashed = true;
+		(void) snprintf(text, sizeof(text), "The share could not be served: %s", message.text);
+		refuse_connection(worker, text);
+		return;
+	}
+	/* The end, which on_exited() sees too; or nonsense. */
+	(void) uv_poll_stop(poll);
+	if (r != -ENOTCONN) {
+		log_error("worker %d of %s broke its protocol and is killed", worker->process.handle.pid, worker->path);
+		(void) uv_process_kill(&worker->process.handle, SIGKILL);
+	}
+}
+
+static int find_share(struct supervisor *supervisor, const struct proto_hello_request *hello,
+                      struct allowlist_match *ret_match, struct proto_refusal *refusal)
+{
+	const char *share = hello->share.path;
+	int r = allowlist_match(supervisor->allowlist, share, ret_match);
+
+	if (r == -ENOENT)
+		return refuse(refusal, PROTO_REFUSE_NOT_FOUND,
+		              "The path %.600s is not there on the host. Make the directory, or correct the path.",
+		              share);
+	if (r == -ENOTDIR)
+		return refuse(refusal, PROTO_REFUSE_NOT_DIRECTORY,
+		              "The path %.600s is not a directory on the host. Mount the directory it is in.", share);
+	if (r == -ENOMEM)
+		return refuse(refusal, PROTO_REFUSE_INTERNAL, "The file server is out of memory.");
+	if (r < 0)
+		return refuse(refusal, PROTO_REFUSE_NOT_SHARED,
+		              "Mounts denied: The path %.600s is not shared from the host and is not known to "
+		              "bindshare. Add it, or a directory above it, to FilesharingDirectories in the File "
+		              "Sharing settings, or start bindshare-fileserver with --share.",
+		              share);
+	return 0;
+}
+
+/* A descriptor or -EACCES. The path was canonical a moment ago; a link in it by now is somebody's attempt. */
+static int open_root(const struct allowlist_match *match, struct proto_refusal *refusal)
+{
+	int fd = resolve_open_root(match->path);
+
+	if (fd >= 0)
+		return fd;
+	log_warning("cannot open the share %s: %s", match->path, strerror(-fd));
+	return refuse(refusal, fd == -ENOENT || fd == -EACCES ? PROTO_REFUSE_NOT_FOUND : PROTO_REFUSE_INTERNAL,
+	              "The directory %.600s cannot be opened on the host: %s.", match->path, strerror(-fd));
+}
+
+/* Whether another worker may be started for this share. */
+static int check_limits(const struct supervisor *supervisor, const char *path, struct proto_refusal *refusal)
+{
+	if (supervisor->stopping)
+		return refuse(refusal, PROTO_REFUSE_LIMIT, "The file server is stopping.");
+	if (supervisor->count >= supervisor->workers_max)
+		return refuse(refusal, PROTO_REFUSE_LIMIT,
+		              "%u shares are mounted, more are not served at a time. Unmount some.", supervisor->count);
+	if (crashes_too_many(&supervisor->crashes, path, uv_now(supervisor->loop)))
+		return refuse(refusal, PROTO_REFUSE_LIMIT,
+		              "The worker of this share ended badly %d times within %d s. Try again in %d s; the "
+		              "server's log says more.",
+		              CRASHES_MAX, CRASHES_WINDOW_MS / 1000, CRASHES_WINDOW_MS / 1000);
+	return 0;
+}
+
+static struct worker *worker_new(struct supervisor *supervisor, int fd, const struct proto_hello_request *hello,
+                                 const struct allowlist_match *match)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+
+	if (worker == NULL)
+		return NULL;
+	worker->supervisor = supervisor;
+	worker->process.channel = -EBADF;
+	worker->connection = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	worker->requested = strdup(hello->share.path);
+	worker->path = strdup(match->path);
+	worker->wants_read_only = (hello->flags & PROTO_HELLO_READ_ONLY) != 0;
+	worker->read_only = match->read_only || worker->wants_read_only;
+	worker->since = time(NULL);
+	do
+		randombytes_buf(&worker->session, sizeof(worker->session));
+	while (worker->session == 0);
+	if (worker->connection < 0 || worker->requested == NULL || worker->path == NULL) {
+		worker_free(worker);
+		return NULL;
+	}
+	return worker;
+}
+
+/* The process runs: watches it. */
+static void watch(struct worker *worker)
+{
+	struct supervisor *supervisor = worker->supervisor;
+	int r;
+
+	worker->handles = 3;
+	worker->process.handle.data = worker->poll.data = worker->timer.data = worker;
+	(void) uv_timer_init(supervisor->loop, &worker->timer);
+	(void) uv_timer_start(&worker->timer, on_kill, PROTO_WELCOME_MS, 0);
+	/* A socket of our own making can be watched. */
+	r = uv_poll_init(supervisor->loop, &worker->poll, worker->process.channel);
+	assert(r == 0);
+	r = uv_poll_start(&worker->poll, UV_READABLE, on_message);
+	assert(r == 0);
+	DL_APPEND(supervisor->workers, worker);
+	supervisor->count++;
+}
+
+static void on_failed_start(uv_handle_t *handle)
+{
+	worker_free(handle->data);
+}
+
+int supervisor_open(void *context, int fd, const struct proto_hello_request *hello, uint64_t id,
+                    struct proto_refusal *ret_refusal)
+{
+	struct supervisor *supervisor = context;
+	_cleanup_close_ int root = -EBADF;
+	struct allowlist_match match;
+	struct worker_config config = supervisor->config;
+	struct worker *worker;
+	int r = find_share(supervisor, hello, &match, ret_refusal);
+
+	if (r == 0)
+		r = check_limits(supervisor, match.path, ret_refusal);
+	if (r < 0)
+		return r;
+	root = open_root(&match, ret_refusal);
+	if (root < 0)
+		return root;
+	worker = worker_new(supervisor, fd, hello, &match);
+	if (worker == NULL)
+		return refuse(ret_refusal, PROTO_REFUSE_INTERNAL, "The file server is out of memory or descriptors.");
+	config.session = worker->session;
+	config.proof_id = id;
+	config.flags = hello->flags & ~(unsigned) PROTO_HELLO_READ_ONLY;
+	if (worker->read_only)
+		config.flags |= PROTO_HELLO_READ_ONLY;
+	config.view_uid = hello->view_uid;
+	config.view_gid = hello->view_gid;
+	r = process_start(&worker->process, supervisor->loop, supervisor->executable, fd, root, &config, on_exited);
+	if (r < 0) {
+		log_error("cannot start a worker for %s: %s", match.path, strerror(-r));
+		/* libuv has put the handle on its list, started or not. */
+		if (worker->process.handle.type == UV_PROCESS) {
+			worker->process.handle.data = worker;
+			uv_close((uv_handle_t *) &worker->process.handle, on_failed_start);
+		} else {
+			worker_free(worker);
+		}
+		return refuse(ret_refusal, PROTO_REFUSE_INTERNAL,
+		              "The file server cannot start a worker; its log says why.");
+	}
+	watch(worker);
+	close_fd(fd);
+	return 0;
+}
+
+int supervisor_attach(void *context, int fd, uint64_t session, uint64_t id, struct proto_refusal *ret_refusal)
+{
+	struct worker_message message = { .type = WORKER_LANE, .proof_id = id };
+	struct supervisor *supervisor = context;
+	struct worker *worker;
+
+	DL_FOREACH (supervisor->workers, worker) {
+		if (worker->session == session && worker->state == WORKER_STATE_SERVING)
+			break;
+	}
+	if (worker == NULL)
+		return refuse(ret_refusal, PROTO_REFUSE_SESSION, "The session is over. Mount the share again.");
+	if (process_send(&worker->process, &message, fd) < 0)
+		return refuse(ret_refusal, PROTO_REFUSE_LIMIT, "The session takes no more lanes at the moment.");
+	close_fd(fd);
+	return 0;
+}
+
+void supervisor_reconsider(struct supervisor *supervisor)
+{
+	struct worker *worker, *next;
+
+	DL_FOREACH_SAFE(supervisor->workers, worker, next)
+	{
+		struct allowlist_match match;
+		int r = allowlist_match(supervisor->allowlist, worker->requested, &match);
+
+		if (r == 0 && strcmp(match.path, worker->path) == 0 &&
+		    (match.read_only || worker->wants_read_only) == worker->read_only)
+			continue;
+		log_info("the share %s was removed or changed: its worker is stopped", worker->path);
+		worker_stop(worker, PROTO_GOODBYE_REVOKED, "The share was removed from File Sharing, or changed.");
+	}
+}
+
+void supervisor_stop_all(struct supervisor *supervisor)
+{
+	struct worker *worker, *next;
+
+	supervisor->stopping = true;
+	DL_FOREACH_SAFE(supervisor->workers, worker, next)
+	{
+		worker_stop(worker, PROTO_GOODBYE_DONE, "The file server stopped.");
+	}
+	if (supervisor->count == 0)
+		supervisor->all_gone(supervisor->context);
+}
