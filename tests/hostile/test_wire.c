@@ -152,7 +152,7 @@ static void an_unknown_version_is_told_which_side_to_upgrade(void **state)
 	static const struct {
 		uint32_t version;
 		const char *words;
-	} rows[] = { { 0, "client" }, { PROTO_VERSION_MAX + 1, "server" } };
+	} rows[] = { { 0, "bindshare-mount" }, { PROTO_VERSION_MAX + 1, "bindshare-fileserver" } };
 	static uint8_t bytes[8192];
 
 	for (size_t i = 0; i < 2; i++) {

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include "protocol/handshake.h"
 #include "tests/support/raw.h"
 
 struct served {
