@@ -31,7 +31,7 @@ static int audit_descriptors(const int *expected, size_t count)
 	if (directory == NULL)
 		return -errno;
 	while ((entry = readdir(directory)) != NULL) {
-		int fd = atoi(entry->d_name);
+		int fd = (int) strtol(entry->d_name, NULL, 10);
 
 		if (entry->d_name[0] == '.' || fd == dirfd(directory))
 			continue;

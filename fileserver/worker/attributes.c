@@ -164,6 +164,8 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		wanted.uid = set->uid;
 	if ((set->valid & PROTO_SET_GID) != 0)
 		wanted.gid = set->gid;
+	if ((set->valid & PROTO_SET_MODE) != 0 && S_ISLNK(stx.stx_mode))
+		return -EOPNOTSUPP;
 	if ((set->valid & PROTO_SET_MODE) != 0) {
 		/* setuid, setgid and sticky never reach the host's inode; those that the host set may stay. */
 		mode_t real = (set->mode & 0777) | (set->mode & stx.stx_mode & 07000);

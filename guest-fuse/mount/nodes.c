@@ -140,8 +140,8 @@ void nodes_free(struct nodes *nodes)
 
 	if (nodes == NULL)
 		return;
-	HASH_ITER(hh, nodes->table, node, next)
-	node_free(nodes, node);
+	HASH_ITER (hh, nodes->table, node, next)
+		node_free(nodes, node);
 	pthread_mutex_destroy(&nodes->lock);
 	free(nodes);
 }
@@ -294,10 +294,27 @@ void nodes_wrote(struct nodes *nodes, uint64_t id, const struct proto_attr *attr
 	if (node != NULL) {
 		node->changed = clock_ns();
 		/* Replies of two lanes may come in either order. */
-		if (node->state == CONTENTS_NONE || (node->state == CONTENTS_KNOWN && !older(&stamp, &node->contents))) {
+		if (node->state == CONTENTS_NONE ||
+		    (node->state == CONTENTS_KNOWN && !older(&stamp, &node->contents))) {
 			node->contents = stamp;
 			node->state = CONTENTS_KNOWN;
 		}
+	}
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+void nodes_touched(struct nodes *nodes, uint64_t id, const struct proto_attr *attr)
+{
+	struct stamp stamp = stamp_of(attr);
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL) {
+		node->changed = clock_ns();
+		/* Another time of the data may be the host's doing, and then the next open must see it. */
+		if (node->state == CONTENTS_KNOWN && same_data(&node->contents, &stamp))
+			node->contents = stamp;
 	}
 	pthread_mutex_unlock(&nodes->lock);
 }

@@ -49,6 +49,8 @@ int64_t nodes_changed_at(struct nodes *nodes, uint64_t id);
 
 /* The contents were changed from here, and the kernel has the same in its page cache; attr is the state afterwards. */
 void nodes_wrote(struct nodes *nodes, uint64_t id, const struct proto_attr *attr);
+/* Something else was changed from here: the page cache is as good as it was before. */
+void nodes_touched(struct nodes *nodes, uint64_t id, const struct proto_attr *attr);
 /* The contents were changed in a way that the page cache does not show. */
 void nodes_unsure(struct nodes *nodes, uint64_t id);
 

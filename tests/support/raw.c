@@ -148,6 +148,8 @@ bool raw_closed(struct raw *raw, int timeout_ms)
 		n = recv(raw->channel.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 		if (n == 0 || (n < 0 && errno != EAGAIN))
 			return true;
+		/* The server has said its last words, and waits for us to close first. */
+		(void) shutdown(raw->channel.fd, SHUT_WR);
 	}
 	return false;
 }

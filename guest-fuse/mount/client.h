@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One mount: what all parts of the client share. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "guest-fuse/mount/forgets.h"
+#include "guest-fuse/mount/lanes.h"
+#include "guest-fuse/mount/nodes.h"
+#include "guest-fuse/mount/notifier.h"
+#include "guest-fuse/mount/options.h"
+#include "guest-fuse/mount/stats.h"
+#include "protocol/handshake.h"
+
+struct fuse_session;
+
+struct client {
+	const struct options *options;
+	struct proto_token token;
+	struct proto_proof_reply welcome;
+	bool read_only; /* asked for, or the server's word */
+	double timeout; /* of names, negative names and attributes in the kernel, in seconds */
+	struct nodes *nodes;
+	struct forgets forgets;
+	struct lanes lanes;
+	struct notifier notifier;
+	struct stats stats;
+	int device; /* /dev/fuse: the descriptor that the mount was made with; the lanes' are clones of it */
+	struct fuse_session *fuse;
+	uint64_t init_flags;      /* FUSE_* bits that the kernel offered; written before the first reply */
+	_Atomic bool initialized; /* the kernel has the answer to INIT */
+	_Atomic int dead;         /* 0, or the positive errno that every operation fails with */
+	int wake;                 /* eventfd: the keeper looks at everything again */
+};
+
+/* A FUSE node id as the server knows it, and back. */
+static inline uint64_t client_node(const struct client *client, uint64_t ino)
+{
+	return ino == 1 ? client->welcome.root.node : ino;
+}
+static inline uint64_t client_ino(const struct client *client, uint64_t node)
+{
+	return node == client->welcome.root.node ? 1 : node;
+}
+
+/* Any thread: the keeper looks at everything again. */
+void client_wake(struct client *client);
+/*
+ * Any thread: the session is over. Every request in flight and every later one fails with error (positive). Only the
+ * first call has an effect; true for that one.
+ */
+bool client_die(struct client *client, int error);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* References that are to be given back to the server, gathered so that many go in one message. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FORGETS_MANY = 64 /* so many are sent with the next request; fewer wait for the keeper, about a second */ };
+
+struct forgets {
+	pthread_mutex_t lock;
+	struct forgets_pair {
+		uint64_t node, references;
+	} * pairs;
+	size_t count, capacity;
+};
+
+void forgets_init(struct forgets *forgets);
+void forgets_done(struct forgets *forgets);
+
+/*
+ * References of a node that nobody needs any more; 0 references are nothing. True: they are the first in an empty
+ * queue, so that the keeper must be told. Without memory they are lost: the server keeps the node till the session
+ * ends.
+ */
+bool forgets_add(struct forgets *forgets, uint64_t node, uint64_t references);
+size_t forgets_count(struct forgets *forgets);
+
+/* Takes at most most pairs out of the queue. Returns how many. */
+size_t forgets_take(struct forgets *forgets, struct forgets_pair *pairs, size_t most);

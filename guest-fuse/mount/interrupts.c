@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A process that is stuck on the mount can be killed. */
+#include "guest-fuse/mount/interrupts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fuse.h>
+#include <signal.h>
+#include <string.h>
+
+#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/clock.h"
+#include "protocol/cleanup.h"
+
+#define EARLY_NS  INT64_C(2000000000) /* an INTERRUPT whose request does not come is for one that was answered */
+#define SILENT_NS INT64_C(500000000)
+
+static void remember(struct lanes *lanes, uint64_t unique)
+{
+	int64_t now = clock_ns();
+	unsigned kept = 0;
+
+	pthread_mutex_lock(&lanes->early_lock);
+	for (unsigned i = 0; i < atomic_load(&lanes->early_count); i++)
+		if (now - lanes->early[i].since < EARLY_NS)
+			lanes->early[kept++] = lanes->early[i];
+	if (kept < LANES_MAX)
+		lanes->early[kept++] = (struct lanes_early){ unique, now };
+	atomic_store(&lanes->early_count, kept);
+	pthread_mutex_unlock(&lanes->early_lock);
+}
+
+static bool mark(struct lane *lane, uint64_t unique)
+{
+	bool found;
+
+	pthread_mutex_lock(&lane->state);
+	found = lane->unique == unique;
+	if (found)
+		lane->interrupted = true;
+	pthread_mutex_unlock(&lane->state);
+	return found;
+}
+
+void interrupts_arrived(struct lanes *lanes, uint64_t unique)
+{
+	/* First remembered, then looked for; the request's thread goes the other way: one of the two finds the other.
+	 */
+	remember(lanes, unique);
+	for (unsigned i = 0; i < atomic_load(&lanes->count); i++)
+		if (mark(lanes->all[i], unique)) {
+			client_wake(lanes->client);
+			return;
+		}
+}
+
+void interrupts_arrived_early(struct lanes *lanes, struct lane *lane)
+{
+	bool found = false;
+
+	if (atomic_load(&lanes->early_count) == 0)
+		return;
+	pthread_mutex_lock(&lanes->early_lock);
+	for (unsigned i = 0; i < atomic_load(&lanes->early_count); i++)
+		found = found || lanes->early[i].unique == lane_request(lane)->unique;
+	pthread_mutex_unlock(&lanes->early_lock);
+	if (found && mark(lane, lane_request(lane)->unique))
+		client_wake(lanes->client);
+}
+
+/* The set of signals in a line of /proc/PID/status. */
+static uint64_t signals(const char *status, const char *key)
+{
+	const char *line = strstr(status, key);
+	uint64_t set = 0;
+
+	if (line != NULL)
+		(void) sscanf(line + strlen(key), " %" SCNx64, &set);
+	return set;
+}
+
+bool interrupts_thread_dies(pid_t pid)
+{
+	char path[64], status[4096];
+	_cleanup_close_ int fd = -EBADF;
+	const char *state;
+	ssize_t n;
+
+	(void) snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ESRCH;
+	n = read(fd, status, sizeof(status) - 1);
+	if (n < 0)
+		return errno == ESRCH;
+	status[n] = '\0';
+	state = strstr(status, "\nState:\t");
+	if (state != NULL && (state[8] == 'Z' || state[8] == 'X'))
+		return true;
+	return ((signals(status, "\nSigPnd:") | signals(status, "\nShdPnd:")) & (UINT64_C(1) << (SIGKILL - 1))) != 0;
+}
+
+static void answer(struct lane *lane, uint64_t unique)
+{
+	struct fuse_out_header out = { .len = sizeof(out), .error = -EINTR, .unique = unique };
+
+	if (lane_answer(lane, unique))
+		(void) !write(lane->device, &out, sizeof(out));
+}
+
+bool interrupts_serve(struct lanes *lanes)
+{
+	bool saturated = atomic_load(&lanes->saturated), again = saturated;
+	int64_t now = clock_ns();
+
+	for (unsigned i = 0; i < atomic_load(&lanes->count); i++) {
+		struct lane *lane = lanes->all[i];
+		uint64_t unique;
+		bool look;
+		pid_t pid;
+
+		pthread_mutex_lock(&lane->state);
+		unique = lane->unique;
+		pid = lane->pid;
+		look = unique != 0 && !lane->answered && lane->interrupted;
+		again = again || look;
+		/* No thread reads INTERRUPT: whoever waits long may be about to die. */
+		if (unique != 0 && !lane->answered && saturated && pid != 0)
+			look = look || now - atomic_load(&lane->since) > SILENT_NS;
+		pthread_mutex_unlock(&lane->state);
+		if (look && interrupts_thread_dies(pid))
+			answer(lane, unique);
+	}
+	return again;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The threads of a mount: as many as there are requests at once, up to a limit. */
+#include "guest-fuse/mount/lanes.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/clock.h"
+#include "guest-fuse/mount/interrupts.h"
+#include "guest-fuse/mount/session.h"
+#include "protocol/log.h"
+
+enum { LANES_STACK = 256 * 1024, RETRY_NS = 1000000000 };
+
+void lanes_init(struct lanes *lanes, struct client *client, unsigned max)
+{
+	memset(lanes, 0, sizeof(*lanes));
+	lanes->client = client;
+	lanes->max = max < LANES_MAX ? max : LANES_MAX;
+	pthread_mutex_init(&lanes->lock, NULL);
+	pthread_mutex_init(&lanes->early_lock, NULL);
+	pthread_cond_init(&lanes->wake, NULL);
+}
+
+void lanes_done(struct lanes *lanes)
+{
+	for (unsigned i = 0; i < atomic_load(&lanes->count); i++)
+		lane_free(lanes->all[i]);
+	pthread_cond_destroy(&lanes->wake);
+	pthread_mutex_destroy(&lanes->early_lock);
+	pthread_mutex_destroy(&lanes->lock);
+}
+
+/* Before the thread waits for the kernel: only if few enough do. */
+static void take_place(struct lanes *lanes)
+{
+	if (atomic_load_explicit(&lanes->saturated, memory_order_relaxed))
+		atomic_store(&lanes->saturated, false);
+	if (atomic_fetch_add(&lanes->idle, 1) < LANES_IDLE)
+		return;
+	pthread_mutex_lock(&lanes->lock);
+	if (atomic_load(&lanes->idle) > LANES_IDLE && !atomic_load(&lanes->ending)) {
+		atomic_fetch_sub(&lanes->idle, 1);
+		lanes->parked++;
+		while (lanes->wakes == 0 && !atomic_load(&lanes->ending))
+			pthread_cond_wait(&lanes->wake, &lanes->lock);
+		lanes->parked--;
+		if (lanes->wakes > 0)
+			lanes->wakes--;
+		atomic_fetch_add(&lanes->idle, 1);
+	}
+	pthread_mutex_unlock(&lanes->lock);
+}
+
+static int start_thread(struct lanes *lanes, struct lane *lane);
+
+void lanes_grow(struct lanes *lanes)
+{
+	bool saturated = false;
+	int r = 0;
+
+	pthread_mutex_lock(&lanes->lock);
+	if (atomic_load(&lanes->idle) > 0 || lanes->starting || atomic_load(&lanes->ending)) {
+		pthread_mutex_unlock(&lanes->lock);
+		return;
+	}
+	if (lanes->parked > lanes->wakes) {
+		lanes->wakes++;
+		pthread_cond_signal(&lanes->wake);
+	} else if (lanes->started < lanes->max && clock_ns() >= lanes->retry_at &&
+	           atomic_load(&lanes->client->dead) == 0) {
+		r = start_thread(lanes, NULL);
+		if (r < 0)
+			lanes->retry_at = clock_ns() + RETRY_NS;
+	} else {
+		saturated = true;
+	}
+	pthread_mutex_unlock(&lanes->lock);
+	/* Nobody reads the kernel's word that a process is to die: the keeper looks for itself. */
+	if (saturated && !atomic_exchange(&lanes->saturated, true))
+		client_wake(lanes->client);
+	if (r < 0)
+		log_warning("cannot start another thread: %s", strerror(-r));
+}
+
+/* These are done without the server: no need for another thread meanwhile. */
+static bool is_short(uint32_t opcode)
+{
+	return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT;
+}
+
+/* True: a request lies in the lane's buffer. False: the mount is gone. */
+static bool next_request(struct lane *lane)
+{
+	struct lanes *lanes = &lane->client->lanes;
+
+	for (;;) {
+		ssize_t n = read(lane->device, lane->buffer, LANE_BUFFER_SIZE);
+
+		if (n >= (ssize_t) sizeof(struct fuse_in_header)) {
+			lane->request_size = (size_t) n;
+			return true;
+		}
+		if (n >= 0 || errno == EINTR || errno == EAGAIN || errno == ENOENT)
+			continue; /* ENOENT: the request was taken back */
+		if (errno != ENODEV && errno != ECONNABORTED)
+			log_error("reading from /dev/fuse: %s", strerror(errno));
+		lanes_end(lanes);
+		return false;
+	}
+}
+
+static void serve(struct lane *lane)
+{
+	struct lanes *lanes = &lane->client->lanes;
+
+	while (!atomic_load(&lanes->ending)) {
+		take_place(lanes);
+		if (atomic_load(&lanes->ending) || !next_request(lane))
+			break;
+		if (atomic_fetch_sub(&lanes->idle, 1) == 1 && !is_short(lane_request(lane)->opcode))
+			lanes_grow(lanes);
+		lane_begin(lane);
+		interrupts_arrived_early(lanes, lane);
+		session_process(lane);
+		lane_end(lane);
+	}
+}
+
+/* Another lane, connected by its own thread so that nobody waits for it. */
+static struct lane *join_session(struct lanes *lanes)
+{
+	static struct log_limit limit;
+	struct lane *lane = NULL;
+	int r = lane_new(lanes->client, &lane);
+
+	if (r == 0)
+		r = lane_attach(lane);
+	pthread_mutex_lock(&lanes->lock);
+	lanes->starting = false;
+	if (r == 0) {
+		lanes->all[atomic_load(&lanes->count)] = lane;
+		atomic_fetch_add(&lanes->count, 1);
+	} else {
+		/* No thread was started after this one: its place, the last, is free again. */
+		lanes->retry_at = clock_ns() + RETRY_NS;
+		lanes->started--;
+		(void) pthread_detach(pthread_self());
+	}
+	pthread_mutex_unlock(&lanes->lock);
+	if (r == 0)
+		return lane;
+	lane_free(lane);
+	if (log_limit_allows(&limit))
+		log_warning("no further lane (%s): going on with %u", strerror(-r), atomic_load(&lanes->count));
+	return NULL;
+}
+
+static void *run_first(void *argument)
+{
+	lane_set_current(argument);
+	serve(argument);
+	return NULL;
+}
+
+static void *run_further(void *argument)
+{
+	struct lanes *lanes = argument;
+	struct lane *lane = join_session(lanes);
+
+	if (lane == NULL)
+		return NULL;
+	lane_set_current(lane);
+	serve(lane);
+	return NULL;
+}
+
+/* lane: one that is connected, or NULL: the thread makes its own. With the lock held. */
+static int start_thread(struct lanes *lanes, struct lane *lane)
+{
+	pthread_attr_t attributes;
+	int r;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, LANES_STACK);
+	r = pthread_create(&lanes->threads[lanes->started], &attributes, lane != NULL ? run_first : run_further,
+	                   lane != NULL ? (void *) lane : (void *) lanes);
+	pthread_attr_destroy(&attributes);
+	if (r == 0) {
+		lanes->started++;
+		lanes->starting = lane == NULL;
+	}
+	return -r;
+}
+
+int lanes_start(struct lanes *lanes)
+{
+	unsigned first = lanes->max < LANES_FIRST ? lanes->max : LANES_FIRST;
+
+	for (unsigned i = 0; i < first; i++) {
+		struct lane *lane;
+		int r = lane_new(lanes->client, &lane);
+
+		if (r < 0)
+			return r;
+		r = lane_attach(lane);
+		if (r < 0) {
+			lane_free(lane);
+			return r;
+		}
+		lanes->all[i] = lane;
+		atomic_store(&lanes->count, i + 1);
+	}
+	for (unsigned i = 0; i < first; i++) {
+		int r;
+
+		pthread_mutex_lock(&lanes->lock);
+		r = start_thread(lanes, lanes->all[i]);
+		pthread_mutex_unlock(&lanes->lock);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void lanes_kill(struct lanes *lanes)
+{
+	for (unsigned i = 0; i < atomic_load(&lanes->count); i++)
+		lane_kill(lanes->all[i]);
+}
+
+void lanes_end(struct lanes *lanes)
+{
+	pthread_mutex_lock(&lanes->lock);
+	atomic_store(&lanes->ending, true);
+	pthread_cond_broadcast(&lanes->wake);
+	pthread_mutex_unlock(&lanes->lock);
+	client_wake(lanes->client);
+}
+
+void lanes_join(struct lanes *lanes)
+{
+	for (;;) {
+		pthread_t thread;
+
+		pthread_mutex_lock(&lanes->lock);
+		if (lanes->starting) { /* it may still add itself, or take itself away */
+			pthread_mutex_unlock(&lanes->lock);
+			(void) usleep(1000);
+			continue;
+		}
+		if (lanes->started == 0) {
+			pthread_mutex_unlock(&lanes->lock);
+			return;
+		}
+		thread = lanes->threads[--lanes->started];
+		pthread_mutex_unlock(&lanes->lock);
+		(void) pthread_join(thread, NULL);
+	}
+}

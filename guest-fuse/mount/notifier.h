@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tells the kernel to drop pages, from a thread of its own: the kernel waits for pages that are being filled, and those
+ * that fill them must not wait for it.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fuse_session;
+
+enum { NOTIFIER_QUEUE = 256 };
+
+struct notifier {
+	struct fuse_session *fuse;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+	bool running, ending;
+	struct notifier_range {
+		uint64_t ino, offset, length; /* length 0: to the end */
+	} queue[NOTIFIER_QUEUE];
+	unsigned first, count;
+};
+
+void notifier_init(struct notifier *notifier);
+/* Starts the thread. 0 or a negative errno. */
+int notifier_start(struct notifier *notifier, struct fuse_session *fuse);
+/* Any thread. When the queue is full the range is left to the time-outs. */
+void notifier_invalidate(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length);
+/* Waits for the thread; the mount is gone, so that nothing blocks it. */
+void notifier_stop(struct notifier *notifier);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations on attributes, extended ones too. */
+#define FUSE_USE_VERSION 314
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "guest-fuse/mount/operations-internal.h"
+
+static void reply_attr(struct lane *lane, fuse_req_t req, int result, const struct proto_attr *attr)
+{
+	struct stat st;
+
+	if (result < 0) {
+		reply_error(req, result);
+		return;
+	}
+	attributes_to_stat(attr, lane->client->welcome.block_size, &st);
+	(void) fuse_reply_attr(req, &st, lane->client->timeout);
+}
+
+static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct proto_getattr_request request = { .node = wire(lane, ino),
+		                                 .handle = fi == NULL ? 0 : file_of(fi)->handle };
+	struct proto_getattr_reply reply;
+	int r = rpc_getattr(lane, &request, &reply);
+
+	if (r == 0)
+		r = attributes_check(&reply.attr);
+	if (r == 0)
+		r = nodes_told(lane->client->nodes, request.node, &reply.attr);
+	reply_attr(lane, req, r, &reply.attr);
+}
+
+static struct proto_time time_of(const struct timespec *time)
+{
+	return (struct proto_time){ .seconds = time->tv_sec, .nanoseconds = (uint32_t) time->tv_nsec };
+}
+
+static void fill_setattr(struct lane *lane, const struct stat *attr, int to_set, struct proto_setattr *ret_set)
+{
+	static const struct {
+		int fuse;
+		uint32_t proto;
+	} bits[] = {
+		{ FUSE_SET_ATTR_MODE, PROTO_SET_MODE },
+		{ FUSE_SET_ATTR_UID, PROTO_SET_UID },
+		{ FUSE_SET_ATTR_GID, PROTO_SET_GID },
+		{ FUSE_SET_ATTR_SIZE, PROTO_SET_SIZE },
+		{ FUSE_SET_ATTR_ATIME, PROTO_SET_ATIME },
+		{ FUSE_SET_ATTR_MTIME, PROTO_SET_MTIME },
+		{ FUSE_SET_ATTR_ATIME_NOW, PROTO_SET_ATIME_NOW },
+		{ FUSE_SET_ATTR_MTIME_NOW, PROTO_SET_MTIME_NOW },
+	};
+	const struct fuse_setattr_in *in = lane_argument(lane);
+
+	*ret_set = (struct proto_setattr){
+		.mode = attr->st_mode & 07777,
+		.uid = attr->st_uid,
+		.gid = attr->st_gid,
+		.size = (uint64_t) attr->st_size,
+		.atime = time_of(&attr->st_atim),
+		.mtime = time_of(&attr->st_mtim),
+	};
+	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+		if ((to_set & bits[i].fuse) != 0)
+			ret_set->valid |= bits[i].proto;
+	/* libfuse 3.14 does not pass this one on. Whoever changes the owner clears setuid and setgid, too. */
+	if ((in->valid & FATTR_KILL_SUIDGID) != 0)
+		ret_set->valid |= PROTO_SET_KILL_PRIVILEGES;
+	/* Times that are not to be set may be anything. */
+	if ((to_set & FUSE_SET_ATTR_ATIME) == 0)
+		ret_set->atime = (struct proto_time){ 0 };
+	if ((to_set & FUSE_SET_ATTR_MTIME) == 0)
+		ret_set->mtime = (struct proto_time){ 0 };
+	if ((to_set & FUSE_SET_ATTR_SIZE) == 0)
+		ret_set->size = 0;
+}
+
+static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct proto_setattr_request request = { .node = wire(lane, ino) };
+	struct proto_setattr_reply reply;
+	int r;
+
+	fill_setattr(lane, attr, to_set, &request.set);
+	/* A handle matters for the size only, and an open of O_RDONLY|O_TRUNC has one that cannot write. */
+	if (fi != NULL && (to_set & FUSE_SET_ATTR_SIZE) != 0 && file_of(fi)->writable)
+		request.handle = file_of(fi)->handle;
+	r = rpc_setattr(lane, &request, &reply);
+	if (r == 0)
+		r = attributes_check(&reply.attr);
+	if (r == 0)
+		r = nodes_told(lane->client->nodes, request.node, &reply.attr);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0)
+		nodes_wrote(lane->client->nodes, request.node, &reply.attr);
+	else if (r == 0)
+		nodes_touched(lane->client->nodes, request.node, &reply.attr);
+	reply_attr(lane, req, r, &reply.attr);
+}
+
+static void stat_file_system(fuse_req_t req, fuse_ino_t ino)
+{
+	struct lane *lane = lane_current();
+	struct proto_statfs_request request = { .node = wire(lane, ino) };
+	struct proto_statfs_reply reply;
+	int r = rpc_statfs(lane, &request, &reply);
+
+	if (r == 0) {
+		struct statvfs st = {
+			.f_bsize = reply.statfs.bsize,
+			.f_frsize = reply.statfs.frsize,
+			.f_blocks = reply.statfs.blocks,
+			.f_bfree = reply.statfs.bfree,
+			.f_bavail = reply.statfs.bavail,
+			.f_files = reply.statfs.files,
+			.f_ffree = reply.statfs.ffree,
+			.f_namemax = reply.statfs.namelen,
+		};
+
+		(void) fuse_reply_statfs(req, &st);
+		return;
+	}
+	reply_error(req, r);
+}
+
+/* Only under permissions=host: else the kernel decides. */
+static void check_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	struct lane *lane = lane_current();
+	struct proto_access_request request = { .node = wire(lane, ino), .mask = (uint32_t) (mask & 7) };
+	struct proto_access_reply reply;
+
+	reply_error(req, rpc_access(lane, &request, &reply));
+}
+
+/*
+ * The server keeps user.* only. Tools ask for security.selinux and ACLs of each file that they list: the answer is
+ * known without a message. 0: ask the server.
+ */
+static int known_answer(const char *name, bool reading)
+{
+	if (strncmp(name, "user.", 5) == 0)
+		return 0;
+	if (strncmp(name, "trusted.", 8) == 0)
+		return reading ? -ENODATA : -EPERM;
+	return -EOPNOTSUPP;
+}
+
+static int xattr_name_set(struct proto_name *ret_name, const char *name)
+{
+	ret_name->length = strlen(name);
+	if (ret_name->length > PROTO_NAME_MAX)
+		return -ERANGE;
+	memcpy(ret_name->text, name, ret_name->length + 1);
+	return 0;
+}
+
+/* size 0 asks how much there is. */
+static void reply_blob(fuse_req_t req, const struct proto_blob *blob, size_t size)
+{
+	if (size == 0)
+		(void) fuse_reply_xattr(req, blob->length);
+	else if (blob->length > size)
+		reply_error(req, -ERANGE);
+	else
+		(void) fuse_reply_buf(req, blob->bytes, blob->length);
+}
+
+static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct lane *lane = lane_current();
+	struct proto_getxattr_request request = { .node = wire(lane, ino) };
+	struct proto_getxattr_reply reply;
+	int r = known_answer(name, true);
+
+	if (r == 0)
+		r = xattr_name_set(&request.name, name);
+	if (r == 0)
+		r = rpc_getxattr(lane, &request, &reply);
+	if (r == 0)
+		reply_blob(req, &reply.value, size);
+	else
+		reply_error(req, r);
+}
+
+static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct lane *lane = lane_current();
+	struct proto_setxattr_request request = { .node = wire(lane, ino),
+		                                  .value = { .length = size, .bytes = value } };
+	struct proto_setxattr_reply reply;
+	int r = known_answer(name, false);
+
+	if (r == 0)
+		r = xattr_name_set(&request.name, name);
+	if (r == 0 && flags != 0 && flags != XATTR_CREATE && flags != XATTR_REPLACE)
+		r = -EINVAL;
+	if (r == 0) {
+		request.flags = flags == XATTR_CREATE    ? PROTO_XATTR_CREATE
+		                : flags == XATTR_REPLACE ? PROTO_XATTR_REPLACE
+		                                         : 0;
+		r = rpc_setxattr(lane, &request, &reply);
+	}
+	if (r == 0)
+		nodes_changed(lane->client->nodes, request.node);
+	reply_error(req, r);
+}
+
+static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct lane *lane = lane_current();
+	struct proto_listxattr_request request = { .node = wire(lane, ino) };
+	struct proto_listxattr_reply reply;
+	int r = rpc_listxattr(lane, &request, &reply);
+
+	if (r == 0)
+		reply_blob(req, &reply.names, size);
+	else
+		reply_error(req, r);
+}
+
+static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct lane *lane = lane_current();
+	struct proto_removexattr_request request = { .node = wire(lane, ino) };
+	struct proto_removexattr_reply reply;
+	int r = known_answer(name, false);
+
+	if (r == 0)
+		r = xattr_name_set(&request.name, name);
+	if (r == 0)
+		r = rpc_removexattr(lane, &request, &reply);
+	if (r == 0)
+		nodes_changed(lane->client->nodes, request.node);
+	reply_error(req, r);
+}
+
+void operations_fill_attributes(struct fuse_lowlevel_ops *ops)
+{
+	ops->getattr = get_attributes;
+	ops->setattr = set_attributes;
+	ops->statfs = stat_file_system;
+	ops->access = check_access;
+	ops->getxattr = get_xattr;
+	ops->setxattr = set_xattr;
+	ops->listxattr = list_xattrs;
+	ops->removexattr = remove_xattr;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations that open and close regular files. */
+#define FUSE_USE_VERSION 314
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "guest-fuse/mount/operations-internal.h"
+
+/*
+ * The page cache is kept when it holds the state that OPEN found. When the kernel was told another size or time before,
+ * it drops what it knows, so that size and content belong together: only attributes are invalidated here, which waits
+ * for no page that this or another request is to fill.
+ */
+static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *attr, struct fuse_file_info *fi)
+{
+	struct client *client = lane->client;
+	struct nodes_opened state;
+	int r = attributes_check(attr);
+
+	if (r == 0)
+		r = nodes_opened(client->nodes, wire(lane, ino), attr, &state);
+	if (r < 0)
+		return r;
+	fi->keep_cache = state.keep_cache && !client->options->no_cache;
+	if (state.attr_differ)
+		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
+	return 0;
+}
+
+static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct proto_open_request request = { .node = wire(lane, ino), .flags = operations_open_flags(fi->flags) };
+	struct operations_file *file = malloc(sizeof(*file));
+	struct proto_open_reply reply;
+	int r = file == NULL ? -ENOMEM : rpc_open(lane, &request, &reply);
+
+	if (r < 0) {
+		free(file);
+		reply_error(req, r);
+		return;
+	}
+	*file = (struct operations_file){ .handle = reply.handle, .writable = (fi->flags & O_ACCMODE) != O_RDONLY };
+	fi->fh = (uint64_t) (uintptr_t) file;
+	r = opened(lane, ino, &reply.attr, fi);
+	if (r < 0)
+		reply_error(req, r);
+	else
+		r = fuse_reply_open(req, fi);
+	if (r < 0) {
+		operations_close(lane, file->handle);
+		free(file);
+	}
+}
+
+static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct proto_create_request request = {
+		.parent = wire(lane, parent),
+		.flags = operations_open_flags(fi->flags),
+		.mode = mode & 07777,
+	};
+	struct operations_file *file = NULL;
+	struct fuse_entry_param param;
+	struct proto_create_reply reply;
+	int r = proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = owner_of(req, &request.owner);
+	if (r == 0)
+		r = rpc_create(lane, &request, &reply);
+	if (r == 0)
+		r = operations_created(lane, request.parent, name, &reply.entry, reply.handle, fi->flags, &file);
+	if (r < 0) {
+		reply_error(req, r);
+		return;
+	}
+	fi->fh = (uint64_t) (uintptr_t) file;
+	(void) opened(lane, reply.entry.node, &reply.entry.attr, fi);
+	fill_entry(lane->client, &reply.entry, &param);
+	if (fuse_reply_create(req, &param, fi) < 0)
+		operations_not_created(lane, &reply.entry, file);
+}
+
+static void release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct operations_file *file = file_of(fi);
+
+	operations_close(lane_current(), file->handle);
+	free(file);
+	reply_error(req, 0);
+}
+
+static void sync_file(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = datasync != 0 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, rpc_fsync(lane_current(), &request, &reply));
+}
+
+void operations_fill_files(struct fuse_lowlevel_ops *ops)
+{
+	ops->open = open_file;
+	ops->create = create_file;
+	ops->release = release_file;
+	ops->fsync = sync_file;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernel's requests: what all of them share. */
+#define FUSE_USE_VERSION 314
+#include "guest-fuse/mount/operations.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "guest-fuse/mount/operations-internal.h"
+
+void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_ops)
+{
+	*ret_ops = (struct fuse_lowlevel_ops){ .init = NULL };
+	operations_fill_names(ret_ops);
+	operations_fill_attributes(ret_ops);
+	operations_fill_files(ret_ops);
+	operations_fill_data(ret_ops);
+	operations_fill_directories(ret_ops);
+}
+
+uint32_t operations_open_flags(int flags)
+{
+	uint32_t wanted = 0;
+
+	if ((flags & O_ACCMODE) != O_WRONLY)
+		wanted |= PROTO_OPEN_READ;
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		wanted |= PROTO_OPEN_WRITE;
+	if ((flags & O_TRUNC) != 0)
+		wanted |= PROTO_OPEN_TRUNCATE;
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		wanted |= PROTO_OPEN_EXCLUSIVE;
+	if ((flags & O_SYNC) == O_SYNC)
+		wanted |= PROTO_OPEN_SYNC;
+	else if ((flags & O_DSYNC) != 0)
+		wanted |= PROTO_OPEN_DSYNC;
+	if ((flags & O_NOATIME) != 0)
+		wanted |= PROTO_OPEN_NOATIME;
+	return wanted;
+}
+
+uint64_t operations_handle(uint64_t fh)
+{
+	return ((const struct operations_file *) (uintptr_t) fh)->handle;
+}
+
+void operations_give_back(struct client *client, uint64_t node, uint64_t references)
+{
+	if (forgets_add(&client->forgets, node, references))
+		client_wake(client);
+}
+
+void operations_not_taken(struct client *client, uint64_t node)
+{
+	operations_give_back(client, node, nodes_forget(client->nodes, node, 1));
+}
+
+void operations_close(struct lane *lane, uint64_t handle)
+{
+	struct proto_release_request request = { .handle = handle };
+
+	(void) rpc_release(lane, &request, NULL);
+}
+
+int operations_created(struct lane *lane, uint64_t parent, const char *name, const struct proto_entry *entry,
+                       uint64_t handle, int flags, struct operations_file **ret_file)
+{
+	struct operations_file *file = malloc(sizeof(*file));
+	struct client *client = lane->client;
+	int r = file == NULL ? -ENOMEM : attributes_check(&entry->attr);
+
+	if (r == 0 && !S_ISREG(entry->attr.mode))
+		r = -EIO;
+	if (r == 0)
+		r = nodes_learn(client->nodes, parent, name, entry, 1);
+	if (r < 0) {
+		operations_give_back(client, entry->node, 1);
+		operations_close(lane, handle);
+		free(file);
+		return r;
+	}
+	nodes_changed(client->nodes, parent);
+	*file = (struct operations_file){ .handle = handle, .writable = (flags & O_ACCMODE) != O_RDONLY };
+	*ret_file = file;
+	return 0;
+}
+
+void operations_not_created(struct lane *lane, const struct proto_entry *entry, struct operations_file *file)
+{
+	operations_not_taken(lane->client, entry->node);
+	operations_close(lane, file->handle);
+	free(file);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's requests, each with at most one request to the server. Every function runs in a lane's thread, and has
+ * the request at hand in lane_current().
+ */
+#pragma once
+
+#include "guest-fuse/mount/client.h"
+
+struct fuse_lowlevel_ops;
+
+/* An open regular file; the kernel has its address as file handle. */
+struct operations_file {
+	uint64_t handle;
+	bool writable;
+};
+
+/* All operations but init. */
+void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_ops);
+/* The parts of it, one file each. */
+void operations_fill_names(struct fuse_lowlevel_ops *ops);
+void operations_fill_attributes(struct fuse_lowlevel_ops *ops);
+void operations_fill_files(struct fuse_lowlevel_ops *ops);
+void operations_fill_data(struct fuse_lowlevel_ops *ops);
+void operations_fill_directories(struct fuse_lowlevel_ops *ops);
+
+/* open(2)'s flags as the server takes them. */
+uint32_t operations_open_flags(int flags);
+/* The server's handle of a file that the kernel names by fh. */
+uint64_t operations_handle(uint64_t fh);
+
+/* References that nobody needs any more; they go back with others. */
+void operations_give_back(struct client *client, uint64_t node, uint64_t references);
+/* The kernel did not take one look-up of node that it was to get. */
+void operations_not_taken(struct client *client, uint64_t node);
+/* A handle that nobody needs any more. */
+void operations_close(struct lane *lane, uint64_t handle);
+
+/*
+ * The server made or opened a file: checks its reply, and makes a handle for the kernel. 0; or a negative errno, and
+ * what the reply gave has been given back.
+ */
+int operations_created(struct lane *lane, uint64_t parent, const char *name, const struct proto_entry *entry,
+                       uint64_t handle, int flags, struct operations_file **ret_file);
+/* The kernel did not take that. */
+void operations_not_created(struct lane *lane, const struct proto_entry *entry, struct operations_file *file);
