@@ -22,10 +22,11 @@ enum { BACKGROUND_MAX = 32 };
 /*
  * What libfuse 3.14 cannot ask for. Only what the kernel offered: an answer with other bits ends the connection.
  * HANDLE_KILLPRIV_V2 saves a look-up of security.capability before each write: the server clears what is to be cleared.
+ * Without PARALLEL_DIROPS one look-up that hangs stops all others in its directory; 3.14 never passes it on.
  */
 static void patch_init(const struct client *client, struct fuse_init_out *out)
 {
-	uint64_t wanted = FUSE_HANDLE_KILLPRIV_V2;
+	uint64_t wanted = FUSE_HANDLE_KILLPRIV_V2 | FUSE_PARALLEL_DIROPS;
 
 	/* The kernel maps ids only when it is the one who checks permissions. */
 	if (!client->options->permissions_host && (client->init_flags & FUSE_INIT_EXT) != 0)
