@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How much memory the client needs for each node that the kernel references: memory-client [NODES] [NAME-LENGTH].
+ * Counts what the process grew by, allocator's overhead and all.
+ */
+#include <sys/stat.h>
+
+#include "bench/memory.h"
+#include "guest-fuse/mount/nodes.h"
+
+int main(int argc, char **argv)
+{
+	struct memory_arguments arguments = memory_arguments(argc, argv);
+	struct proto_entry entry = { .attr = { .mode = S_IFREG | 0644, .nlink = 1 } };
+	uint64_t root = PROTO_ID(1, 0);
+	struct nodes *nodes;
+	long before;
+	char name[256];
+
+	if (nodes_new(root, &nodes) < 0) {
+		fprintf(stderr, "memory-client: no table\n");
+		return EXIT_FAILURE;
+	}
+	before = memory_resident();
+	for (long i = 0; i < arguments.nodes; i++) {
+		entry.node = PROTO_ID(1, (uint32_t) i + 1);
+		entry.attr.ino = (uint64_t) i + 1000;
+		memory_name(name, arguments.name_length, i);
+		if (nodes_learn(nodes, root, name, &entry, 1) < 0) {
+			fprintf(stderr, "memory-client: no node\n");
+			return EXIT_FAILURE;
+		}
+	}
+	memory_report("client", arguments, memory_resident() - before);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The settings file: both spellings, malformed ones, and files that others could have written. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fileserver/broker/settings.h"
+#include "tests/support/scratch.h"
+
+static int set_up(void **state)
+{
+	(void) scratch_make();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	scratch_remove();
+	return 0;
+}
+
+static struct settings read_text(const char *text)
+{
+	struct settings settings;
+	char error[512] = "";
+
+	if (settings_read(scratch_file("settings", text, 0600), &settings, error, sizeof(error)) < 0)
+		fail_msg("%s", error);
+	return settings;
+}
+
+static void refused(const char *path, int expected, const char *words)
+{
+	struct settings settings;
+	char error[512] = "";
+
+	assert_int_equal(settings_read(path, &settings, error, sizeof(error)), expected);
+	if (strstr(error, words) == NULL)
+		fail_msg("said \"%s\" without \"%s\"", error, words);
+}
+
+static void the_list_of_directories_is_read(void **state)
+{
+	struct settings settings =
+	        read_text("{\"other\": 1, \"FilesharingDirectories\": [\"/home\", \"/srv/\\u00e4\"]}");
+
+	assert_int_equal(settings.count, 2);
+	assert_string_equal(settings.directories[0], "/home");
+	assert_string_equal(settings.directories[1], "/srv/\xc3\xa4");
+	settings_done(&settings);
+	settings_done(&settings);
+}
+
+static void the_older_spelling_counts_where_the_newer_is_missing(void **state)
+{
+	struct settings settings = read_text("{\"filesharingDirectories\": [\"/old\"]}");
+
+	assert_string_equal(settings.directories[0], "/old");
+	settings_done(&settings);
+	settings = read_text("{\"filesharingDirectories\": [\"/old\"], \"FilesharingDirectories\": [\"/new\"]}");
+	assert_int_equal(settings.count, 1);
+	assert_string_equal(settings.directories[0], "/new");
+	settings_done(&settings);
+}
+
+static void without_the_list_nothing_is_shared(void **state)
+{
+	struct settings settings = read_text("{}");
+
+	assert_int_equal(settings.count, 0);
+	settings_done(&settings);
+}
+
+static void malformed_settings_are_refused_with_line_and_column(void **state)
+{
+	refused(scratch_file("bad", "{\n\"FilesharingDirectories\": [\"/a\",,]\n}", 0600), -EINVAL, "line 2, column");
+	refused(scratch_file("bad", "", 0600), -EINVAL, "line 1");
+	refused(scratch_file("bad", "{\"FilesharingDirectories\": [\"/a\"", 0600), -EINVAL, "line 1");
+	refused(scratch_file("bad", "[]", 0600), -EINVAL, "not a JSON object");
+	refused(scratch_file("bad", "{\"FilesharingDirectories\": \"/a\"}", 0600), -EINVAL, "not a list");
+	refused(scratch_file("bad", "{\"FilesharingDirectories\": [\"/a\", 7]}", 0600), -EINVAL, "entry 2");
+	refused(scratch_file("bad", "{\"FilesharingDirectories\": [\"a\"]}", 0600), -EINVAL, "not an absolute path");
+	refused(scratch_file("bad", "{\"FilesharingDirectories\": [\"/a\\u0000b\"]}", 0600), -EINVAL, "line 1");
+	refused(scratch_file("bad", "{\"FilesharingDirectories\":[],\"FilesharingDirectories\":[]}", 0600), -EINVAL,
+	        "line 1");
+}
+
+static void a_file_that_others_may_write_is_refused(void **state)
+{
+	refused(scratch_file("open", "{}", 0660), -EPERM, "chmod go-w");
+	refused(scratch_file("open", "{}", 0602), -EPERM, "chmod go-w");
+	if (geteuid() == 0) {
+		assert_int_equal(chown(scratch_file("foreign", "{}", 0644), 12345, 0), 0);
+		refused(scratch_path("foreign"), -EPERM, "belongs to user 12345");
+	}
+}
+
+static void what_is_no_regular_file_is_refused_at_once(void **state)
+{
+	assert_int_equal(symlink(scratch_file("real", "{}", 0600), scratch_path("link")), 0);
+	refused(scratch_path("link"), -EPERM, "symbolic link");
+	assert_int_equal(mkfifo(scratch_path("fifo"), 0600), 0);
+	refused(scratch_path("fifo"), -EPERM, "not a regular file");
+	refused(scratch_directory("directory"), -EPERM, "not a regular file");
+	refused(scratch_path("missing"), -ENOENT, "cannot open");
+}
+
+static void the_default_file_is_docker_desktops(void **state)
+{
+	char path[256];
+
+	assert_int_equal(setenv("HOME", "/home/me", 1), 0);
+	assert_int_equal(settings_default_path(path, sizeof(path)), 0);
+	assert_string_equal(path, "/home/me/.docker/desktop/settings-store.json");
+	assert_int_equal(settings_default_path(path, 10), -ENAMETOOLONG);
+	assert_int_equal(unsetenv("HOME"), 0);
+	assert_int_equal(settings_default_path(path, sizeof(path)), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_list_of_directories_is_read),
+		cmocka_unit_test(the_older_spelling_counts_where_the_newer_is_missing),
+		cmocka_unit_test(without_the_list_nothing_is_shared),
+		cmocka_unit_test(malformed_settings_are_refused_with_line_and_column),
+		cmocka_unit_test(a_file_that_others_may_write_is_refused),
+		cmocka_unit_test(what_is_no_regular_file_is_refused_at_once),
+		cmocka_unit_test(the_default_file_is_docker_desktops),
+	};
+
+	return cmocka_run_group_tests_name("settings", tests, set_up, tear_down);
+}
