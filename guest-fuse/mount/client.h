@@ -9,6 +9,7 @@
 #include "guest-fuse/mount/nodes.h"
 #include "guest-fuse/mount/notifier.h"
 #include "guest-fuse/mount/options.h"
+#include "guest-fuse/mount/recent.h"
 #include "guest-fuse/mount/stats.h"
 #include "protocol/handshake.h"
 
@@ -21,6 +22,7 @@ struct client {
 	bool read_only; /* asked for, or the server's word */
 	double timeout; /* of names, negative names and attributes in the kernel, in seconds */
 	struct nodes *nodes;
+	struct recent recent;
 	struct forgets forgets;
 	struct lanes lanes;
 	struct notifier notifier;

@@ -10,7 +10,7 @@
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 
-enum { EVENT_STALL_MS = 2000, HEARTBEAT_LEAST_MS = 100, HEARTBEAT_MOST_MS = 600000, BLOCK_MOST = 1024 * 1024 };
+enum { EVENT_STALL_MS = 2000, HEARTBEAT_LEAST_MS = 10, HEARTBEAT_MOST_MS = 600000, BLOCK_MOST = 1024 * 1024 };
 
 static enum exits unreachable(const struct client *client, int error)
 {

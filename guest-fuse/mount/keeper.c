@@ -108,17 +108,23 @@ static int send_ping(struct keeper *keeper, int64_t now)
 	return send_event(keeper, PROTO_PING, &writer, &keeper->ping_id);
 }
 
+/* Often enough for the server, and to find within half the time-out that there is no answer. */
+static int64_t ping_interval(const struct client *client)
+{
+	int64_t server = client->welcome.heartbeat_ms / 3, own = client->options->timeout_s * INT64_C(1000) / 2;
+
+	return server < own ? server : own;
+}
+
 static void heartbeat(struct keeper *keeper, int64_t now)
 {
-	uint32_t heartbeat_ms = keeper->client->welcome.heartbeat_ms;
-
 	if (keeper->ping_sent != 0 && now - keeper->ping_sent >= keeper->client->options->timeout_s * INT64_C(1000)) {
 		die(keeper, ENOTCONN, "the server does not answer any more");
 		return;
 	}
 	if (keeper->ping_sent != 0 || now < keeper->ping_next)
 		return;
-	keeper->ping_next = now + (heartbeat_ms < 300 ? 100 : heartbeat_ms / 3);
+	keeper->ping_next = now + ping_interval(keeper->client);
 	if (send_ping(keeper, now) < 0)
 		die(keeper, ENOTCONN, "the connection to the server broke");
 }
@@ -355,6 +361,7 @@ void keeper_run(struct keeper *keeper)
 	struct client *client = keeper->client;
 	bool look_again = false;
 
+	keeper->ping_next = clock_ms();
 	if (take_events(keeper) < 0)
 		die(keeper, ENOTCONN, "the server sent what makes no sense");
 	while (!atomic_load(&client->lanes.ending)) {

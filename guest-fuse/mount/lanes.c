@@ -15,14 +15,18 @@
 
 enum { LANES_STACK = 256 * 1024, RETRY_NS = 1000000000 };
 
-void lanes_init(struct lanes *lanes, struct client *client, unsigned max)
+void lanes_init(struct lanes *lanes, struct client *client)
 {
 	memset(lanes, 0, sizeof(*lanes));
 	lanes->client = client;
-	lanes->max = max < LANES_MAX ? max : LANES_MAX;
 	pthread_mutex_init(&lanes->lock, NULL);
 	pthread_mutex_init(&lanes->early_lock, NULL);
 	pthread_cond_init(&lanes->wake, NULL);
+}
+
+void lanes_limit(struct lanes *lanes, unsigned max)
+{
+	lanes->max = max < LANES_MAX ? max : LANES_MAX;
 }
 
 void lanes_done(struct lanes *lanes)

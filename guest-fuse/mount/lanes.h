@@ -38,7 +38,9 @@ struct lanes {
 	} early[LANES_MAX];
 };
 
-void lanes_init(struct lanes *lanes, struct client *client, unsigned max);
+void lanes_init(struct lanes *lanes, struct client *client);
+/* Before lanes_start(): how many at most, no more than LANES_MAX. */
+void lanes_limit(struct lanes *lanes, unsigned max);
 /* Connects the first lanes and starts their threads. 0 or a negative errno. */
 int lanes_start(struct lanes *lanes);
 /* Starts or wakes another thread if nobody waits for the kernel. Any thread. */

@@ -108,21 +108,29 @@ static int block_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static enum exits make_client(struct program *program)
+/* What can be torn down however far it comes. */
+static void prepare_client(struct client *client)
+{
+	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	recent_init(&client->recent);
+	forgets_init(&client->forgets);
+	lanes_init(&client->lanes, client);
+	notifier_init(&client->notifier);
+}
+
+/* What WELCOME says. */
+static enum exits set_up_client(struct program *program)
 {
 	struct client *client = &program->client;
-	unsigned lanes;
+	const struct proto_proof_reply *welcome = &client->welcome;
 
-	client->read_only = program->options.read_only || (client->welcome.flags & PROTO_WELCOME_READ_ONLY) != 0;
+	client->read_only = program->options.read_only || (welcome->flags & PROTO_WELCOME_READ_ONLY) != 0;
 	if (client->read_only && !program->options.read_only)
 		log_warning("the host shares it read-only: mounted read-only");
 	client->timeout = program->options.no_cache ? 0.0 : 1.0;
-	lanes = client->welcome.lanes_max < program->options.lanes ? client->welcome.lanes_max : program->options.lanes;
-	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	forgets_init(&client->forgets);
-	lanes_init(&client->lanes, client, lanes);
-	notifier_init(&client->notifier);
-	if (client->wake < 0 || nodes_new(client->welcome.root.node, &client->nodes) < 0) {
+	lanes_limit(&client->lanes,
+	            welcome->lanes_max < program->options.lanes ? welcome->lanes_max : program->options.lanes);
+	if (client->wake < 0 || nodes_new(welcome->root.node, &client->nodes) < 0) {
 		log_error("out of memory");
 		return EXITS_SYSTEM;
 	}
@@ -217,12 +225,14 @@ static enum exits serve(struct program *program)
 
 static enum exits run(struct program *program)
 {
-	enum exits code = connect_session(&program->client, &program->event);
+	enum exits code;
 
+	prepare_client(&program->client);
+	code = connect_session(&program->client, &program->event);
 	if (code != EXITS_OK)
 		return code;
 	program->connected = true;
-	code = make_client(program);
+	code = set_up_client(program);
 	if (code == EXITS_OK)
 		code = start_serving(program);
 	if (code == EXITS_OK)
@@ -252,12 +262,11 @@ static void tear_down(struct program *program)
 	(void) client_die(client, ENOTCONN);
 	lanes_end(&client->lanes);
 	lanes_join(&client->lanes);
-	if (client->nodes == NULL)
-		return;
 	notifier_stop(&client->notifier);
 	session_free(client);
 	lanes_done(&client->lanes);
 	forgets_done(&client->forgets);
+	recent_done(&client->recent);
 	nodes_free(client->nodes);
 	close_fd(client->device);
 	close_fd(client->wake);

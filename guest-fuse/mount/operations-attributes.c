@@ -8,7 +8,7 @@
 
 #include "guest-fuse/mount/operations-internal.h"
 
-static void reply_attr(struct lane *lane, fuse_req_t req, int result, const struct proto_attr *attr)
+static void reply_attr(struct lane *lane, fuse_req_t req, int result, const struct proto_attr *attr, double timeout)
 {
 	struct stat st;
 
@@ -17,7 +17,7 @@ static void reply_attr(struct lane *lane, fuse_req_t req, int result, const stru
 		return;
 	}
 	attributes_to_stat(attr, lane->client->welcome.block_size, &st);
-	(void) fuse_reply_attr(req, &st, lane->client->timeout);
+	(void) fuse_reply_attr(req, &st, timeout);
 }
 
 static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -25,14 +25,20 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	struct lane *lane = lane_current();
 	struct proto_getattr_request request = { .node = wire(lane, ino),
 		                                 .handle = fi == NULL ? 0 : file_of(fi)->handle };
+	struct client *client = lane->client;
+	double timeout = client->timeout;
 	struct proto_getattr_reply reply;
-	int r = rpc_getattr(lane, &request, &reply);
+	int r = 0;
 
+	if (!recent_get(&client->recent, request.node, client->timeout, &reply.attr, &timeout)) {
+		timeout = client->timeout;
+		r = rpc_getattr(lane, &request, &reply);
+	}
 	if (r == 0)
 		r = attributes_check(&reply.attr);
 	if (r == 0)
-		r = nodes_told(lane->client->nodes, request.node, &reply.attr);
-	reply_attr(lane, req, r, &reply.attr);
+		r = nodes_told(client->nodes, request.node, &reply.attr);
+	reply_attr(lane, req, r, &reply.attr, timeout);
 }
 
 static struct proto_time time_of(const struct timespec *time)
@@ -100,7 +106,9 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 		nodes_wrote(lane->client->nodes, request.node, &reply.attr);
 	else if (r == 0)
 		nodes_touched(lane->client->nodes, request.node, &reply.attr);
-	reply_attr(lane, req, r, &reply.attr);
+	if (r == 0)
+		recent_put(&lane->client->recent, request.node, &reply.attr, atomic_load(&lane->since));
+	reply_attr(lane, req, r, &reply.attr, lane->client->timeout);
 }
 
 static void stat_file_system(fuse_req_t req, fuse_ino_t ino)
@@ -207,7 +215,7 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 		r = rpc_setxattr(lane, &request, &reply);
 	}
 	if (r == 0)
-		nodes_changed(lane->client->nodes, request.node);
+		operations_changed(lane, request.node);
 	reply_error(req, r);
 }
 
@@ -236,7 +244,7 @@ static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (r == 0)
 		r = rpc_removexattr(lane, &request, &reply);
 	if (r == 0)
-		nodes_changed(lane->client->nodes, request.node);
+		operations_changed(lane, request.node);
 	reply_error(req, r);
 }
 

@@ -76,6 +76,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 		reply_error(req, r);
 		return;
 	}
+	operations_directory_changed(lane, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	(void) opened(lane, reply.entry.node, &reply.entry.attr, fi);
 	fill_entry(lane->client, &reply.entry, &param);

@@ -31,10 +31,10 @@ static void reply_entry(struct lane *lane, fuse_req_t req, int result, uint64_t 
 
 /* The same after a change, which the directory shows too. */
 static void reply_made(struct lane *lane, fuse_req_t req, int result, uint64_t parent, const char *name,
-                       const struct proto_entry *entry)
+                       const struct proto_entry *entry, const struct proto_attr *parent_attr)
 {
 	if (result == 0)
-		nodes_changed(lane->client->nodes, parent);
+		operations_directory_changed(lane, parent, parent_attr);
 	reply_entry(lane, req, result, parent, name, entry);
 }
 
@@ -90,7 +90,7 @@ static void make_node(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		r = owner_of(req, &request.owner);
 	if (r == 0)
 		r = rpc_mknod(lane, &request, &reply);
-	reply_made(lane, req, r, request.parent, name, &reply.entry);
+	reply_made(lane, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
 
 static void make_directory(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -104,7 +104,7 @@ static void make_directory(fuse_req_t req, fuse_ino_t parent, const char *name, 
 		r = owner_of(req, &request.owner);
 	if (r == 0)
 		r = rpc_mkdir(lane, &request, &reply);
-	reply_made(lane, req, r, request.parent, name, &reply.entry);
+	reply_made(lane, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
 
 static void make_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -122,7 +122,7 @@ static void make_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, 
 		memcpy(request.target.text, target, length + 1);
 		r = rpc_symlink(lane, &request, &reply);
 	}
-	reply_made(lane, req, r, request.parent, name, &reply.entry);
+	reply_made(lane, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
 
 static void read_link(fuse_req_t req, fuse_ino_t ino)
@@ -148,8 +148,8 @@ static void unlink_name(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r == 0)
 		r = rpc_unlink(lane, &request, &reply);
 	if (r == 0) {
-		nodes_changed(lane->client->nodes, request.parent);
-		nodes_changed(lane->client->nodes, reply.node);
+		operations_directory_changed(lane, request.parent, &reply.parent);
+		operations_changed(lane, reply.node);
 	}
 	reply_error(req, r);
 }
@@ -164,22 +164,24 @@ static void remove_directory(fuse_req_t req, fuse_ino_t parent, const char *name
 	if (r == 0)
 		r = rpc_rmdir(lane, &request, &reply);
 	if (r == 0) {
-		nodes_changed(lane->client->nodes, request.parent);
-		nodes_changed(lane->client->nodes, reply.node);
+		operations_directory_changed(lane, request.parent, &reply.parent);
+		operations_changed(lane, reply.node);
 	}
 	reply_error(req, r);
 }
 
-static void renamed(struct nodes *nodes, const struct proto_rename_request *request,
+static void renamed(struct lane *lane, const struct proto_rename_request *request,
                     const struct proto_rename_reply *reply)
 {
+	struct nodes *nodes = lane->client->nodes;
+
+	operations_changed(lane, reply->node);
+	operations_changed(lane, reply->replaced);
 	nodes_moved(nodes, reply->node, request->new_parent, request->new_name.text);
 	if ((request->flags & PROTO_RENAME_EXCHANGE) != 0)
 		nodes_moved(nodes, reply->replaced, request->parent, request->name.text);
-	else
-		nodes_changed(nodes, reply->replaced);
-	nodes_changed(nodes, request->parent);
-	nodes_changed(nodes, request->new_parent);
+	operations_directory_changed(lane, request->parent, &reply->parent);
+	operations_directory_changed(lane, request->new_parent, &reply->new_parent);
 }
 
 static void rename_name(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
@@ -201,7 +203,7 @@ static void rename_name(fuse_req_t req, fuse_ino_t parent, const char *name, fus
 		r = rpc_rename(lane, &request, &reply);
 	}
 	if (r == 0)
-		renamed(lane->client->nodes, &request, &reply);
+		renamed(lane, &request, &reply);
 	reply_error(req, r);
 }
 
@@ -215,8 +217,8 @@ static void link_name(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, con
 	if (r == 0)
 		r = rpc_link(lane, &request, &reply);
 	if (r == 0)
-		nodes_changed(lane->client->nodes, request.node);
-	reply_made(lane, req, r, request.parent, new_name, &reply.entry);
+		operations_changed(lane, request.node);
+	reply_made(lane, req, r, request.parent, new_name, &reply.entry, &reply.parent);
 }
 
 void operations_fill_names(struct fuse_lowlevel_ops *ops)

@@ -55,6 +55,19 @@ void operations_not_taken(struct client *client, uint64_t node)
 	operations_give_back(client, node, nodes_forget(client->nodes, node, 1));
 }
 
+void operations_directory_changed(struct lane *lane, uint64_t node, const struct proto_attr *attr)
+{
+	nodes_changed(lane->client->nodes, node);
+	if (attributes_check(attr) == 0)
+		recent_put(&lane->client->recent, node, attr, atomic_load(&lane->since));
+}
+
+void operations_changed(struct lane *lane, uint64_t node)
+{
+	nodes_changed(lane->client->nodes, node);
+	recent_drop(&lane->client->recent, node);
+}
+
 void operations_close(struct lane *lane, uint64_t handle)
 {
 	struct proto_release_request request = { .handle = handle };
@@ -79,7 +92,6 @@ int operations_created(struct lane *lane, uint64_t parent, const char *name, con
 		free(file);
 		return r;
 	}
-	nodes_changed(client->nodes, parent);
 	*file = (struct operations_file){ .handle = handle, .writable = (flags & O_ACCMODE) != O_RDONLY };
 	*ret_file = file;
 	return 0;

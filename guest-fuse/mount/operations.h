@@ -33,6 +33,10 @@ uint64_t operations_handle(uint64_t fh);
 void operations_give_back(struct client *client, uint64_t node, uint64_t references);
 /* The kernel did not take one look-up of node that it was to get. */
 void operations_not_taken(struct client *client, uint64_t node);
+/* A change from here is done to a directory, of which the server says attr. */
+void operations_directory_changed(struct lane *lane, uint64_t node, const struct proto_attr *attr);
+/* A change from here is done to an object, and nothing is known but that. */
+void operations_changed(struct lane *lane, uint64_t node);
 /* A handle that nobody needs any more. */
 void operations_close(struct lane *lane, uint64_t handle);
 

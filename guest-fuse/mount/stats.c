@@ -56,7 +56,7 @@ static json_t *fuse_json(const struct stats *stats)
 	for (unsigned i = 0; i < STATS_OPCODES; i++) {
 		uint64_t count = atomic_load_explicit(&stats->fuse[i], memory_order_relaxed);
 
-		if (count > 0)
+		if (opcodes[i] != NULL)
 			(void) json_object_set_new(object, opcodes[i], json_integer((json_int_t) count));
 	}
 	return object;
@@ -69,7 +69,7 @@ static json_t *rpc_json(const struct stats *stats)
 	for (unsigned i = 0; i < PROTO_OP_LIMIT; i++) {
 		uint64_t count = proto_counter_get(&stats->rpc.ops[i].count);
 
-		if (count > 0 && proto_ops[i].name != NULL)
+		if (proto_ops[i].name != NULL && proto_ops[i].lane != PROTO_LANE_HANDSHAKE)
 			(void) json_object_set_new(object, proto_ops[i].name, json_integer((json_int_t) count));
 	}
 	return object;
