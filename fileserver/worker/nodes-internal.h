@@ -40,6 +40,7 @@ struct node {
 	uint32_t plain_nanoseconds;
 	bool plain;      /* had no ownership record when its ctime was plain_* */
 	bool was_opened; /* the guest may have its content: its descriptor leaves last */
+	bool orphan;     /* the guest took its name away, so that nothing but the descriptor leads to it: leaves last */
 	bool listed;     /* fd is in a list */
 };
 
@@ -80,6 +81,8 @@ void nodes_release(struct nodes *nodes, struct node *node);
 bool nodes_same(const struct node *node, const struct statx *stx);
 
 /* descriptors.c; with the lock held */
-void descriptors_drop(struct nodes *nodes, struct node *node);         /* closes a node's descriptor */
-void descriptors_give(struct nodes *nodes, struct node *node, int fd); /* takes fd; closes it when there is one */
+void descriptors_drop(struct nodes *nodes, struct node *node);           /* closes a node's descriptor */
+void descriptors_give(struct nodes *nodes, struct node *node, int fd);   /* takes fd; closes it when there is one */
+void descriptors_orphan(struct nodes *nodes, struct node *node, int fd); /* takes fd, which may be -EBADF */
+void descriptors_named(struct nodes *nodes, struct node *node);          /* the node has a name (again) */
 void descriptors_free_handles(struct nodes *nodes);

@@ -56,7 +56,7 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 	return 0;
 }
 
-static int pin_name(struct session *session, int directory, const char *name)
+int tree_pin_name(struct session *session, int directory, const char *name)
 {
 	struct lift lift = LIFT_INIT(session, directory, -1);
 	int fd;
@@ -78,7 +78,7 @@ static int lookup(struct session *session, const struct tree_directory *director
 	if (r < 0)
 		return r;
 	if (S_ISDIR(stx.stx_mode)) {
-		pinned = pin_name(session, directory->fd.fd, name);
+		pinned = tree_pin_name(session, directory->fd.fd, name);
 		r = pinned < 0 ? pinned : attributes_stat(pinned, &stx);
 		if (r < 0)
 			return r;
@@ -176,7 +176,7 @@ static int finish(struct session *session, const struct tree_directory *director
                   const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
                   struct proto_attr *ret_parent)
 {
-	_cleanup_close_ int pinned = pin_name(session, directory->fd.fd, name);
+	_cleanup_close_ int pinned = tree_pin_name(session, directory->fd.fd, name);
 	int r = pinned;
 
 	if (pinned >= 0)
@@ -323,7 +323,7 @@ int worker_open(struct lane *lane, const struct proto_open_request *request, str
 static int open_existing(struct session *session, const struct tree_directory *directory, const char *name,
                          uint32_t flags, int *ret_pinned, int *ret_fd)
 {
-	_cleanup_close_ int pinned = pin_name(session, directory->fd.fd, name);
+	_cleanup_close_ int pinned = tree_pin_name(session, directory->fd.fd, name);
 	struct stat st;
 	int fd;
 
