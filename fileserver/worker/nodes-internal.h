@@ -69,8 +69,8 @@ struct nodes {
 	uint32_t count, nodes_max;
 	uint32_t descriptors, descriptors_max; /* of nodes and handles, without the root's */
 	uint32_t open_handles;
-	struct descriptor_list first,
-	        last; /* leave first: directories and files never opened; leave last: the others */
+	/* In the order in which they leave: directories and files never opened; opened files; nodes without a name. */
+	struct descriptor_list lists[3];
 	struct proto_counters *counters;
 	nodes_pin *pin;
 	void *pin_context;

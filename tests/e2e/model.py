@@ -12,7 +12,7 @@ from lib import Rig, case, program, run, work_directory
 
 OPERATIONS = int(os.environ.get("BINDSHARE_OPERATIONS", "30000"))
 SEED = int(os.environ.get("BINDSHARE_SEED", "1"))
-SECONDS = 60 + OPERATIONS // 400
+SECONDS = 120 + OPERATIONS // 400
 
 
 def _compare(rig, operations, seed, name):

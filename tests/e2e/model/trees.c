@@ -90,7 +90,7 @@ static bool same_directories(const struct comparison *how, int left, int right, 
 	bool same = counts[0] >= 0 && counts[0] == counts[1];
 
 	if (!same)
-		(void) differ(how, path, "number of entries");
+		(void) differ(how, path, counts[0] < 0 || counts[1] < 0 ? strerror(errno) : "number of entries");
 	for (int i = 0; same && i < counts[0]; i++) {
 		const char *name = lists[0][i]->d_name;
 		char below[4096];
