@@ -408,7 +408,7 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 	struct session *session = lane->session;
 	mode_t mode = (request->mode & 07777) | S_IFREG;
 	int flags = open_flags(request->flags & ~(uint32_t) PROTO_OPEN_TRUNCATE);
-	_cleanup_close_ int fd = -EBADF;
+	_cleanup_close_ int fd = -EBADF, pinned = -EBADF;
 	struct tree_directory directory;
 	struct proto_attr parent;
 	struct handle *handle;
@@ -427,13 +427,17 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 	                       &parent, NULL);
 	if (r == 0)
 		r = attributes_of(session, NULL, fd, &ret_reply->entry.attr, &stx);
+	/* It outlives the handle when somebody has it by O_PATH, and no name leads to it. */
 	if (r == 0)
+		r = pinned = resolve_reopen(fd, O_PATH);
+	if (r >= 0)
 		r = nodes_learn(session->nodes, NULL, NULL, &stx, -EBADF, true, &node);
 	if (r == 0)
 		r = nodes_open(session->nodes, node, fd, false, (request->flags & PROTO_OPEN_READ) != 0,
 		               (request->flags & PROTO_OPEN_WRITE) != 0, &ret_reply->handle, &handle);
 	if (r == 0) {
 		(void) TAKE_FD(fd);
+		nodes_orphan(session->nodes, &stx, TAKE_FD(pinned));
 		ret_reply->entry.node = nodes_id(node);
 		nodes_handle_put(session->nodes, handle);
 	} else if (node != NULL) {
