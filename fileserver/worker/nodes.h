@@ -88,6 +88,12 @@ void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count);
 int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd);
 void nodes_fd_done(struct nodes *nodes, struct node_fd *fd);
 
+/*
+ * Whether a file was not at its name any more a moment ago. The guest's kernel looks such a name up again, once: what
+ * that look-up finds is to be pinned, or a program may get -ESTALE where files come and go quickly.
+ */
+bool nodes_names_move(const struct nodes *nodes);
+
 /* Whether the node was found to have no ownership record at this ctime; see ownership.c. */
 bool nodes_plain_at(struct nodes *nodes, const struct node *node, const struct statx *stx);
 void nodes_set_plain_at(struct nodes *nodes, struct node *node, const struct statx *stx);

@@ -67,7 +67,10 @@ int tree_pin_name(struct session *session, int directory, const char *name)
 	return fd;
 }
 
-/* A directory is pinned at once: it may become somebody's working directory without another word from the guest. */
+/*
+ * A directory is pinned at once: it may become somebody's working directory without another word from the guest. So is
+ * everything else while names change under us.
+ */
 static int lookup(struct session *session, const struct tree_directory *directory, const char *name,
                   struct proto_entry *ret_entry)
 {
@@ -77,7 +80,7 @@ static int lookup(struct session *session, const struct tree_directory *director
 
 	if (r < 0)
 		return r;
-	if (S_ISDIR(stx.stx_mode)) {
+	if (S_ISDIR(stx.stx_mode) || nodes_names_move(session->nodes)) {
 		pinned = tree_pin_name(session, directory->fd.fd, name);
 		r = pinned < 0 ? pinned : attributes_stat(pinned, &stx);
 		if (r < 0)
