@@ -76,6 +76,19 @@ static bool makes_sense(const struct proto_proof_reply *welcome)
 	       attributes_check(&welcome->root.attr) == 0;
 }
 
+/* Components that no share's path has on the wire: empty, "." and "..". */
+static bool path_has_detours(const char *path)
+{
+	while ((path = strchr(path, '/')) != NULL) {
+		size_t length = strcspn(++path, "/");
+
+		if ((length == 0 && *path != '\0') || (length == 1 && path[0] == '.') ||
+		    (length == 2 && path[0] == '.' && path[1] == '.'))
+			return true;
+	}
+	return false;
+}
+
 static int fill_hello(const struct options *options, struct proto_hello_request *ret_hello)
 {
 	size_t length = strlen(options->share);
@@ -93,7 +106,7 @@ static int fill_hello(const struct options *options, struct proto_hello_request 
 	if (length >= PROTO_SHARE_SIZE)
 		return -ENAMETOOLONG;
 	memcpy(ret_hello->share.path, options->share, length);
-	return 0;
+	return path_has_detours(ret_hello->share.path) ? -EINVAL : 0;
 }
 
 enum exits connect_session(struct client *client, struct proto_channel *ret_event)
@@ -104,7 +117,8 @@ enum exits connect_session(struct client *client, struct proto_channel *ret_even
 	int fd, r = fill_hello(client->options, &hello);
 
 	if (r < 0) {
-		log_error("the path on the host is too long");
+		log_error("the path on the host %s: %s",
+		          r == -EINVAL ? "must do without '.', '..' and '//'" : "is too long", client->options->share);
 		return EXITS_USAGE;
 	}
 	fd = proto_address_connect(&client->options->address, PROTO_HANDSHAKE_MS);
