@@ -235,7 +235,8 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
-static int switch_apply(const struct parser *parser, int option)
+/* word: what was just read, for words about it. */
+static int switch_apply(const struct parser *parser, int option, const char *word)
 {
 	struct options *options = parser->options;
 
@@ -268,7 +269,7 @@ static int switch_apply(const struct parser *parser, int option)
 		return fail(parser, "-%c wants a value", optopt);
 	default:
 		return optopt != 0 ? fail(parser, "unknown switch -%c; see bindshare-mount --help", optopt)
-		                   : fail(parser, "unknown switch; see bindshare-mount --help");
+		                   : fail(parser, "unknown switch %s; see bindshare-mount --help", word);
 	}
 }
 
@@ -287,7 +288,7 @@ int options_parse(int argc, char **argv, struct options *ret_options, char *erro
 	opterr = 0;
 	optind = 0;
 	while (r == 0 && (option = getopt_long(argc, argv, ":o:fvsnt:", long_options, NULL)) != -1)
-		r = switch_apply(&parser, option);
+		r = switch_apply(&parser, option, argv[optind - 1]);
 	if (r == 0 && (ret_options->action == OPTIONS_HELP || ret_options->action == OPTIONS_VERSION))
 		return 0;
 	return r < 0 ? r : operands(&parser, argc - optind, argv + optind);
