@@ -4,9 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/fuse.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "guest-fuse/mount/client.h"
@@ -73,11 +74,8 @@ void interrupts_arrived_early(struct lanes *lanes, struct lane *lane)
 static uint64_t signals(const char *status, const char *key)
 {
 	const char *line = strstr(status, key);
-	uint64_t set = 0;
 
-	if (line != NULL)
-		(void) sscanf(line + strlen(key), " %" SCNx64, &set);
-	return set;
+	return line == NULL ? 0 : strtoull(line + strlen(key), NULL, 16);
 }
 
 bool interrupts_thread_dies(pid_t pid)
