@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/fuse.h>
 #include <signal.h>
 #include <string.h>
@@ -69,15 +68,12 @@ void interrupts_arrived_early(struct lanes *lanes, struct lane *lane)
 		client_wake(lanes->client);
 }
 
-/* The set of signals in a line of /proc/PID/status. */
+/* The set of signals in a line of /proc/PID/status: sixteen hexadecimal digits. */
 static uint64_t signals(const char *status, const char *key)
 {
 	const char *line = strstr(status, key);
-	uint64_t set = 0;
 
-	if (line != NULL)
-		(void) sscanf(line + strlen(key), " %" SCNx64, &set);
-	return set;
+	return line == NULL ? 0 : strtoull(line + strlen(key), NULL, 16);
 }
 
 bool interrupts_thread_dies(pid_t pid)
