@@ -127,6 +127,8 @@ static void words_that_are_missing_or_too_many_are_refused(void **state)
 	assert_int_equal(parse("bindshare-mount", SOURCE, NULL), -EINVAL);
 	assert_int_equal(parse("bindshare-mount", SOURCE, "/mnt", "/more", NULL), -EINVAL);
 	assert_int_equal(parse("bindshare-mount", "/home/me", "/mnt", NULL), -EINVAL);
+	assert_int_equal(parse("bindshare-mount", "unix:run/s:/home/me", "/mnt", NULL), -EINVAL);
+	assert_int_equal(parse("bindshare-mount", "", "/mnt", NULL), -EINVAL);
 	assert_int_equal(parse("bindshare-mount", SOURCE, "/mnt", "-o", NULL), -EINVAL);
 	assert_int_equal(parse("bindshare-mount", SOURCE, "/mnt", "--json", NULL), -EINVAL);
 	assert_int_equal(parse("bindshare-mount", SOURCE, "/mnt", "--nonsense", NULL), -EINVAL);
