@@ -73,9 +73,9 @@ static json_t *status(const struct control_facts *facts)
 		json_array_append_new(listen, text(facts->listen[i]));
 	for (worker = facts->supervisor->workers; worker != NULL; worker = worker->next)
 		json_array_append_new(mounts, mount_status(worker));
-	return json_pack("{ss si si si sI so sb so si so}", "release", BINDSHARE_VERSION, "protocol", PROTO_VERSION_MAX,
-	                 "pid", (int) getpid(), "uid", (int) geteuid(), "since", (json_int_t) facts->since, "listen",
-	                 listen, "token", facts->has_token, "settings",
+	return json_pack("{si ss si si si sI so sb so si so}", "version", 1, "release", BINDSHARE_VERSION, "protocol",
+	                 PROTO_VERSION_MAX, "pid", (int) getpid(), "uid", (int) geteuid(), "since",
+	                 (json_int_t) facts->since, "listen", listen, "token", facts->has_token, "settings",
 	                 facts->settings == NULL ? json_null() : text(facts->settings), "mounts_max",
 	                 (int) facts->supervisor->workers_max, "mounts", mounts);
 }
@@ -94,7 +94,7 @@ static json_t *stats(const struct control_facts *facts)
 		                                        (int) worker->process.handle.pid, "operations",
 		                                        operations(worker->process.counters)));
 	}
-	return json_pack("{so so}", "operations", operations(&sum), "mounts", mounts);
+	return json_pack("{si so so}", "version", 1, "operations", operations(&sum), "mounts", mounts);
 }
 
 static json_t *shares(const struct control_facts *facts)
@@ -110,7 +110,7 @@ static json_t *shares(const struct control_facts *facts)
 		                                       "canonical", present ? text(match.path) : json_null(),
 		                                       "read_only", list->entries[i].read_only, "present", present));
 	}
-	return array;
+	return json_pack("{si so}", "version", 1, "shares", array);
 }
 
 char *control_answer(const struct control_facts *facts, const char *request, size_t length)
@@ -118,7 +118,7 @@ char *control_answer(const struct control_facts *facts, const char *request, siz
 	json_t *question = json_loadb(request, length, JSON_REJECT_DUPLICATES, NULL);
 	const char *name = json_string_value(json_object_get(question, "request"));
 	const char *error = NULL;
-	json_t *answer = json_pack("{si}", "version", 1);
+	json_t *answer = NULL;
 	char *line;
 
 	if (name == NULL)
@@ -126,16 +126,16 @@ char *control_answer(const struct control_facts *facts, const char *request, siz
 	else if (json_integer_value(json_object_get(question, "version")) != 1)
 		error = "this server speaks version 1 of the control protocol; use the bindsharectl that came with it";
 	else if (strcmp(name, "status") == 0)
-		json_object_set_new(answer, "status", status(facts));
+		answer = status(facts);
 	else if (strcmp(name, "stats") == 0)
-		json_object_set_new(answer, "stats", stats(facts));
+		answer = stats(facts);
 	else if (strcmp(name, "shares") == 0)
-		json_object_set_new(answer, "shares", shares(facts));
+		answer = shares(facts);
 	else
 		error = "no such request; there are status, stats and shares";
 	if (error != NULL)
-		json_object_set_new(answer, "error", json_string(error));
-	line = json_dumps(answer, JSON_COMPACT);
+		answer = json_pack("{si ss}", "version", 1, "error", error);
+	line = answer == NULL ? NULL : json_dumps(answer, JSON_COMPACT);
 	json_decref(answer);
 	json_decref(question);
 	return line;

@@ -28,6 +28,7 @@ struct broker {
 	struct listener listener;
 	struct admission admission;
 	struct supervisor supervisor;
+	struct allowlist given; /* by --share */
 	struct allowlist allowlist;
 	struct control control;
 	bool has_control, stopping;
@@ -96,14 +97,25 @@ static int add_settings(struct allowlist *list, const char *path, char *error, s
 	return r < 0 ? exit_code(r) : EX_OK;
 }
 
+static int read_shares(struct broker *broker)
+{
+	int code = EX_OK;
+
+	for (size_t i = 0; i < broker->options->share_count && code == EX_OK; i++)
+		code = add_share(&broker->given, &broker->options->shares[i]);
+	return code;
+}
+
+/* What was given and what the settings say now. */
 static int read_allowlist(struct broker *broker, struct allowlist *ret_list)
 {
 	struct allowlist list = { 0 };
 	char error[PATH_MAX + 256];
 	int code = EX_OK;
 
-	for (size_t i = 0; i < broker->options->share_count && code == EX_OK; i++)
-		code = add_share(&list, &broker->options->shares[i]);
+	for (size_t i = 0; i < broker->given.count && code == EX_OK; i++)
+		if (allowlist_add(&list, broker->given.entries[i].path, broker->given.entries[i].read_only) < 0)
+			code = EX_OSERR;
 	if (code == EX_OK && broker->settings != NULL) {
 		code = add_settings(&list, broker->settings, error, sizeof(error));
 		if (code != EX_OK)
@@ -373,6 +385,12 @@ static int serve(struct broker *broker)
 	return EX_OK;
 }
 
+static void free_lists(struct broker *broker)
+{
+	allowlist_done(&broker->given);
+	allowlist_done(&broker->allowlist);
+}
+
 int broker_run(const struct options *options)
 {
 	static struct broker broker;
@@ -384,24 +402,26 @@ int broker_run(const struct options *options)
 	if (code == EX_OK)
 		code = choose_settings(&broker);
 	if (code == EX_OK)
+		code = read_shares(&broker);
+	if (code == EX_OK)
 		code = read_allowlist(&broker, &broker.allowlist);
 	if (code == EX_OK)
 		code = set_up_admission(&broker);
 	if (code != EX_OK) {
-		allowlist_done(&broker.allowlist);
+		free_lists(&broker);
 		return code;
 	}
 	r = uv_loop_init(&broker.loop);
 	if (r < 0) {
 		log_error("cannot make the loop: %s", strerror(-r));
-		allowlist_done(&broker.allowlist);
+		free_lists(&broker);
 		return EX_OSERR;
 	}
 	set_up_supervisor(&broker);
 	code = serve(&broker);
 	r = uv_loop_close(&broker.loop);
 	assert(r == 0);
-	allowlist_done(&broker.allowlist);
+	free_lists(&broker);
 	sodium_memzero(&broker.admission.token, sizeof(broker.admission.token));
 	return code;
 }

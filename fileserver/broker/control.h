@@ -3,12 +3,12 @@
  * The control socket, for bindsharectl and programs like it: one line of JSON in, {"version":1,"request":"status"},
  * "stats" or "shares"; one line of JSON out; then the server closes. It tells; it changes nothing.
  *
- *   status  {"version":1,"status":{"release","protocol","pid","uid","since","listen":[..],"token":bool,
+ *   status  {"version":1,"release","protocol","pid","uid","since","listen":[..],"token":bool,
  *            "settings":path or null,"mounts_max",
  *            "mounts":[{"share","requested","read_only","state","since","pid","lanes","nodes","handles",
- *            "descriptors"}]}}
- *   stats   {"version":1,"stats":{"operations":{name:{"count","errors","bytes","nanoseconds"}},
- *            "mounts":[{"share","pid","operations":{..}}]}}; the first sums over all mounts since the start
+ *            "descriptors"}]}
+ *   stats   {"version":1,"operations":{name:{"count","errors","bytes","nanoseconds"}},
+ *            "mounts":[{"share","pid","operations":{..}}]}; the first sums over all mounts since the start
  *   shares  {"version":1,"shares":[{"path","canonical" or null,"read_only","present"}]}
  *   else    {"version":1,"error":words}
  *

@@ -78,7 +78,8 @@ static int usage(const char *format, ...)
 	va_start(arguments, format);
 	(void) vfprintf(stderr, format, arguments);
 	va_end(arguments);
-	(void) fputs("\nTry: bindshare-fileserver --help\n", stderr);
+	(void) fputs("\nUsage: bindshare-fileserver --listen ADDRESS [--share DIR[:ro]]... [OPTION]...; see --help\n",
+	             stderr);
 	return EX_USAGE;
 }
 

@@ -31,18 +31,21 @@ static const char help[] = "Usage: bindsharectl [--json] [--control PATH] COMMAN
 struct command {
 	const char *words[2];
 	const char *request;
+	const char *member; /* that the answer must have */
 	void (*print)(const json_t *answer);
 };
 
 static const struct command commands[] = {
-	{ { "status" }, "status", tables_status },
-	{ { "stats" }, "stats", tables_stats },
-	{ { "share", "ls" }, "shares", tables_shares },
+	{ { "status" }, "status", "mounts", tables_status },
+	{ { "stats" }, "stats", "operations", tables_stats },
+	{ { "share", "ls" }, "shares", "shares", tables_shares },
 };
 
 static int usage(const char *words)
 {
-	(void) fprintf(stderr, "bindsharectl: %s\nTry: bindsharectl --help\n", words);
+	(void) fprintf(stderr,
+	               "bindsharectl: %s\nUsage: bindsharectl [--json] [--control PATH] status | stats | share ls\n",
+	               words);
 	return EX_USAGE;
 }
 
@@ -125,9 +128,8 @@ static json_t *ask(int fd, const char *request)
 static int print_answer(const struct command *command, const json_t *answer, bool as_json)
 {
 	const char *error = json_string_value(json_object_get(answer, "error"));
-	const json_t *body = json_object_get(answer, command->request);
 
-	if (body == NULL) {
+	if (json_object_get(answer, command->member) == NULL) {
 		(void) fprintf(stderr, "bindsharectl: %s\n",
 		               error != NULL ? error : "the answer of the file server makes no sense");
 		return EX_PROTOCOL;
@@ -136,7 +138,7 @@ static int print_answer(const struct command *command, const json_t *answer, boo
 		(void) json_dumpf(answer, stdout, JSON_COMPACT);
 		(void) putchar('\n');
 	} else {
-		command->print(body);
+		command->print(answer);
 	}
 	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 }

@@ -95,8 +95,9 @@ void tables_stats(const json_t *stats)
 	}
 }
 
-void tables_shares(const json_t *shares)
+void tables_shares(const json_t *answer)
 {
+	const json_t *shares = json_object_get(answer, "shares");
 	const json_t *entry;
 	size_t i;
 

@@ -318,7 +318,7 @@ static void a_worker_killed_leaves_the_other_mounts(void **state)
 	assert_int_equal(mount_share(&second, "share/sub", 0, &no_token), 0);
 	assert_int_equal(run_ctl("--json", "status"), EX_OK);
 	json = json_loads(output, 0, NULL);
-	mounts = json_object_get(json_object_get(json, "status"), "mounts");
+	mounts = json_object_get(json, "mounts");
 	assert_int_equal(json_array_size(mounts), 2);
 	assert_int_equal(kill((pid_t) json_integer_value(json_object_get(json_array_get(mounts, 0), "pid")), SIGKILL),
 	                 0);
