@@ -199,6 +199,7 @@ static int options_list(const struct parser *parser, const char *list)
 static int operands(const struct parser *parser, int count, char **operand)
 {
 	struct options *options = parser->options;
+	int r;
 
 	if (options->action == OPTIONS_STATS) {
 		if (count != 1)
@@ -212,10 +213,12 @@ static int operands(const struct parser *parser, int count, char **operand)
 		return fail(parser, "usage: bindshare-mount ADDRESS:/host/path MOUNTPOINT [-f] [-v] [-o OPTION,...]");
 	options->source = operand[0];
 	options->mountpoint = operand[1];
-	if (options->fsname == NULL && *options->source == '\0')
-		return fail(parser, "the source is empty");
-	return proto_address_split_source(options->source, &options->address, &options->share, parser->error,
-	                                  parser->error_size);
+	r = proto_address_split_source(options->source, &options->address, &options->share, parser->error,
+	                               parser->error_size);
+	/* Lanes are connected later, from another working directory. */
+	if (r == 0 && options->address.kind == PROTO_ADDRESS_UNIX && options->address.path[0] != '/')
+		r = fail(parser, "%s: the path of the socket must be absolute", options->source);
+	return r;
 }
 
 static bool called_by_mount(const char *program)
@@ -235,7 +238,7 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
-/* word: the argument that getopt has just looked at. */
+/* word: what was just read, for words about it. */
 static int switch_apply(const struct parser *parser, int option, const char *word)
 {
 	struct options *options = parser->options;

@@ -22,7 +22,8 @@ enum { BACKGROUND_MAX = 32 };
 /*
  * What libfuse 3.14 cannot ask for. Only what the kernel offered: an answer with other bits ends the connection.
  * HANDLE_KILLPRIV_V2 saves a look-up of security.capability before each write: the server clears what is to be cleared.
- * Without PARALLEL_DIROPS one look-up that hangs stops all others in its directory; 3.14 never passes it on.
+ * PARALLEL_DIROPS: libfuse 3.14 takes the wish and forgets to say it, and then a look-up that hangs on the host would
+ * stop every other in its directory.
  */
 static void patch_init(const struct client *client, struct fuse_init_out *out)
 {

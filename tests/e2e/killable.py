@@ -85,4 +85,20 @@ def ordinary_signals_do_not_interrupt_file_operations():
     assert os.stat(rig.host("file")).st_size == wrote
 
 
+@case
+def processes_can_be_killed_when_every_lane_is_taken():
+    rig = Rig("lanes=2")
+    Hang(rig.host("h"))
+    assert os.path.exists(rig.guest("h/calm"))
+    processes = [subprocess.Popen(["stat", rig.guest(f"h/hang{n}")], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) for n in range(6)]
+    time.sleep(1)
+    begin = time.monotonic()
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait(20)
+    assert time.monotonic() - begin < 5, time.monotonic() - begin
+
+
 run()
