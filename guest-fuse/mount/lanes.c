@@ -195,7 +195,7 @@ static int start_thread(struct lanes *lanes, struct lane *lane)
 	pthread_attr_destroy(&attributes);
 	if (r == 0) {
 		lanes->started++;
-		lanes->starting = lane == NULL;
+		lanes->starting = lanes->starting || lane == NULL;
 	}
 	return -r;
 }
@@ -204,10 +204,12 @@ int lanes_start(struct lanes *lanes)
 {
 	unsigned first = lanes->max < LANES_FIRST ? lanes->max : LANES_FIRST;
 
+	int r = 0;
+
 	for (unsigned i = 0; i < first; i++) {
 		struct lane *lane;
-		int r = lane_new(lanes->client, &lane);
 
+		r = lane_new(lanes->client, &lane);
 		if (r < 0)
 			return r;
 		r = lane_attach(lane);
@@ -218,16 +220,12 @@ int lanes_start(struct lanes *lanes)
 		lanes->all[i] = lane;
 		atomic_store(&lanes->count, i + 1);
 	}
-	for (unsigned i = 0; i < first; i++) {
-		int r;
-
-		pthread_mutex_lock(&lanes->lock);
+	/* All in one go: a thread that starts another one must find its own place the last that was taken. */
+	pthread_mutex_lock(&lanes->lock);
+	for (unsigned i = 0; i < first && r == 0; i++)
 		r = start_thread(lanes, lanes->all[i]);
-		pthread_mutex_unlock(&lanes->lock);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	pthread_mutex_unlock(&lanes->lock);
+	return r;
 }
 
 void lanes_kill(struct lanes *lanes)
