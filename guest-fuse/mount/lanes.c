@@ -67,8 +67,9 @@ void lanes_grow(struct lanes *lanes)
 	int r = 0;
 
 	pthread_mutex_lock(&lanes->lock);
-	if (atomic_load(&lanes->idle) == 0 && !atomic_load(&lanes->ending)) {
-		if (lanes->parked > lanes->wakes) {
+	/* One that was woken and does not run yet will see to it that there is a next one. */
+	if (atomic_load(&lanes->idle) == 0 && lanes->wakes == 0 && !atomic_load(&lanes->ending)) {
+		if (lanes->parked > 0) {
 			lanes->wakes++;
 			pthread_cond_signal(&lanes->wake);
 		} else {
