@@ -258,7 +258,8 @@ def make_builds_a_project_in_parallel():
     os.mkdir(rig.guest("project"))
     objects = []
     for number in range(30):
-        write_file(rig.guest(f"project/part{number}.c"), f"int part{number}(void) {{ return {number}; }}\n", owner=(0, 0))
+        write_file(rig.guest(f"project/part{number}.c"), f"int part{number}(void) {{ return {number}; }}\n",
+                   owner=(0, 0))
         objects.append(f"part{number}.o")
     calls = " + ".join(f"part{n}()" for n in range(30))
     heads = "".join(f"int part{n}(void);\n" for n in range(30))
@@ -344,8 +345,8 @@ def vim_saves_atomically_and_in_place():
     for name, setting in (("renamed", "backupcopy=no"), ("inplace", "backupcopy=yes")):
         rig.fill(name, "one\n")
         inode = os.stat(rig.guest(name)).st_ino
-        _do("vim", "-u", "NONE", "-N", "-es", "-c", f"set {setting} backup backupdir=.", "-c", "normal otwo", "-c", "wq",
-            rig.guest(name), cwd=rig.guest())
+        _do("vim", "-u", "NONE", "-N", "-es", "-c", f"set {setting} backup backupdir=.", "-c", "normal otwo",
+            "-c", "wq", rig.guest(name), cwd=rig.guest())
         assert read_file(rig.guest(name)) == b"one\ntwo\n" == read_file(rig.host(name))
         assert read_file(rig.host(name + "~")) == b"one\n"
         assert (os.stat(rig.guest(name)).st_ino == inode) == (name == "inplace")
@@ -383,7 +384,8 @@ def ripgrep_and_find_see_every_file():
     os.mkdir(rig.guest("tree"))
     _sources(rig.guest("tree"))
     write_file(rig.guest("tree/d2/needle"), "the needle is here\n", owner=(0, 0))
-    assert _do("rg", "-l", "--no-ignore", "needle is", rig.guest("tree")).decode().split() == [rig.guest("tree/d2/needle")]
+    found = _do("rg", "-l", "--no-ignore", "needle is", rig.guest("tree"))
+    assert found.decode().split() == [rig.guest("tree/d2/needle")]
     assert len(_do("rg", "--files", "--no-ignore", rig.guest("tree")).splitlines()) == 12 * 25 + 1
     assert len(_do("find", rig.guest("tree"), "-type", "f").splitlines()) == 12 * 25 + 1
     rig.end()
@@ -405,7 +407,8 @@ def inotifywait_sees_what_the_guest_does():
         write_file(rig.guest("file"), "x", owner=(0, 0))
         os.rename(rig.guest("file"), rig.guest("moved"))
         os.unlink(rig.guest("moved"))
-        for event in (b"CREATE file", b"CLOSE_WRITE,CLOSE file", b"MOVED_FROM file", b"MOVED_TO moved", b"DELETE moved"):
+        for event in (b"CREATE file", b"CLOSE_WRITE,CLOSE file", b"MOVED_FROM file", b"MOVED_TO moved",
+                      b"DELETE moved"):
             wait_for(lambda wanted=event: wanted in read_file(out), event.decode())
     finally:
         process.kill()
