@@ -177,8 +177,6 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		if (r < 0)
 			return r;
 	}
-	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) != 0)
-		return 0;
 	return ownership_record(session, fd, &stx, &wanted);
 }
 

@@ -114,19 +114,34 @@ static int format(const struct ownership *record, char text[RECORD_MAX])
 	return snprintf(text, RECORD_MAX, "%u:%u:0%o:%s", record->uid, record->gid, record->mode & 07777, type);
 }
 
-static bool read_record(const struct ownership_place *place, struct ownership *ret_record)
+static bool owner_host(const struct session *session)
+{
+	return (session->config.flags & PROTO_HELLO_OWNER_HOST) != 0;
+}
+
+/*
+ * Root that shows real owners reads records on everybody's files, so they are in a name that only root can write: a
+ * host user's device node or setgid bit for somebody else's group would widen what he has.
+ */
+static const char *record_name(const struct session *session)
+{
+	return owner_host(session) && session->uid == 0 ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
+}
+
+static bool read_record(const struct session *session, const struct ownership_place *place,
+                        struct ownership *ret_record)
 {
 	char path[RESOLVE_PATH_SIZE + 1 + NAME_MAX + 1], value[RECORD_MAX];
 	ssize_t n;
 
 	(void) resolve_path(place->fd, path);
 	if (place->name == NULL) {
-		n = getxattr(path, OWNERSHIP_XATTR, value, sizeof(value));
+		n = getxattr(path, record_name(session), value, sizeof(value));
 	} else {
 		size_t length = strlen(path);
 
 		(void) snprintf(path + length, sizeof(path) - length, "/%s", place->name);
-		n = lgetxattr(path, OWNERSHIP_XATTR, value, sizeof(value));
+		n = lgetxattr(path, record_name(session), value, sizeof(value));
 	}
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record);
 }
@@ -135,7 +150,7 @@ static bool read_record(const struct ownership_place *place, struct ownership *r
 static void default_view(const struct session *session, const struct statx *stx, struct ownership *ret_view)
 {
 	bool own = stx->stx_uid == session->uid;
-	bool host = (session->config.flags & PROTO_HELLO_OWNER_HOST) != 0;
+	bool host = owner_host(session);
 
 	ret_view->uid = host ? stx->stx_uid : own ? session->config.view_uid : OVERFLOW_ID;
 	ret_view->gid = host ? stx->stx_gid : own ? session->config.view_gid : OVERFLOW_ID;
@@ -148,8 +163,9 @@ static void default_view(const struct session *session, const struct statx *stx,
 
 static bool may_have_record(const struct session *session, const struct statx *stx)
 {
-	return (session->config.flags & PROTO_HELLO_OWNER_HOST) == 0 && stx->stx_uid == session->uid &&
-	       (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
+	bool owned = stx->stx_uid == session->uid || (owner_host(session) && session->uid == 0);
+
+	return owned && (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
 }
 
 void ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
@@ -160,13 +176,15 @@ void ownership_view(struct session *session, struct node *node, const struct own
 	default_view(session, stx, ret_view);
 	if (!may_have_record(session, stx) || (node != NULL && nodes_plain_at(session->nodes, node, stx)))
 		return;
-	if (!read_record(place, &record)) {
+	if (!read_record(session, place, &record)) {
 		if (node != NULL)
 			nodes_set_plain_at(session->nodes, node, stx);
 		return;
 	}
-	ret_view->uid = record.uid;
-	ret_view->gid = record.gid;
+	if (!owner_host(session)) {
+		ret_view->uid = record.uid;
+		ret_view->gid = record.gid;
+	}
 	ret_view->mode = (stx->stx_mode & (S_IFMT | 0777)) | (record.mode & SPECIAL_BITS);
 	if (S_ISREG(stx->stx_mode) && (record.mode & S_IFMT) != 0 && stx->stx_size == 0) {
 		ret_view->mode = (ret_view->mode & 07777) | (record.mode & S_IFMT);
@@ -183,8 +201,8 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 	int r, length;
 
 	default_view(session, stx, &plain);
-	same = plain.uid == wanted->uid && plain.gid == wanted->gid &&
-	       (plain.mode & (S_IFMT | SPECIAL_BITS)) == (wanted->mode & (S_IFMT | SPECIAL_BITS));
+	same = (plain.mode & (S_IFMT | SPECIAL_BITS)) == (wanted->mode & (S_IFMT | SPECIAL_BITS)) &&
+	       (owner_host(session) || (plain.uid == wanted->uid && plain.gid == wanted->gid));
 	if (!may_have_record(session, stx))
 		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
 		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
@@ -192,10 +210,10 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 	length = format(wanted, text);
 	do {
 		if (same)
-			r = removexattr(path, OWNERSHIP_XATTR) < 0 && errno != ENODATA && errno != EOPNOTSUPP ? -errno
+			r = removexattr(path, record_name(session)) < 0 && errno != ENODATA && errno != EOPNOTSUPP ? -errno
 			                                                                                      : 0;
 		else
-			r = setxattr(path, OWNERSHIP_XATTR, text, (size_t) length, 0) < 0 ? -errno : 0;
+			r = setxattr(path, record_name(session), text, (size_t) length, 0) < 0 ? -errno : 0;
 	} while (lift_again(&lift, r));
 	return r == -EOPNOTSUPP ? -EPERM : r;
 }

@@ -9,13 +9,15 @@
  * agree again. What it says is hostile (cp -a and tar carry it between shares): only files of the serving user are
  * looked at, permission bits are always the real ones, and nothing in it is ever applied to the host's file.
  *
- * owner=host: real numbers, real chown; nothing is recorded.
+ * owner=host: real numbers, real chown; only bits and types are recorded, and only they are read. A server that is root
+ * does so for files of everybody, in an attribute that nobody else can write (fuse-overlayfs has one for that, too).
  */
 #pragma once
 
 #include "fileserver/worker/session.h"
 
-#define OWNERSHIP_XATTR "user.containers.override_stat"
+#define OWNERSHIP_XATTR      "user.containers.override_stat"
+#define OWNERSHIP_XATTR_ROOT "security.fuseoverlayfs.override_stat"
 
 /* How a file appears. */
 struct ownership {
