@@ -46,8 +46,8 @@ static struct proto_time time_of(const struct statx_timestamp *stamp)
 	return (struct proto_time){ .seconds = stamp->tv_sec, .nanoseconds = stamp->tv_nsec };
 }
 
-void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place,
-                     const struct statx *stx, struct proto_attr *ret_attr)
+void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+                     struct proto_attr *ret_attr)
 {
 	struct ownership view;
 

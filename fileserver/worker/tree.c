@@ -35,8 +35,8 @@ void tree_leave(struct session *session, struct tree_directory *directory)
 	nodes_put(session->nodes, directory->node);
 }
 
-int tree_entry(struct session *session, const struct tree_directory *directory, const char *name,
-               const struct statx *stx, int pinned, struct proto_entry *ret_entry, struct node **ret_node)
+int tree_entry(struct session *session, const struct tree_directory *directory, const char *name, struct statx *stx,
+               int pinned, struct proto_entry *ret_entry, struct node **ret_node)
 {
 	struct ownership_place place = { .fd = pinned >= 0 ? pinned : directory->fd.fd,
 		                         .name = pinned >= 0 ? NULL : name };
@@ -48,6 +48,7 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 	r = nodes_learn(session->nodes, directory->node, name, stx, pinned, true, &node);
 	if (r < 0)
 		return r;
+	ownership_keep(session, node, stx, &ret_entry->attr);
 	ret_entry->node = nodes_id(node);
 	if (ret_node != NULL)
 		*ret_node = node;
