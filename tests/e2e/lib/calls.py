@@ -52,7 +52,10 @@ def link_empty_path(descriptor, new):
 def utimes(path, atime, mtime, flags=0, descriptor=AT_FDCWD):
     """utimensat; a time is (seconds, nanoseconds), nanoseconds also UTIME_NOW or UTIME_OMIT; path None: futimens."""
     times = (_Timespec * 2)(_Timespec(*atime), _Timespec(*mtime))
-    _check(_libc.utimensat(descriptor, _path(path), times, flags), path)
+    if path is None:
+        _check(_libc.futimens(descriptor, times))
+    else:
+        _check(_libc.utimensat(descriptor, _path(path), times, flags), path)
 
 
 def fallocate(descriptor, mode, offset, length):
