@@ -138,7 +138,7 @@ static void watch_lanes(struct keeper *keeper, int64_t now)
 		struct watch *watch = &keeper->watches[i];
 		struct lane *lane = lanes->all[i];
 		uint64_t rpc = atomic_load(&lane->rpc);
-		struct proto_lane_state_request request = { .lane = lane->number };
+		struct proto_lane_state_request request = { .lane = lane_number(lane) };
 		struct proto_writer writer;
 		uint8_t bytes[32];
 
@@ -172,7 +172,7 @@ static void lane_state(struct keeper *keeper, uint64_t id, const struct proto_la
 		else
 			watch->strikes++;
 		if (watch->strikes >= STRIKES) {
-			log_warning("lane %u lost a request or its answer: it is given up", lanes->all[i]->number);
+			log_warning("lane %u lost a request or its answer: it is given up", lane_number(lanes->all[i]));
 			watch->strikes = 0;
 			lane_kill(lanes->all[i]);
 		}

@@ -19,7 +19,7 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 
 	if (r == 0)
 		r = nodes_opened(client->nodes, wire(lane, ino), attr, &state);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	fi->keep_cache = state.keep_cache && !client->options->no_cache;
 	if (state.attr_differ)
@@ -72,7 +72,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 		r = rpc_create(lane, &request, &reply);
 	if (r == 0)
 		r = operations_created(lane, request.parent, name, &reply.entry, reply.handle, fi->flags, &file);
-	if (r < 0) {
+	if (r != 0) {
 		reply_error(req, r);
 		return;
 	}
