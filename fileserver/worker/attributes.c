@@ -46,8 +46,8 @@ static struct proto_time time_of(const struct statx_timestamp *stamp)
 	return (struct proto_time){ .seconds = stamp->tv_sec, .nanoseconds = stamp->tv_nsec };
 }
 
-void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place,
-                     const struct statx *stx, struct proto_attr *ret_attr)
+void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+                     struct proto_attr *ret_attr)
 {
 	struct ownership view;
 
@@ -170,26 +170,40 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		/* setuid, setgid and sticky never reach the host's inode; those that the host set may stay. */
 		mode_t real = (set->mode & 0777) | (set->mode & stx.stx_mode & 07000);
 
-		if (real != (stx.stx_mode & 07777) && chmod(resolve_path(fd, path), real) < 0)
+		if (chmod(resolve_path(fd, path), real) < 0)
 			return -errno;
 		wanted.mode = (wanted.mode & S_IFMT) | (set->mode & 07777);
 		r = attributes_stat(fd, &stx);
 		if (r < 0)
 			return r;
 	}
-	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) != 0)
-		return 0;
 	return ownership_record(session, fd, &stx, &wanted);
+}
+
+/* Whatever the owner becomes, ctime changes. The host lets everybody do so to every file: not here. */
+static int touch_ctime(const struct session *session, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_uid != session->uid && session->uid != 0)
+		return 0;
+	return fchownat(fd, "", (uid_t) -1, (gid_t) -1, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
 static int set_attributes(struct session *session, struct node *node, int fd, const struct handle *handle,
                           const struct proto_setattr *set)
 {
+	uint32_t owner = PROTO_SET_UID | PROTO_SET_GID;
+	bool nothing = set->valid == 0; /* chown(-1, -1), which clears setuid like every other */
 	int r = 0;
 
-	if ((set->valid & PROTO_SET_SIZE) != 0)
+	if (nothing || (set->valid & owner) != 0)
+		r = touch_ctime(session, fd);
+	if (r == 0 && (set->valid & PROTO_SET_SIZE) != 0)
 		r = set_size(session, fd, handle, set->size);
-	if (r == 0 && (set->valid & PROTO_SET_KILL_PRIVILEGES) != 0)
+	if (r == 0 && (nothing || (set->valid & PROTO_SET_KILL_PRIVILEGES) != 0))
 		r = ownership_kill_privileges(session, fd);
 	if (r == 0 && (set->valid & (PROTO_SET_MODE | PROTO_SET_UID | PROTO_SET_GID)) != 0)
 		r = set_owner_and_mode(session, node, fd, set);

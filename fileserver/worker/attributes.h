@@ -9,8 +9,8 @@ int attributes_stat(int fd, struct statx *ret_stx);
 int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx);
 
 /* Fills attr from stx and the record at place. node may be NULL. */
-void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place,
-                     const struct statx *stx, struct proto_attr *ret_attr);
+void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+                     struct proto_attr *ret_attr);
 
 /* Both, of a descriptor. ret_stx may be NULL. */
 int attributes_of(struct session *session, struct node *node, int fd, struct proto_attr *ret_attr,

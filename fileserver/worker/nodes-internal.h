@@ -31,14 +31,15 @@ struct node {
 	struct handle *handles;     /* open ones */
 	struct node *newer, *older; /* the list of descriptors that may be closed, while fd is in one */
 	uint32_t slot;
-	uint32_t pins;     /* operations that use the node */
-	uint32_t children; /* nodes whose parent this is */
-	uint32_t fd_users; /* operations that use fd */
-	int fd;            /* O_PATH, or -EBADF */
-	mode_t type;       /* S_IFMT bits */
-	int64_t plain_seconds;
-	uint32_t plain_nanoseconds;
-	bool plain;      /* had no ownership record when its ctime was plain_* */
+	uint32_t pins;          /* operations that use the node */
+	uint32_t children;      /* nodes whose parent this is */
+	uint32_t fd_users;      /* operations that use fd */
+	int fd;                 /* O_PATH, or -EBADF */
+	mode_t type;            /* S_IFMT bits */
+	struct ownership *view; /* as it appeared when its ctime was view_*; NULL: the default */
+	int64_t view_seconds;
+	uint32_t view_nanoseconds;
+	bool view_kept;  /* the three above are set */
 	bool was_opened; /* the guest may have its content: its descriptor leaves last */
 	bool listed;     /* fd is in a list */
 };

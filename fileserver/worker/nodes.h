@@ -20,6 +20,7 @@
 #include "protocol/counters.h"
 
 struct node;
+struct ownership;
 struct nodes;
 
 struct handle {
@@ -81,9 +82,16 @@ void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count);
 int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd);
 void nodes_fd_done(struct nodes *nodes, struct node_fd *fd);
 
-/* Whether the node was found to have no ownership record at this ctime; see ownership.c. */
-bool nodes_plain_at(struct nodes *nodes, const struct node *node, const struct statx *stx);
-void nodes_set_plain_at(struct nodes *nodes, struct node *node, const struct statx *stx);
+/*
+ * How the object appears, kept for the ctime that stx has; see ownership.c. node may be NULL: then the one with that
+ * identity. A view of NULL is the default one.
+ */
+enum nodes_view { NODES_VIEW_UNKNOWN, NODES_VIEW_DEFAULT, NODES_VIEW_KEPT };
+enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, const struct statx *stx,
+                              struct ownership *ret_view);
+void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view);
+/* The record changes, maybe within one tick of the clock. */
+void nodes_drop_view(struct nodes *nodes, const struct statx *stx);
 
 /*
  * Makes a handle of an open descriptor, which is taken on success. -ENFILE when the budget is spent. *ret_id is the id

@@ -40,7 +40,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_error(req, r);
 		return;
 	}
-	*file = (struct operations_file){ .handle = reply.handle, .writable = (fi->flags & O_ACCMODE) != O_RDONLY };
+	operations_file_open(lane->client, file, request.node, reply.handle, fi->flags);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	r = opened(lane, ino, &reply.attr, fi);
 	if (r < 0)
@@ -49,7 +49,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		r = fuse_reply_open(req, fi);
 	if (r < 0) {
 		operations_close(lane, file->handle);
-		free(file);
+		operations_file_free(lane->client, file);
 	}
 }
 
@@ -89,7 +89,7 @@ static void release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	struct operations_file *file = file_of(fi);
 
 	operations_close(lane_current(), file->handle);
-	free(file);
+	operations_file_free(lane_current()->client, file);
 	reply_error(req, 0);
 }
 

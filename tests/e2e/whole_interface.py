@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """System calls that few programs use and that some depend on, looked at from both sides."""
+import ctypes
 import errno
 import fcntl
 import mmap
@@ -9,7 +10,7 @@ import stat
 import subprocess
 import time
 
-from lib import Rig, case, expect_errno, read_file, run, write_file
+from lib import Rig, case, expect_errno, read_file, run, skip, write_file
 
 
 @case
@@ -152,6 +153,61 @@ def a_listing_can_be_started_again_and_sees_what_is_new():
     names = os.listdir(descriptor)
     os.close(descriptor)
     assert "new" in names and "f0" not in names and len(names) == 300
+
+
+# asm-generic/unistd.h, linux/mount.h, linux/fcntl.h
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE_CLONE, _AT_EMPTY_PATH, _MOVE_MOUNT_F_EMPTY_PATH, _MOUNT_ATTR_IDMAP = 1, 0x1000, 4, 0x100000
+
+
+def _system_call(number, *arguments):
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.syscall(number, *[ctypes.c_char_p(a) if isinstance(a, bytes) else ctypes.c_long(a)
+                                    for a in arguments])
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), f"system call {number}")
+    return result
+
+
+def _bind_with_swap(source, target, user):
+    """A bind of source in which root and user have changed places."""
+    process = subprocess.Popen(["unshare", "-U", "sleep", "30"])
+    try:
+        time.sleep(0.3)
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{process.pid}/{name}", "w", encoding="ascii") as file:
+                file.write(f"0 {user} 1\n1 1 {user - 1}\n{user} 0 1\n")
+        namespace = os.open(f"/proc/{process.pid}/ns/user", os.O_RDONLY)
+    finally:
+        process.kill()
+        process.wait()
+    tree = _system_call(_OPEN_TREE, -100, source.encode(), _OPEN_TREE_CLONE)
+    attributes = ctypes.create_string_buffer(_MOUNT_ATTR_IDMAP.to_bytes(8, "little") + bytes(16) +
+                                             namespace.to_bytes(8, "little"), 32)
+    _system_call(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.addressof(attributes), 32)
+    _system_call(_MOVE_MOUNT, tree, b"", -100, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH)
+    os.close(tree)
+    os.close(namespace)
+
+
+@case
+def an_id_mapped_bind_shows_files_as_the_containers_users():
+    if tuple(int(n) for n in os.uname().release.split(".")[:2]) < (6, 12):
+        skip("the kernel maps no ids of FUSE")
+    rig = Rig()
+    rig.fill("file", "x")
+    target = rig.mount.where + "-mapped"
+    os.mkdir(target)
+    _bind_with_swap(rig.guest(), target, 1000)
+    try:
+        assert os.stat(os.path.join(target, "file")).st_uid == 1000
+        subprocess.run(["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "sh", "-c",
+                        f"echo y >> '{target}/file' && echo new > '{target}/new'"], check=True, timeout=20)
+        assert os.stat(os.path.join(target, "new")).st_uid == 1000
+        assert os.stat(rig.guest("new")).st_uid == 0
+        assert read_file(rig.host("file")) == b"xy\n"
+    finally:
+        subprocess.run(["umount", target], check=True, timeout=20)
 
 
 @case
