@@ -330,7 +330,8 @@ def what_is_recorded_outlives_unmount_restart_rename_and_links():
                 top + "/device").st_rdev
         before = look(rig.guest())
         assert before[0][1][:3] == ("0o104750", 1000, 1001) == before[0][2][:3], before
-        assert before[0][0][:3] == ("0o43775", 33, 44) and before[0][3][0] == "0o60640" and before[1] == os.makedev(8, 17)
+        assert before[0][0][:3] == ("0o43775", 33, 44), before
+        assert before[0][3][0] == "0o60640" and before[1] == os.makedev(8, 17), before
         rig.mount.unmount()
         rig.server.stop()
         rig.server.start()
