@@ -31,15 +31,13 @@ static void put_back(struct lift *lift)
 {
 	char path[RESOLVE_PATH_SIZE];
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < LIFT_MAX; i++)
 		if (lift->modes[i] != (mode_t) -1)
 			(void) chmod(resolve_path(lift->fds[i], path), lift->modes[i]);
 }
 
 bool lift_again(struct lift *lift, int result)
 {
-	bool first, second;
-
 	if (lift->lifted) {
 		put_back(lift);
 		pthread_mutex_unlock(&lift->session->lift_lock);
@@ -48,9 +46,8 @@ bool lift_again(struct lift *lift, int result)
 	if (result != -EACCES || (lift->session->config.flags & PROTO_HELLO_PERMISSIONS_HOST) != 0)
 		return false;
 	pthread_mutex_lock(&lift->session->lift_lock);
-	first = lift_one(lift, 0);
-	second = lift_one(lift, 1);
-	lift->lifted = first || second;
+	for (int i = 0; i < LIFT_MAX; i++)
+		lift->lifted = lift_one(lift, i) || lift->lifted;
 	if (!lift->lifted)
 		pthread_mutex_unlock(&lift->session->lift_lock);
 	return lift->lifted;

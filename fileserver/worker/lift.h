@@ -3,7 +3,7 @@
  * Getting past the owner's own mode bits, under permissions=guest: there the guest's kernel has already decided,
  * capabilities included, as on a native bind mount; so the server does whatever the host user could do with files of
  * his own. Where only the owner's bits stand in the way (a 0444 file that git renames, a 0555 directory of a module
- *cache under rm -rf) they are lifted for the moment of the call and put back. Nobody but the owner gains by that.
+ * cache under rm -rf) they are lifted for the moment of the call and put back. Nobody but the owner gains by that.
  *
  *	struct lift lift = LIFT_INIT(session, directory_fd, -1);
  *	do
@@ -17,16 +17,19 @@
 
 #include "fileserver/worker/session.h"
 
+enum { LIFT_MAX = 4 };
+
 struct lift {
 	struct session *session;
-	int fds[2];      /* O_PATH descriptors of what the call goes through, -1 for none */
-	mode_t modes[2]; /* to put back; (mode_t) -1: not lifted */
+	int fds[LIFT_MAX];      /* O_PATH descriptors of what the call goes through, -1 for none */
+	mode_t modes[LIFT_MAX]; /* to put back; (mode_t) -1: not lifted */
 	bool lifted;
 };
 
 #define LIFT_INIT(session_, fd, fd_or_none)                                                                            \
 	{                                                                                                              \
-		.session = (session_), .fds = { (fd), (fd_or_none) }, .modes = { (mode_t) -1, (mode_t) -1 },           \
+		.session = (session_), .fds = { (fd), (fd_or_none), -1, -1 },                                          \
+		.modes = { (mode_t) -1, (mode_t) -1, (mode_t) -1, (mode_t) -1 },                                       \
 	}
 
 bool lift_again(struct lift *lift, int result);

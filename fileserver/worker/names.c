@@ -54,23 +54,49 @@ static int rename_flags(uint32_t flags)
 	                                              : 0;
 }
 
-static int rename_between(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
-                          const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
+/* A directory that changes its parent must be writable itself: its ".." is written. A descriptor of it, or -EBADF. */
+static int pin_moving(const struct tree_directory *from, const struct tree_directory *to, const char *name,
+                      const struct statx *stx)
+{
+	if (from->node == to->node || !S_ISDIR(stx->stx_mode) || (stx->stx_mode & S_IWUSR) != 0)
+		return -EBADF;
+	return resolve_pin(from->fd.fd, name);
+}
+
+static int rename_lifted(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
+                         const struct proto_rename_request *request, const int moving[2])
 {
 	struct lift lift = LIFT_INIT(session, from->fd.fd, to->fd.fd);
-	struct statx moved, replaced;
-	bool replaces;
-	int r = attributes_stat_name(session, from->fd.fd, request->name.text, &moved);
+	int r;
 
-	if (r < 0)
-		return r;
-	replaces = attributes_stat_name(session, to->fd.fd, request->new_name.text, &replaced) == 0;
+	lift.fds[2] = moving[0];
+	lift.fds[3] = moving[1];
 	do
 		r = renameat2(from->fd.fd, request->name.text, to->fd.fd, request->new_name.text,
 		              (unsigned) rename_flags(request->flags)) < 0
 		            ? -errno
 		            : 0;
 	while (lift_again(&lift, r));
+	return r;
+}
+
+static int rename_between(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
+                          const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
+{
+	struct statx moved, replaced;
+	bool replaces;
+	int moving[2] = { -EBADF, -EBADF };
+	int r = attributes_stat_name(session, from->fd.fd, request->name.text, &moved);
+
+	if (r < 0)
+		return r;
+	replaces = attributes_stat_name(session, to->fd.fd, request->new_name.text, &replaced) == 0;
+	moving[0] = pin_moving(from, to, request->name.text, &moved);
+	if (replaces && (request->flags & PROTO_RENAME_EXCHANGE) != 0)
+		moving[1] = pin_moving(to, from, request->new_name.text, &replaced);
+	r = rename_lifted(session, from, to, request, moving);
+	close_fd(moving[0]);
+	close_fd(moving[1]);
 	if (r < 0)
 		return r;
 	nodes_moved(session->nodes, &moved, to->node, request->new_name.text);

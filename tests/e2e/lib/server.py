@@ -18,6 +18,7 @@ _PLACES = {
     "bindsharectl": "fileserver/bindsharectl",
     "bindshare-mount": "guest-fuse/bindshare-mount",
     "hangfs": "tests/e2e/hangfs",
+    "model": "tests/e2e/model",
 }
 
 

@@ -43,12 +43,34 @@ static void what_was_told_is_good_for_the_rest_of_its_time(void **state)
 
 static void a_reply_that_was_overtaken_changes_nothing(void **state)
 {
-	recent_put(&recent, NODE, &attr, clock_ns());
+	int64_t sent = clock_ns();
+
+	recent_put(&recent, NODE, &attr, sent);
 	attr.ctime.seconds--;
 	attr.nlink = 1;
-	recent_put(&recent, NODE, &attr, clock_ns());
+	recent_put(&recent, NODE, &attr, sent);
 	assert_true(recent_get(&recent, NODE, 1.0, &got, &left));
 	assert_int_equal(got.nlink, 2);
+}
+
+static void of_two_at_the_same_time_nobody_knows_the_later(void **state)
+{
+	int64_t sent = clock_ns();
+
+	recent_put(&recent, NODE, &attr, sent);
+	attr.nlink = 3;
+	recent_put(&recent, NODE, &attr, sent);
+	assert_false(recent_get(&recent, NODE, 1.0, &got, &left));
+}
+
+static void a_change_sent_after_the_others_answer_is_the_later_whatever_the_clock_says(void **state)
+{
+	recent_put(&recent, NODE, &attr, clock_ns());
+	attr.nlink = 3;
+	attr.ctime.seconds--;
+	recent_put(&recent, NODE, &attr, clock_ns());
+	assert_true(recent_get(&recent, NODE, 1.0, &got, &left));
+	assert_int_equal(got.nlink, 3);
 }
 
 static void only_directories_are_remembered(void **state)
@@ -72,6 +94,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_was_told_is_good_for_the_rest_of_its_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_reply_that_was_overtaken_changes_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(of_two_at_the_same_time_nobody_knows_the_later, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		        a_change_sent_after_the_others_answer_is_the_later_whatever_the_clock_says, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_directories_are_remembered, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(two_in_one_slot_are_not_mixed_up, set_up, tear_down),
 	};
