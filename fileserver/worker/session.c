@@ -55,6 +55,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->uid = geteuid();
 	session->counters = counters;
 	pthread_mutex_init(&session->lift_lock, NULL);
+	pthread_mutex_init(&session->lifted_lock, NULL);
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->event_lock, NULL);
 	pthread_condattr_init(&clock);
@@ -445,6 +446,7 @@ void session_free(struct session *session)
 	proto_channel_done(&session->event);
 	nodes_free(session->nodes);
 	pthread_mutex_destroy(&session->lift_lock);
+	pthread_mutex_destroy(&session->lifted_lock);
 	pthread_mutex_destroy(&session->lock);
 	pthread_mutex_destroy(&session->event_lock);
 	free(session);

@@ -3,6 +3,7 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 
 #include "guest-fuse/mount/operations-internal.h"
 
@@ -33,8 +34,13 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct proto_open_request request = { .node = wire(lane, ino), .flags = operations_open_flags(fi->flags) };
 	struct operations_file *file = malloc(sizeof(*file));
 	struct proto_open_reply reply;
-	int r = file == NULL ? -ENOMEM : rpc_open(lane, &request, &reply);
+	int r = file == NULL ? -ENOMEM : 0;
 
+	/* The host's file is read by the server: noatime of this mount is a matter for it. */
+	if ((lane->client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
+		request.flags |= PROTO_OPEN_NOATIME;
+	if (r == 0)
+		r = rpc_open(lane, &request, &reply);
 	if (r < 0) {
 		free(file);
 		reply_error(req, r);
