@@ -5,6 +5,8 @@
 #include "fileserver/worker/ownership.h"
 
 /* statx of a descriptor, and of a name in a directory (no link followed, nothing mounted by looking). 0 or -errno. */
+/* Whether the file system of fd tells of a full disk or quota when a file is closed, and not before. */
+bool attributes_late_errors(int fd);
 int attributes_stat(struct session *session, int fd, struct statx *ret_stx);
 int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx);
 

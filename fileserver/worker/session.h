@@ -36,6 +36,7 @@ struct session {
 	struct worker_config config;
 	struct nodes *nodes;
 	uid_t uid;
+	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	struct proto_counters *counters;
 	pthread_mutex_t lift_lock;      /* lift.h: who lifts or sets modes */
 	pthread_mutex_t lifted_lock;    /* lifted; the last in the order */
