@@ -33,3 +33,9 @@ struct lift {
 	}
 
 bool lift_again(struct lift *lift, int result);
+
+/*
+ * Others must not see the lifted bits, and the guest's kernel must not keep them for a second. before: what
+ * session->lift_sequence was before stx was read. Puts the true mode into stx; true: nothing is certain, read again.
+ */
+bool lift_disturbed(struct session *session, uint64_t before, struct statx *stx);

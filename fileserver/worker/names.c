@@ -161,7 +161,7 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)
-			r = attributes_stat(fd.fd, &stx);
+			r = attributes_stat(session, fd.fd, &stx);
 		if (r == 0)
 			r = attributes_of(session, directory.node, directory.fd.fd, &ret_reply->parent, NULL);
 		if (r == 0)

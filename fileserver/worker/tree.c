@@ -80,7 +80,7 @@ static int lookup(struct session *session, const struct tree_directory *director
 		return r;
 	if (S_ISDIR(stx.stx_mode)) {
 		pinned = pin_name(session, directory->fd.fd, name);
-		r = pinned < 0 ? pinned : attributes_stat(pinned, &stx);
+		r = pinned < 0 ? pinned : attributes_stat(session, pinned, &stx);
 		if (r < 0)
 			return r;
 	}
@@ -152,7 +152,7 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 	parent.gid = ret_parent->gid;
 	r = chown_new(session, fd, &parent, owner);
 	if (r == 0)
-		r = attributes_stat(fd, &stx);
+		r = attributes_stat(session, fd, &stx);
 	if (r < 0)
 		return r;
 	ownership_of_new(session, &parent, owner, mode, rdev, &wanted);
@@ -163,7 +163,7 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 	/* A file system without user xattrs shows the default owner; a FIFO or a device cannot be without. */
 	if (r < 0 && (special || r != -EPERM))
 		return r;
-	r = attributes_stat(fd, &stx);
+	r = attributes_stat(session, fd, &stx);
 	if (r < 0)
 		return r;
 	if (name == NULL)
@@ -360,7 +360,7 @@ static int create_or_open(struct session *session, const struct tree_directory *
 	} else if (fd == -EEXIST && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
 		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
 		if (r == 0)
-			r = attributes_stat(fd, &stx);
+			r = attributes_stat(session, fd, &stx);
 		if (r == 0)
 			r = attributes_of(session, directory->node, directory->fd.fd, &ret_reply->parent, NULL);
 		if (r == 0)

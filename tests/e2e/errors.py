@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 
-from lib import TWINS, Rig, Twin, calls, case, expect_errno, read_file, run, unmount, world, write_file
+from lib import TWINS, Mount, Rig, Server, Twin, calls, case, expect_errno, read_file, run, unmount, world, write_file
+from lib.hang import Hang
 from lib.twin import outcome
 
 
@@ -292,6 +293,32 @@ def a_full_disk_under_a_mapping_is_told_at_msync_or_by_a_signal():
     assert told in (errno.ENOSPC, errno.EIO), told
     os.close(descriptor)
     rig.end()
+
+
+@case
+def a_quota_is_told_at_the_write_or_at_close_and_fsync():
+    """Where the host's file system tells late (it is reached by network or FUSE), close and fsync tell."""
+    share = os.path.join(world.case_directory("quota"), "share")
+    Hang(share)
+    server = Server([share], arguments=["--disk-reserve", "0"])
+    mount = Mount(server, share)
+    content = os.urandom(100_000)
+    descriptor = os.open(mount / "quota", os.O_RDWR)
+    written = sum(os.write(descriptor, content[at:at + 8192]) for at in range(0, 65536, 8192))
+    assert written == 65536
+    expect_errno(errno.EDQUOT, os.write, descriptor, content[written:])
+    os.fsync(descriptor)
+    os.close(descriptor)
+    assert read_file(mount / "quota") == content[:written] == read_file(os.path.join(share, "quota"))
+    descriptor = os.open(mount / "late", os.O_WRONLY)
+    assert os.write(descriptor, content) == len(content)
+    expect_errno(errno.EDQUOT, os.fsync, descriptor)
+    expect_errno(errno.EDQUOT, os.fdatasync, descriptor)
+    expect_errno(errno.EDQUOT, os.close, descriptor)
+    descriptor = os.open(mount / "late", os.O_RDONLY)
+    os.close(descriptor)
+    mount.unmount()
+    server.stop()
 
 
 @case
