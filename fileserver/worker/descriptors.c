@@ -8,12 +8,16 @@
 #include <string.h>
 
 #include "fileserver/worker/resolve.h"
+#include "fileserver/worker/search.h"
 #include "protocol/cleanup.h"
 
 uint64_t nodes_hash_seed;
 
 /* A chain of ancestors without descriptors is reopened from the top; a deeper one than this is refused. */
 enum { DEPTH_MAX = 4096 };
+
+/* How far a directory is looked for that has left its place. */
+enum { SEARCH_ENTRIES = 20000, SEARCH_DEPTH = 24 };
 
 static void show_counts(struct nodes *nodes)
 {
@@ -163,6 +167,30 @@ void nodes_fd_done(struct nodes *nodes, struct node_fd *fd)
 	pthread_mutex_unlock(&nodes->lock);
 }
 
+static bool is_node(const void *context, const struct statx *stx)
+{
+	return nodes_same(context, stx);
+}
+
+/* A directory that is not at its place any more, by the host's doing: beside it, or anywhere beneath above. */
+static int find_again(struct nodes *nodes, struct node *node, const struct node_fd *above, int depth)
+{
+	struct search search = { .ino = node->key.ino, .is = is_node, .context = node, .left = SEARCH_ENTRIES };
+	int fd;
+
+	if (!S_ISDIR(node->type) || node->orphan)
+		return -ESTALE;
+	fd = search_below(&search, above->fd, depth);
+	if (fd < 0)
+		return -ESTALE;
+	pthread_mutex_lock(&nodes->lock);
+	if (depth == 0)
+		nodes_renamed(nodes, node, search.name);
+	descriptors_give(nodes, node, fd);
+	pthread_mutex_unlock(&nodes->lock);
+	return 0;
+}
+
 /*
  * One step down: node's parent has a descriptor. The table is not locked while the host is asked, since that can take
  * for ever; what was renamed by the guest meanwhile is tried again.
@@ -205,7 +233,7 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 			return 0;
 		close_fd(fd);
 		if (!moved)
-			return -ESTALE;
+			return find_again(nodes, node, parent, 0);
 	}
 	return -ESTALE;
 }
@@ -247,6 +275,8 @@ int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
 		r = reopen_below(nodes, below, &above);
 		nodes_fd_done(nodes, &above);
 		nodes_put(nodes, below);
+		if (r == -ESTALE)
+			r = find_again(nodes, node, &(struct node_fd){ .fd = nodes->root->fd }, SEARCH_DEPTH);
 		if (r < 0 && r != -EAGAIN)
 			return r;
 	}

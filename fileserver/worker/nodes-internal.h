@@ -79,6 +79,7 @@ struct nodes {
 
 /* nodes.c; with the lock held */
 void nodes_release(struct nodes *nodes, struct node *node);
+void nodes_renamed(struct nodes *nodes, struct node *node, const char *name); /* within its directory */
 bool nodes_same(const struct node *node, const struct statx *stx);
 
 /* descriptors.c; with the lock held */

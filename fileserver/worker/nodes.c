@@ -139,6 +139,11 @@ static int place(struct nodes *nodes, struct node *node, struct node *parent, co
 	return 0;
 }
 
+void nodes_renamed(struct nodes *nodes, struct node *node, const char *name)
+{
+	(void) place(nodes, node, node->parent, name); /* without memory it is looked for again the next time */
+}
+
 static int node_new(struct nodes *nodes, const struct statx *stx, struct node **ret_node)
 {
 	struct node *node;
