@@ -63,8 +63,19 @@ static void put_back(struct lift *lift)
 			(void) chmod(resolve_path(lift->fds[i], path), lift->modes[i]);
 }
 
+/* Room that something which was just removed still takes: worth one more try. */
+static bool room_comes(struct lift *lift, int result)
+{
+	if ((result != -ENOSPC && result != -EDQUOT) || lift->waited)
+		return false;
+	lift->waited = true;
+	return nodes_wait_for_orphans(lift->session->nodes);
+}
+
 bool lift_again(struct lift *lift, int result)
 {
+	if (!lift->lifted && room_comes(lift, result))
+		return true;
 	if (lift->lifted) {
 		put_back(lift);
 		end(lift->session);

@@ -13,7 +13,7 @@ extern uint64_t nodes_hash_seed;
 
 #include "fileserver/worker/nodes.h"
 
-enum { SLOT_NONE = UINT32_MAX };
+enum { ORPHANS_WAIT_MS = 100, SLOT_NONE = UINT32_MAX };
 
 struct node_key {
 	uint64_t device, ino;
@@ -68,6 +68,7 @@ struct nodes {
 	struct handle_slot *handles;
 	uint32_t handles_size, handles_used, free_handle;
 	uint32_t count, nodes_max;
+	uint32_t orphans;                      /* nodes that are marked so */
 	uint32_t descriptors, descriptors_max; /* of nodes and handles, without the root's */
 	uint32_t open_handles;
 	/* In the order in which they leave: directories and files never opened; opened files; nodes without a name. */

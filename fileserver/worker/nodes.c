@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "fileserver/worker/ownership.h"
 #include "fileserver/worker/resolve.h"
@@ -89,6 +90,7 @@ void nodes_release(struct nodes *nodes, struct node *node)
 
 		HASH_DEL(nodes->by_identity, node);
 		descriptors_drop(nodes, node);
+		nodes->orphans -= node->orphan ? 1 : 0;
 		slot_give(nodes, node->slot);
 		free(node->name);
 		free(node->view);
@@ -348,6 +350,27 @@ void nodes_orphan(struct nodes *nodes, const struct statx *stx, int pinned)
 	pthread_mutex_unlock(&nodes->lock);
 	if (node == NULL)
 		close_fd(pinned);
+}
+
+static uint32_t count_orphans(struct nodes *nodes)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&nodes->lock);
+	count = nodes->orphans;
+	pthread_mutex_unlock(&nodes->lock);
+	return count;
+}
+
+bool nodes_wait_for_orphans(struct nodes *nodes)
+{
+	uint32_t before = count_orphans(nodes), now = before;
+
+	for (int waited = 0; now > 0 && now >= before && waited < ORPHANS_WAIT_MS; waited++) {
+		(void) usleep(1000);
+		now = count_orphans(nodes);
+	}
+	return now < before;
 }
 
 void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name)
