@@ -25,7 +25,9 @@ static void show_counts(struct nodes *nodes)
 
 static struct descriptor_list *list_of(struct nodes *nodes, const struct node *node)
 {
-	return node->was_opened && !S_ISDIR(node->type) ? &nodes->last : &nodes->first;
+	if (node->orphan)
+		return &nodes->lists[2];
+	return node->was_opened && !S_ISDIR(node->type) ? &nodes->lists[1] : &nodes->lists[0];
 }
 
 static void list_remove(struct nodes *nodes, struct node *node)
@@ -66,8 +68,10 @@ void descriptors_drop(struct nodes *nodes, struct node *node)
 static bool make_room(struct nodes *nodes)
 {
 	while (nodes->descriptors >= nodes->descriptors_max) {
-		struct node *victim = nodes->first.oldest != NULL ? nodes->first.oldest : nodes->last.oldest;
+		struct node *victim = NULL;
 
+		for (size_t i = 0; victim == NULL && i < ARRAY_SIZE(nodes->lists); i++)
+			victim = nodes->lists[i].oldest;
 		if (victim == NULL)
 			return false;
 		descriptors_drop(nodes, victim);
@@ -88,6 +92,32 @@ void descriptors_give(struct nodes *nodes, struct node *node, int fd)
 	if (node->fd_users == 0)
 		list_add(nodes, node);
 	show_counts(nodes);
+}
+
+void descriptors_orphan(struct nodes *nodes, struct node *node, int fd)
+{
+	if (node == nodes->root) {
+		close_fd(fd);
+		return;
+	}
+	list_remove(nodes, node);
+	node->orphan = true;
+	if (fd >= 0)
+		descriptors_give(nodes, node, fd);
+	if (node->fd >= 0 && node->fd_users == 0 && !node->listed)
+		list_add(nodes, node);
+}
+
+void descriptors_named(struct nodes *nodes, struct node *node)
+{
+	bool listed = node->listed;
+
+	if (!node->orphan)
+		return;
+	list_remove(nodes, node);
+	node->orphan = false;
+	if (listed)
+		list_add(nodes, node);
 }
 
 /* With the lock held: a descriptor that is there, or false. */

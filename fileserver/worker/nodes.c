@@ -296,6 +296,8 @@ int nodes_learn(struct nodes *nodes, struct node *parent, const char *name, cons
 		}
 	}
 	if (r == 0) {
+		if (parent != NULL)
+			descriptors_named(nodes, node);
 		if (reference)
 			node->lookups++;
 		if (pinned >= 0)
@@ -316,6 +318,31 @@ uint64_t nodes_find(struct nodes *nodes, const struct statx *stx)
 	id = node == NULL ? 0 : node->id;
 	pthread_mutex_unlock(&nodes->lock);
 	return id;
+}
+
+bool nodes_needs_pin(struct nodes *nodes, const struct statx *stx)
+{
+	struct node *node;
+	bool needs;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, stx);
+	needs = node != NULL && node->fd < 0;
+	pthread_mutex_unlock(&nodes->lock);
+	return needs;
+}
+
+void nodes_orphan(struct nodes *nodes, const struct statx *stx, int pinned)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, stx);
+	if (node != NULL)
+		descriptors_orphan(nodes, node, pinned);
+	pthread_mutex_unlock(&nodes->lock);
+	if (node == NULL)
+		close_fd(pinned);
 }
 
 void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name)
