@@ -106,6 +106,8 @@ void descriptors_orphan(struct nodes *nodes, struct node *node, int fd)
 		return;
 	}
 	list_remove(nodes, node);
+	if (!node->orphan)
+		nodes->orphans++;
 	node->orphan = true;
 	if (fd >= 0)
 		descriptors_give(nodes, node, fd);
@@ -121,6 +123,7 @@ void descriptors_named(struct nodes *nodes, struct node *node)
 		return;
 	list_remove(nodes, node);
 	node->orphan = false;
+	nodes->orphans--;
 	if (listed)
 		list_add(nodes, node);
 }

@@ -19,7 +19,8 @@ static int pin_leaving(struct session *session, const struct tree_directory *dir
 	int fd = nodes_needs_pin(session->nodes, stx) ? tree_pin_name(session, directory->fd.fd, name) : -EBADF;
 
 	/* The host may have put another file there since. */
-	if (fd >= 0 && (attributes_stat(fd, &found) < 0 || found.stx_ino != stx->stx_ino))
+	if (fd >= 0 && (attributes_stat(session, fd, &found) < 0 ||
+	                nodes_find(session->nodes, &found) != nodes_find(session->nodes, stx)))
 		fd = close_fd(fd);
 	return fd < 0 ? -EBADF : fd;
 }
@@ -188,7 +189,7 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)
-			r = attributes_stat(fd.fd, &stx);
+			r = attributes_stat(session, fd.fd, &stx);
 		if (r == 0)
 			r = attributes_of(session, directory.node, directory.fd.fd, &ret_reply->parent, NULL);
 		if (r == 0)

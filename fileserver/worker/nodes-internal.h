@@ -13,7 +13,7 @@ extern uint64_t nodes_hash_seed;
 
 #include "fileserver/worker/nodes.h"
 
-enum { SLOT_NONE = UINT32_MAX };
+enum { ORPHANS_WAIT_MS = 100, SLOT_NONE = UINT32_MAX };
 
 struct node_key {
 	uint64_t device, ino;
@@ -31,14 +31,15 @@ struct node {
 	struct handle *handles;     /* open ones */
 	struct node *newer, *older; /* the list of descriptors that may be closed, while fd is in one */
 	uint32_t slot;
-	uint32_t pins;     /* operations that use the node */
-	uint32_t children; /* nodes whose parent this is */
-	uint32_t fd_users; /* operations that use fd */
-	int fd;            /* O_PATH, or -EBADF */
-	mode_t type;       /* S_IFMT bits */
-	int64_t plain_seconds;
-	uint32_t plain_nanoseconds;
-	bool plain;      /* had no ownership record when its ctime was plain_* */
+	uint32_t pins;          /* operations that use the node */
+	uint32_t children;      /* nodes whose parent this is */
+	uint32_t fd_users;      /* operations that use fd */
+	int fd;                 /* O_PATH, or -EBADF */
+	mode_t type;            /* S_IFMT bits */
+	struct ownership *view; /* as it appeared when its ctime was view_*; NULL: the default */
+	int64_t view_seconds;
+	uint32_t view_nanoseconds;
+	bool view_kept;  /* the three above are set */
 	bool was_opened; /* the guest may have its content: its descriptor leaves last */
 	bool orphan;     /* the guest took its name away, so that nothing but the descriptor leads to it: leaves last */
 	bool listed;     /* fd is in a list */
@@ -67,6 +68,7 @@ struct nodes {
 	struct handle_slot *handles;
 	uint32_t handles_size, handles_used, free_handle;
 	uint32_t count, nodes_max;
+	uint32_t orphans;                      /* nodes that are marked so */
 	uint32_t descriptors, descriptors_max; /* of nodes and handles, without the root's */
 	uint32_t open_handles;
 	_Atomic int64_t stale_at; /* ms, CLOCK_MONOTONIC_COARSE: when a name last led to something else */

@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
+#include "fileserver/worker/ownership.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 
@@ -87,8 +90,10 @@ void nodes_release(struct nodes *nodes, struct node *node)
 
 		HASH_DEL(nodes->by_identity, node);
 		descriptors_drop(nodes, node);
+		nodes->orphans -= node->orphan ? 1 : 0;
 		slot_give(nodes, node->slot);
 		free(node->name);
+		free(node->view);
 		free(node);
 		nodes->count--;
 		if (parent != NULL)
@@ -216,6 +221,7 @@ void nodes_free(struct nodes *nodes)
 		HASH_DEL(nodes->by_identity, node);
 		close_fd(node->fd);
 		free(node->name);
+		free(node->view);
 		free(node);
 	}
 	free(nodes->slots);
@@ -346,6 +352,27 @@ void nodes_orphan(struct nodes *nodes, const struct statx *stx, int pinned)
 		close_fd(pinned);
 }
 
+static uint32_t count_orphans(struct nodes *nodes)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&nodes->lock);
+	count = nodes->orphans;
+	pthread_mutex_unlock(&nodes->lock);
+	return count;
+}
+
+bool nodes_wait_for_orphans(struct nodes *nodes)
+{
+	uint32_t before = count_orphans(nodes), now = before;
+
+	for (int waited = 0; now > 0 && now >= before && waited < ORPHANS_WAIT_MS; waited++) {
+		(void) usleep(1000);
+		now = count_orphans(nodes);
+	}
+	return now < before;
+}
+
 void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name)
 {
 	struct node *node;
@@ -371,22 +398,51 @@ void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count)
 	pthread_mutex_unlock(&nodes->lock);
 }
 
-bool nodes_plain_at(struct nodes *nodes, const struct node *node, const struct statx *stx)
+enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, const struct statx *stx,
+                              struct ownership *ret_view)
 {
-	bool plain;
+	enum nodes_view kept = NODES_VIEW_UNKNOWN;
 
 	pthread_mutex_lock(&nodes->lock);
-	plain = node->plain && node->plain_seconds == stx->stx_ctime.tv_sec &&
-	        node->plain_nanoseconds == stx->stx_ctime.tv_nsec;
+	if (node == NULL)
+		node = find(nodes, stx);
+	if (node != NULL && node->view_kept && node->view_seconds == stx->stx_ctime.tv_sec &&
+	    node->view_nanoseconds == stx->stx_ctime.tv_nsec)
+		kept = node->view == NULL ? NODES_VIEW_DEFAULT : NODES_VIEW_KEPT;
+	if (kept == NODES_VIEW_KEPT)
+		*ret_view = *node->view;
 	pthread_mutex_unlock(&nodes->lock);
-	return plain;
+	return kept;
 }
 
-void nodes_set_plain_at(struct nodes *nodes, struct node *node, const struct statx *stx)
+void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view)
 {
+	struct ownership *copy = view == NULL ? NULL : malloc(sizeof(*copy));
+
+	if (copy != NULL)
+		*copy = *view;
 	pthread_mutex_lock(&nodes->lock);
-	node->plain = true;
-	node->plain_seconds = stx->stx_ctime.tv_sec;
-	node->plain_nanoseconds = stx->stx_ctime.tv_nsec;
+	if (node == NULL)
+		node = find(nodes, stx);
+	if (node != NULL && (copy != NULL || view == NULL)) {
+		free(node->view);
+		node->view = copy;
+		copy = NULL;
+		node->view_kept = true;
+		node->view_seconds = stx->stx_ctime.tv_sec;
+		node->view_nanoseconds = stx->stx_ctime.tv_nsec;
+	}
+	pthread_mutex_unlock(&nodes->lock);
+	free(copy);
+}
+
+void nodes_drop_view(struct nodes *nodes, const struct statx *stx)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, stx);
+	if (node != NULL)
+		node->view_kept = false;
 	pthread_mutex_unlock(&nodes->lock);
 }

@@ -20,6 +20,7 @@
 #include "protocol/counters.h"
 
 struct node;
+struct ownership;
 struct nodes;
 
 struct handle {
@@ -79,6 +80,11 @@ uint64_t nodes_find(struct nodes *nodes, const struct statx *stx);
  */
 bool nodes_needs_pin(struct nodes *nodes, const struct statx *stx);
 void nodes_orphan(struct nodes *nodes, const struct statx *stx, int pinned);
+/*
+ * After ENOSPC: what the guest removed a moment ago takes room as long as its FORGET is on its way. Waits for one, 100
+ * ms at most. True: something left, and trying again makes sense.
+ */
+bool nodes_wait_for_orphans(struct nodes *nodes);
 /* Notes that the object with this identity, if it is known, is now at name in parent. */
 void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name);
 /* Takes count references of the guest's back, at most as many as there are; an unknown id is passed over. */
@@ -94,9 +100,16 @@ void nodes_fd_done(struct nodes *nodes, struct node_fd *fd);
  */
 bool nodes_names_move(const struct nodes *nodes);
 
-/* Whether the node was found to have no ownership record at this ctime; see ownership.c. */
-bool nodes_plain_at(struct nodes *nodes, const struct node *node, const struct statx *stx);
-void nodes_set_plain_at(struct nodes *nodes, struct node *node, const struct statx *stx);
+/*
+ * How the object appears, kept for the ctime that stx has; see ownership.c. node may be NULL: then the one with that
+ * identity. A view of NULL is the default one.
+ */
+enum nodes_view { NODES_VIEW_UNKNOWN, NODES_VIEW_DEFAULT, NODES_VIEW_KEPT };
+enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, const struct statx *stx,
+                              struct ownership *ret_view);
+void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view);
+/* The record changes, maybe within one tick of the clock. */
+void nodes_drop_view(struct nodes *nodes, const struct statx *stx);
 
 /*
  * Makes a handle of an open descriptor, which is taken on success. -ENFILE when the budget is spent. *ret_id is the id

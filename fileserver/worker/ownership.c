@@ -12,8 +12,10 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "fileserver/worker/attributes.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
+#include "protocol/cleanup.h"
 
 enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96 };
 
@@ -114,28 +116,93 @@ static int format(const struct ownership *record, char text[RECORD_MAX])
 	return snprintf(text, RECORD_MAX, "%u:%u:0%o:%s", record->uid, record->gid, record->mode & 07777, type);
 }
 
-static bool read_record(const struct ownership_place *place, struct ownership *ret_record)
+static bool owner_host(const struct session *session)
 {
-	char path[RESOLVE_PATH_SIZE + 1 + NAME_MAX + 1], value[RECORD_MAX];
-	ssize_t n;
+	return (session->config.flags & PROTO_HELLO_OWNER_HOST) != 0;
+}
+
+/*
+ * Root that shows real owners reads records on everybody's files, so they are in a name that only root can write: a
+ * host user's device node or setgid bit for somebody else's group would widen what he has.
+ */
+static const char *record_name(const struct session *session)
+{
+	return owner_host(session) && session->uid == 0 ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
+}
+
+enum { PLACE_PATH_SIZE = RESOLVE_PATH_SIZE + 1 + NAME_MAX + 1 };
+
+/* Ends at the object itself with the calls that follow no symbolic link at the end, when there is a name. */
+static void place_path(const struct ownership_place *place, char path[PLACE_PATH_SIZE])
+{
+	size_t length;
 
 	(void) resolve_path(place->fd, path);
-	if (place->name == NULL) {
-		n = getxattr(path, OWNERSHIP_XATTR, value, sizeof(value));
-	} else {
-		size_t length = strlen(path);
+	length = strlen(path);
+	if (place->name != NULL)
+		(void) snprintf(path + length, PLACE_PATH_SIZE - length, "/%s", place->name);
+}
 
-		(void) snprintf(path + length, sizeof(path) - length, "/%s", place->name);
-		n = lgetxattr(path, OWNERSHIP_XATTR, value, sizeof(value));
+/* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it. */
+static int read_record(const struct session *session, const struct ownership_place *place, struct ownership *ret_record)
+{
+	char path[PLACE_PATH_SIZE], value[RECORD_MAX];
+	ssize_t n;
+
+	place_path(place, path);
+	n = place->name == NULL ? getxattr(path, record_name(session), value, sizeof(value))
+	                        : lgetxattr(path, record_name(session), value, sizeof(value));
+	if (n < 0 && errno == EACCES)
+		return -EACCES;
+	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
+}
+
+/* Names can be listed without any permission. */
+static bool has_record(const struct session *session, const struct ownership_place *place)
+{
+	char path[PLACE_PATH_SIZE], names[4096];
+	const char *wanted = record_name(session);
+	ssize_t n;
+
+	place_path(place, path);
+	n = place->name == NULL ? listxattr(path, names, sizeof(names)) : llistxattr(path, names, sizeof(names));
+	if (n < 0)
+		return errno == ERANGE;
+	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1)
+		if (strcmp(names + at, wanted) == 0)
+			return true;
+	return false;
+}
+
+/* The record of a file that its owner may not read. */
+static int read_hidden_record(struct session *session, const struct ownership_place *place, struct statx *stx,
+                              struct ownership *ret_record)
+{
+	_cleanup_close_ int pinned = -EBADF;
+	struct ownership_place object = { .fd = place->fd };
+	int r;
+
+	if (!has_record(session, place))
+		return -ENODATA;
+	if (place->name != NULL) {
+		object.fd = pinned = resolve_pin(place->fd, place->name);
+		if (pinned < 0)
+			return pinned;
 	}
-	return n > 0 && ownership_parse(value, (size_t) n, ret_record);
+	struct lift lift = LIFT_INIT(session, object.fd, -1);
+	do
+		r = read_record(session, &object, ret_record);
+	while (lift_again(&lift, r));
+	if (lift.lifted)
+		(void) attributes_stat(session, object.fd, stx);
+	return r;
 }
 
 /* How an object appears that has no record. */
 static void default_view(const struct session *session, const struct statx *stx, struct ownership *ret_view)
 {
 	bool own = stx->stx_uid == session->uid;
-	bool host = (session->config.flags & PROTO_HELLO_OWNER_HOST) != 0;
+	bool host = owner_host(session);
 
 	ret_view->uid = host ? stx->stx_uid : own ? session->config.view_uid : OVERFLOW_ID;
 	ret_view->gid = host ? stx->stx_gid : own ? session->config.view_gid : OVERFLOW_ID;
@@ -146,57 +213,95 @@ static void default_view(const struct session *session, const struct statx *stx,
 		                 ((stx->stx_rdev_minor & ~0xffU) << 12);
 }
 
-static bool may_have_record(const struct session *session, const struct statx *stx)
+/* Reading the record takes a lift. */
+static bool is_hidden(const struct session *session, const struct statx *stx)
 {
-	return (session->config.flags & PROTO_HELLO_OWNER_HOST) == 0 && stx->stx_uid == session->uid &&
-	       (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
+	return (stx->stx_mode & S_IRUSR) == 0 && session->uid != 0;
 }
 
-void ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
-                    const struct statx *stx, struct ownership *ret_view)
+static bool may_have_record(const struct session *session, const struct statx *stx)
 {
+	bool owned = stx->stx_uid == session->uid || (owner_host(session) && session->uid == 0);
+
+	return owned && (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
+}
+
+void ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+                    struct ownership *ret_view)
+{
+	enum nodes_view kept = NODES_VIEW_UNKNOWN;
 	struct ownership record;
+	bool hidden;
+	int r;
 
 	default_view(session, stx, ret_view);
-	if (!may_have_record(session, stx) || (node != NULL && nodes_plain_at(session->nodes, node, stx)))
+	if (!may_have_record(session, stx))
 		return;
-	if (!read_record(place, &record)) {
-		if (node != NULL)
-			nodes_set_plain_at(session->nodes, node, stx);
+	hidden = is_hidden(session, stx);
+	if (node != NULL || hidden)
+		kept = nodes_view_at(session->nodes, node, stx, ret_view);
+	if (kept != NODES_VIEW_UNKNOWN)
+		return;
+	r = read_record(session, place, &record);
+	if (r == -EACCES)
+		r = read_hidden_record(session, place, stx, &record);
+	if (r < 0) {
+		if (node != NULL && r != -EACCES)
+			nodes_keep_view(session->nodes, node, stx, NULL);
 		return;
 	}
-	ret_view->uid = record.uid;
-	ret_view->gid = record.gid;
+	if (!owner_host(session)) {
+		ret_view->uid = record.uid;
+		ret_view->gid = record.gid;
+	}
 	ret_view->mode = (stx->stx_mode & (S_IFMT | 0777)) | (record.mode & SPECIAL_BITS);
 	if (S_ISREG(stx->stx_mode) && (record.mode & S_IFMT) != 0 && stx->stx_size == 0) {
 		ret_view->mode = (ret_view->mode & 07777) | (record.mode & S_IFMT);
 		ret_view->rdev = record.rdev;
 	}
+	if (hidden)
+		nodes_keep_view(session->nodes, node, stx, ret_view);
+}
+
+void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr)
+{
+	struct ownership view = { .uid = attr->uid, .gid = attr->gid, .mode = attr->mode, .rdev = attr->rdev };
+
+	if (is_hidden(session, stx))
+		nodes_keep_view(session->nodes, node, stx, &view);
+}
+
+bool ownership_is_default(const struct session *session, const struct statx *stx, const struct ownership *wanted)
+{
+	struct ownership plain;
+
+	default_view(session, stx, &plain);
+	return (plain.mode & (S_IFMT | SPECIAL_BITS)) == (wanted->mode & (S_IFMT | SPECIAL_BITS)) &&
+	       (owner_host(session) || (plain.uid == wanted->uid && plain.gid == wanted->gid));
 }
 
 int ownership_record(struct session *session, int fd, const struct statx *stx, const struct ownership *wanted)
 {
 	struct lift lift = LIFT_INIT(session, fd, -1);
 	char path[RESOLVE_PATH_SIZE], text[RECORD_MAX];
-	struct ownership plain;
-	bool same;
+	bool same = ownership_is_default(session, stx, wanted);
 	int r, length;
 
-	default_view(session, stx, &plain);
-	same = plain.uid == wanted->uid && plain.gid == wanted->gid &&
-	       (plain.mode & (S_IFMT | SPECIAL_BITS)) == (wanted->mode & (S_IFMT | SPECIAL_BITS));
 	if (!may_have_record(session, stx))
 		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
 		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
 	(void) resolve_path(fd, path);
 	length = format(wanted, text);
+
 	do {
 		if (same)
-			r = removexattr(path, OWNERSHIP_XATTR) < 0 && errno != ENODATA && errno != EOPNOTSUPP ? -errno
-			                                                                                      : 0;
+			r = removexattr(path, record_name(session)) < 0 && errno != ENODATA && errno != EOPNOTSUPP
+			            ? -errno
+			            : 0;
 		else
-			r = setxattr(path, OWNERSHIP_XATTR, text, (size_t) length, 0) < 0 ? -errno : 0;
+			r = setxattr(path, record_name(session), text, (size_t) length, 0) < 0 ? -errno : 0;
 	} while (lift_again(&lift, r));
+	nodes_drop_view(session->nodes, stx);
 	return r == -EOPNOTSUPP ? -EPERM : r;
 }
 
@@ -221,16 +326,30 @@ void ownership_of_new(struct session *session, const struct ownership *parent, c
 int ownership_kill_privileges(struct session *session, int fd)
 {
 	struct ownership_place place = { .fd = fd };
+	char path[RESOLVE_PATH_SIZE];
 	struct ownership view;
 	struct statx stx;
 	mode_t kill = S_ISUID;
+	int r;
 
-	if (statx(fd, "", AT_EMPTY_PATH, NODES_STATX, &stx) < 0)
-		return -errno;
+	r = attributes_stat(session, fd, &stx);
+	if (r < 0)
+		return r;
+	if (!S_ISREG(stx.stx_mode))
+		return 0;
 	ownership_view(session, NULL, &place, &stx, &view);
 	if ((view.mode & S_IXGRP) != 0)
 		kill |= S_ISGID;
-	if (!S_ISREG(stx.stx_mode) || (view.mode & kill) == 0)
+	/* Bits that somebody set on the host: the host's kernel clears them itself, but not for root. */
+	if ((stx.stx_mode & kill) != 0) {
+		pthread_mutex_lock(&session->lift_lock);
+		r = chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill) < 0 ? -errno : 0;
+		pthread_mutex_unlock(&session->lift_lock);
+		if (r < 0)
+			return r;
+		stx.stx_mode &= (uint16_t) ~kill;
+	}
+	if ((view.mode & kill) == 0)
 		return 0;
 	view.mode &= ~kill;
 	return ownership_record(session, fd, &stx, &view);

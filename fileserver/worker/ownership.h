@@ -9,13 +9,15 @@
  * agree again. What it says is hostile (cp -a and tar carry it between shares): only files of the serving user are
  * looked at, permission bits are always the real ones, and nothing in it is ever applied to the host's file.
  *
- * owner=host: real numbers, real chown; nothing is recorded.
+ * owner=host: real numbers, real chown; only bits and types are recorded, and only they are read. A server that is root
+ * does so for files of everybody, in an attribute that nobody else can write (fuse-overlayfs has one for that, too).
  */
 #pragma once
 
 #include "fileserver/worker/session.h"
 
-#define OWNERSHIP_XATTR "user.containers.override_stat"
+#define OWNERSHIP_XATTR      "user.containers.override_stat"
+#define OWNERSHIP_XATTR_ROOT "security.fuseoverlayfs.override_stat"
 
 /* How a file appears. */
 struct ownership {
@@ -30,9 +32,17 @@ struct ownership_place {
 	const char *name; /* or NULL */
 };
 
-/* How the object appears; node (may be NULL) remembers that there is no record. */
-void ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
-                    const struct statx *stx, struct ownership *ret_view);
+/*
+ * How the object appears; node (may be NULL) remembers what was found. *stx is read again when the record could only be
+ * read by lifting the owner's bits, which changes ctime.
+ */
+void ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+                    struct ownership *ret_view);
+/* A node was made for an object whose view was found before: remembers it where finding it again would cost a lift. */
+void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr);
+
+/* Whether the object appears so without a record. */
+bool ownership_is_default(const struct session *session, const struct statx *stx, const struct ownership *wanted);
 
 /*
  * Makes the object appear so, as far as its real owner and permission bits do not already: writes or removes the

@@ -35,8 +35,8 @@ void tree_leave(struct session *session, struct tree_directory *directory)
 	nodes_put(session->nodes, directory->node);
 }
 
-int tree_entry(struct session *session, const struct tree_directory *directory, const char *name,
-               const struct statx *stx, int pinned, struct proto_entry *ret_entry, struct node **ret_node)
+int tree_entry(struct session *session, const struct tree_directory *directory, const char *name, struct statx *stx,
+               int pinned, struct proto_entry *ret_entry, struct node **ret_node)
 {
 	struct ownership_place place = { .fd = pinned >= 0 ? pinned : directory->fd.fd,
 		                         .name = pinned >= 0 ? NULL : name };
@@ -48,6 +48,7 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 	r = nodes_learn(session->nodes, directory->node, name, stx, pinned, true, &node);
 	if (r < 0)
 		return r;
+	ownership_keep(session, node, stx, &ret_entry->attr);
 	ret_entry->node = nodes_id(node);
 	if (ret_node != NULL)
 		*ret_node = node;
@@ -82,7 +83,7 @@ static int lookup(struct session *session, const struct tree_directory *director
 		return r;
 	if (S_ISDIR(stx.stx_mode) || nodes_names_move(session->nodes)) {
 		pinned = tree_pin_name(session, directory->fd.fd, name);
-		r = pinned < 0 ? pinned : attributes_stat(pinned, &stx);
+		r = pinned < 0 ? pinned : attributes_stat(session, pinned, &stx);
 		if (r < 0)
 			return r;
 	}
@@ -129,46 +130,50 @@ int worker_readlink(struct lane *lane, const struct proto_readlink_request *requ
 }
 
 /* The real owner of a new object, where root serves real numbers. */
-static int chown_new(struct session *session, int fd, const struct proto_owner *owner)
+static int chown_new(struct session *session, int fd, const struct ownership *parent, const struct proto_owner *owner)
 {
+	gid_t gid = (parent->mode & S_ISGID) != 0 ? parent->gid : owner->gid;
+
 	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) == 0 || session->uid != 0)
 		return 0;
-	return fchownat(fd, "", owner->uid, owner->gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return fchownat(fd, "", owner->uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
 int tree_made(struct session *session, const struct tree_directory *directory, const char *name, int fd, int pinned,
               const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
               struct proto_attr *ret_parent, struct node **ret_node)
 {
-	bool special = !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode);
+	bool special = !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode), set_mode, record;
 	char path[RESOLVE_PATH_SIZE];
 	struct ownership parent = { 0 }, wanted;
 	struct statx stx;
 	int r = attributes_of(session, directory->node, directory->fd.fd, ret_parent, NULL);
 
-	if (r == 0)
-		r = chown_new(session, fd, owner);
-	if (r == 0)
-		r = attributes_stat(fd, &stx);
 	if (r < 0)
 		return r;
 	parent.mode = ret_parent->mode;
 	parent.gid = ret_parent->gid;
-	ownership_of_new(session, &parent, owner, mode, rdev, &wanted);
-	if (!S_ISLNK(stx.stx_mode) && (stx.stx_mode & 0777) != (mode & 0777) &&
-	    chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000)) < 0)
-		return -errno;
-	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) == 0) {
-		r = ownership_record(session, fd, &stx, &wanted);
-		/* A file system without user xattrs shows the default owner; a FIFO or a device cannot be without. */
-		if (r < 0 && (special || r != -EPERM))
-			return r;
-	} else if (special) {
-		return -EPERM;
-	}
-	r = attributes_stat(fd, &stx);
+	r = chown_new(session, fd, &parent, owner);
+	if (r == 0)
+		r = attributes_stat(session, fd, &stx);
 	if (r < 0)
 		return r;
+	ownership_of_new(session, &parent, owner, mode, rdev, &wanted);
+	set_mode = !S_ISLNK(stx.stx_mode) && (stx.stx_mode & 0777) != (mode & 0777);
+	if (set_mode && chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000)) < 0)
+		return -errno;
+	/* What has just been made has no record that could be in the way. */
+	record = !ownership_is_default(session, &stx, &wanted);
+	if (record)
+		r = ownership_record(session, fd, &stx, &wanted);
+	/* A file system without user xattrs shows the default owner; a FIFO or a device cannot be without. */
+	if (r < 0 && (special || r != -EPERM))
+		return r;
+	if (set_mode || record) {
+		r = attributes_stat(session, fd, &stx);
+		if (r < 0)
+			return r;
+	}
 	if (name == NULL)
 		return 0;
 	return tree_entry(session, directory, name, &stx, pinned, ret_entry, ret_node);
@@ -363,7 +368,7 @@ static int create_or_open(struct session *session, const struct tree_directory *
 	} else if (fd == -EEXIST && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
 		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
 		if (r == 0)
-			r = attributes_stat(fd, &stx);
+			r = attributes_stat(session, fd, &stx);
 		if (r == 0)
 			r = attributes_of(session, directory->node, directory->fd.fd, &ret_reply->parent, NULL);
 		if (r == 0)

@@ -18,8 +18,8 @@ void tree_leave(struct session *session, struct tree_directory *directory);
  * The entry of what stx says is at name, which gains a reference. pinned: an O_PATH descriptor of it, taken on success,
  * or -EBADF. ret_node, when not NULL, is pinned for the caller.
  */
-int tree_entry(struct session *session, const struct tree_directory *directory, const char *name,
-               const struct statx *stx, int pinned, struct proto_entry *ret_entry, struct node **ret_node);
+int tree_entry(struct session *session, const struct tree_directory *directory, const char *name, struct statx *stx,
+               int pinned, struct proto_entry *ret_entry, struct node **ret_node);
 
 /*
  * After making an object at name: sets the mode that was asked for where a default ACL changed it, records what cannot

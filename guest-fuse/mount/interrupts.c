@@ -4,9 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/fuse.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "guest-fuse/mount/client.h"
@@ -16,19 +17,45 @@
 #define EARLY_NS  INT64_C(2000000000) /* an INTERRUPT whose request does not come is for one that was answered */
 #define SILENT_NS INT64_C(500000000)
 
-static void remember(struct lanes *lanes, uint64_t unique)
+/* Leaves out those that are too old, and unique. True: unique was there. With the lock held. */
+static bool sort_out(struct lanes *lanes, uint64_t unique)
 {
 	int64_t now = clock_ns();
 	unsigned kept = 0;
+	bool found = false;
+
+	for (unsigned i = 0; i < atomic_load(&lanes->early_count); i++) {
+		if (lanes->early[i].unique == unique)
+			found = true;
+		else if (now - lanes->early[i].since < EARLY_NS)
+			lanes->early[kept++] = lanes->early[i];
+	}
+	atomic_store(&lanes->early_count, kept);
+	return found;
+}
+
+static void remember(struct lanes *lanes, uint64_t unique)
+{
+	unsigned count;
 
 	pthread_mutex_lock(&lanes->early_lock);
-	for (unsigned i = 0; i < atomic_load(&lanes->early_count); i++)
-		if (now - lanes->early[i].since < EARLY_NS)
-			lanes->early[kept++] = lanes->early[i];
-	if (kept < LANES_MAX)
-		lanes->early[kept++] = (struct lanes_early){ unique, now };
-	atomic_store(&lanes->early_count, kept);
+	(void) sort_out(lanes, unique);
+	count = atomic_load(&lanes->early_count);
+	if (count < LANES_MAX) {
+		lanes->early[count] = (struct lanes_early){ unique, clock_ns() };
+		atomic_store(&lanes->early_count, count + 1);
+	}
 	pthread_mutex_unlock(&lanes->early_lock);
+}
+
+static bool take_back(struct lanes *lanes, uint64_t unique)
+{
+	bool found;
+
+	pthread_mutex_lock(&lanes->early_lock);
+	found = sort_out(lanes, unique);
+	pthread_mutex_unlock(&lanes->early_lock);
+	return found;
 }
 
 static bool mark(struct lane *lane, uint64_t unique)
@@ -50,6 +77,7 @@ void interrupts_arrived(struct lanes *lanes, uint64_t unique)
 	remember(lanes, unique);
 	for (unsigned i = 0; i < atomic_load(&lanes->count); i++)
 		if (mark(lanes->all[i], unique)) {
+			(void) take_back(lanes, unique);
 			client_wake(lanes->client);
 			return;
 		}
@@ -57,27 +85,18 @@ void interrupts_arrived(struct lanes *lanes, uint64_t unique)
 
 void interrupts_arrived_early(struct lanes *lanes, struct lane *lane)
 {
-	bool found = false;
+	uint64_t unique = lane_request(lane)->unique;
 
-	if (atomic_load(&lanes->early_count) == 0)
-		return;
-	pthread_mutex_lock(&lanes->early_lock);
-	for (unsigned i = 0; i < atomic_load(&lanes->early_count); i++)
-		found = found || lanes->early[i].unique == lane_request(lane)->unique;
-	pthread_mutex_unlock(&lanes->early_lock);
-	if (found && mark(lane, lane_request(lane)->unique))
+	if (atomic_load(&lanes->early_count) != 0 && take_back(lanes, unique) && mark(lane, unique))
 		client_wake(lanes->client);
 }
 
-/* The set of signals in a line of /proc/PID/status. */
+/* The set of signals in a line of /proc/PID/status: sixteen hexadecimal digits. */
 static uint64_t signals(const char *status, const char *key)
 {
 	const char *line = strstr(status, key);
-	uint64_t set = 0;
 
-	if (line != NULL)
-		(void) sscanf(line + strlen(key), " %" SCNx64, &set);
-	return set;
+	return line == NULL ? 0 : strtoull(line + strlen(key), NULL, 16);
 }
 
 bool interrupts_thread_dies(pid_t pid)

@@ -158,6 +158,16 @@ void lane_kill(struct lane *lane)
 	pthread_mutex_unlock(&lane->state);
 }
 
+uint32_t lane_number(struct lane *lane)
+{
+	uint32_t number;
+
+	pthread_mutex_lock(&lane->state);
+	number = lane->number;
+	pthread_mutex_unlock(&lane->state);
+	return number;
+}
+
 /* With use held. */
 static void disconnect(struct lane *lane)
 {

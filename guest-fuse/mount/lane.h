@@ -56,6 +56,8 @@ void lane_free(struct lane *lane);
 
 /* Connects the lane to its session. 0 or a negative errno; with use held, or before other threads know the lane. */
 int lane_attach(struct lane *lane);
+/* Any thread: the server's name for the lane. */
+uint32_t lane_number(struct lane *lane);
 /* Any thread: whoever waits for the server on this lane stops waiting. */
 void lane_kill(struct lane *lane);
 

@@ -63,28 +63,30 @@ static int start_thread(struct lanes *lanes, struct lane *lane);
 
 void lanes_grow(struct lanes *lanes)
 {
-	bool saturated = false;
+	bool alone = false;
 	int r = 0;
 
 	pthread_mutex_lock(&lanes->lock);
-	if (atomic_load(&lanes->idle) > 0 || lanes->starting || atomic_load(&lanes->ending)) {
-		pthread_mutex_unlock(&lanes->lock);
-		return;
-	}
-	if (lanes->parked > lanes->wakes) {
-		lanes->wakes++;
-		pthread_cond_signal(&lanes->wake);
-	} else if (lanes->started < lanes->max && clock_ns() >= lanes->retry_at &&
-	           atomic_load(&lanes->client->dead) == 0) {
-		r = start_thread(lanes, NULL);
-		if (r < 0)
-			lanes->retry_at = clock_ns() + RETRY_NS;
-	} else {
-		saturated = true;
+	/* One that was woken and does not run yet will see to it that there is a next one. */
+	if (atomic_load(&lanes->idle) == 0 && lanes->wakes == 0 && !atomic_load(&lanes->ending)) {
+		if (lanes->parked > 0) {
+			lanes->wakes++;
+			pthread_cond_signal(&lanes->wake);
+		} else {
+			alone = true;
+			if (!lanes->starting && lanes->started < lanes->max && clock_ns() >= lanes->retry_at &&
+			    atomic_load(&lanes->client->dead) == 0)
+				r = start_thread(lanes, NULL);
+			if (r < 0)
+				lanes->retry_at = clock_ns() + RETRY_NS;
+		}
 	}
 	pthread_mutex_unlock(&lanes->lock);
-	/* Nobody reads the kernel's word that a process is to die: the keeper looks for itself. */
-	if (saturated && !atomic_exchange(&lanes->saturated, true))
+	/*
+	 * Nobody reads the kernel's word that a process is to die, be it because there can be no more threads or
+	 * because the next one waits for the server to let it in: the keeper looks for itself.
+	 */
+	if (alone && !atomic_exchange(&lanes->saturated, true))
 		client_wake(lanes->client);
 	if (r < 0)
 		log_warning("cannot start another thread: %s", strerror(-r));
@@ -195,7 +197,7 @@ static int start_thread(struct lanes *lanes, struct lane *lane)
 	pthread_attr_destroy(&attributes);
 	if (r == 0) {
 		lanes->started++;
-		lanes->starting = lane == NULL;
+		lanes->starting = lanes->starting || lane == NULL;
 	}
 	return -r;
 }
@@ -204,10 +206,12 @@ int lanes_start(struct lanes *lanes)
 {
 	unsigned first = lanes->max < LANES_FIRST ? lanes->max : LANES_FIRST;
 
+	int r = 0;
+
 	for (unsigned i = 0; i < first; i++) {
 		struct lane *lane;
-		int r = lane_new(lanes->client, &lane);
 
+		r = lane_new(lanes->client, &lane);
 		if (r < 0)
 			return r;
 		r = lane_attach(lane);
@@ -218,16 +222,12 @@ int lanes_start(struct lanes *lanes)
 		lanes->all[i] = lane;
 		atomic_store(&lanes->count, i + 1);
 	}
-	for (unsigned i = 0; i < first; i++) {
-		int r;
-
-		pthread_mutex_lock(&lanes->lock);
+	/* All in one go: a thread that starts another one must find its own place the last that was taken. */
+	pthread_mutex_lock(&lanes->lock);
+	for (unsigned i = 0; i < first && r == 0; i++)
 		r = start_thread(lanes, lanes->all[i]);
-		pthread_mutex_unlock(&lanes->lock);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	pthread_mutex_unlock(&lanes->lock);
+	return r;
 }
 
 void lanes_kill(struct lanes *lanes)

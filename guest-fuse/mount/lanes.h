@@ -19,7 +19,7 @@ struct lanes {
 	_Atomic unsigned count; /* of all; grows only */
 	_Atomic int idle;       /* threads that wait for the kernel, or are about to */
 	_Atomic bool ending;    /* unmounted: the threads leave */
-	_Atomic bool saturated; /* nobody waits for the kernel, and there can be no more threads */
+	_Atomic bool saturated; /* nobody waits for the kernel, and nobody is about to */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;

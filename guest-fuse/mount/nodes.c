@@ -48,6 +48,7 @@ struct node {
 	uint32_t type;
 	uint8_t state; /* enum contents */
 	bool out_of_memory;
+	uint16_t mappable; /* open files that allow a shared mapping; the largest value stays */
 	UT_hash_handle hh;
 };
 
@@ -368,4 +369,27 @@ int nodes_opened(struct nodes *nodes, uint64_t id, const struct proto_attr *attr
 	}
 	pthread_mutex_unlock(&nodes->lock);
 	return r;
+}
+
+void nodes_mappable(struct nodes *nodes, uint64_t id, int change)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && node->mappable != UINT16_MAX && (change > 0 || node->mappable > 0))
+		node->mappable = (uint16_t) (node->mappable + change);
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+bool nodes_may_be_mapped(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+	bool may;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	may = node != NULL && node->mappable > 0;
+	pthread_mutex_unlock(&nodes->lock);
+	return may;
 }

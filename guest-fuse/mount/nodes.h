@@ -57,6 +57,13 @@ void nodes_touched(struct nodes *nodes, uint64_t id, const struct proto_attr *at
 /* The contents were changed in a way that the page cache does not show. */
 void nodes_unsure(struct nodes *nodes, uint64_t id);
 
+/*
+ * A file is opened (1) or closed (-1) in a way that allows a shared mapping: what was changed by way of one may be
+ * nowhere but in the kernel's pages.
+ */
+void nodes_mappable(struct nodes *nodes, uint64_t id, int change);
+bool nodes_may_be_mapped(struct nodes *nodes, uint64_t id);
+
 struct nodes_opened {
 	bool keep_cache;  /* the page cache still holds this state */
 	bool attr_differ; /* the kernel was told another size or time */

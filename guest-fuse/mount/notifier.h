@@ -23,6 +23,8 @@ struct notifier {
 		uint64_t ino, offset, length; /* length 0: to the end */
 	} queue[NOTIFIER_QUEUE];
 	unsigned first, count;
+	uint64_t queued, done; /* ranges, ever */
+	pthread_cond_t progress;
 };
 
 void notifier_init(struct notifier *notifier);
@@ -30,5 +32,10 @@ void notifier_init(struct notifier *notifier);
 int notifier_start(struct notifier *notifier, struct fuse_session *fuse);
 /* Any thread. When the queue is full the range is left to the time-outs. */
 void notifier_invalidate(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length);
+/*
+ * Has the kernel write what was changed by way of mappings of a file, and waits for it, for so long as the lanes need
+ * that others hold. False: it did not happen.
+ */
+bool notifier_flush(struct notifier *notifier, uint64_t ino);
 /* Waits for the thread; the mount is gone, so that nothing blocks it. */
 void notifier_stop(struct notifier *notifier);

@@ -153,7 +153,7 @@ static void check_access(fuse_req_t req, fuse_ino_t ino, int mask)
 static int known_answer(const char *name, bool reading)
 {
 	if (strncmp(name, "user.", 5) == 0)
-		return 0;
+		return name[5] == '\0' ? -EINVAL : 0;
 	if (strncmp(name, "trusted.", 8) == 0)
 		return reading ? -ENODATA : -EPERM;
 	return -EOPNOTSUPP;
@@ -196,6 +196,16 @@ static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 		reply_error(req, r);
 }
 
+/* It must not be there, and it must: never both. */
+static int set_contradiction(struct lane *lane, const struct proto_setxattr_request *set)
+{
+	struct proto_getxattr_request request = { .node = set->node, .name = set->name };
+	struct proto_getxattr_reply reply;
+	int r = rpc_getxattr(lane, &request, &reply);
+
+	return r == 0 ? -EEXIST : r;
+}
+
 static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	struct lane *lane = lane_current();
@@ -206,8 +216,10 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
-	if (r == 0 && flags != 0 && flags != XATTR_CREATE && flags != XATTR_REPLACE)
+	if (r == 0 && (flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0)
 		r = -EINVAL;
+	if (r == 0 && flags == (XATTR_CREATE | XATTR_REPLACE))
+		r = set_contradiction(lane, &request);
 	if (r == 0) {
 		request.flags = flags == XATTR_CREATE    ? PROTO_XATTR_CREATE
 		                : flags == XATTR_REPLACE ? PROTO_XATTR_REPLACE

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fuse.h>
+#include <unistd.h>
 
 #include "guest-fuse/mount/operations-internal.h"
 
@@ -99,17 +100,41 @@ static void allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 	reply_error(req, r);
 }
 
+/* Without knowing of holes: all of the file is data. */
+static int seek_in_solid(struct lane *lane, uint64_t node, const struct proto_lseek_request *request,
+                         uint64_t *ret_offset)
+{
+	struct proto_getattr_request get = { .node = node, .handle = request->handle };
+	struct proto_getattr_reply reply;
+	int r = rpc_getattr(lane, &get, &reply);
+
+	if (r == 0 && request->offset >= reply.attr.size)
+		r = -ENXIO;
+	if (r == 0)
+		*ret_offset = request->whence == SEEK_DATA ? request->offset : reply.attr.size;
+	return r;
+}
+
+/*
+ * What was written by way of a mapping and is not sent yet is data, and the server does not know of it: the kernel does
+ * not write it first, so it is told to.
+ */
 static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	struct lane *lane = lane_current();
+	struct client *client = lane->client;
 	struct proto_lseek_request request = {
 		.handle = file_of(fi)->handle,
 		.offset = (uint64_t) offset,
 		.whence = (uint32_t) whence,
 	};
 	struct proto_lseek_reply reply;
-	int r = offset < 0 ? -ENXIO : rpc_lseek(lane, &request, &reply);
+	int r = offset < 0 ? -ENXIO : 0;
 
+	if (r == 0 && nodes_may_be_mapped(client->nodes, wire(lane, ino)) && !notifier_flush(&client->notifier, ino))
+		r = seek_in_solid(lane, wire(lane, ino), &request, &reply.offset);
+	else if (r == 0)
+		r = rpc_lseek(lane, &request, &reply);
 	if (r == 0)
 		(void) fuse_reply_lseek(req, (off_t) reply.offset);
 	else

@@ -3,6 +3,7 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 
 #include "guest-fuse/mount/operations-internal.h"
 
@@ -33,7 +34,7 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 
 	if (r == 0)
 		r = nodes_opened(client->nodes, wire(lane, ino), attr, &state);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	fi->keep_cache = state.keep_cache && !client->options->no_cache;
 	fi->direct_io = appends_directly(client, fi->flags);
@@ -48,14 +49,19 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct proto_open_request request = { .node = wire(lane, ino), .flags = operations_open_flags(fi->flags) };
 	struct operations_file *file = malloc(sizeof(*file));
 	struct proto_open_reply reply;
-	int r = file == NULL ? -ENOMEM : rpc_open(lane, &request, &reply);
+	int r = file == NULL ? -ENOMEM : 0;
 
+	/* The host's file is read by the server: noatime of this mount is a matter for it. */
+	if ((lane->client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
+		request.flags |= PROTO_OPEN_NOATIME;
+	if (r == 0)
+		r = rpc_open(lane, &request, &reply);
 	if (r < 0) {
 		free(file);
 		reply_error(req, r);
 		return;
 	}
-	*file = (struct operations_file){ .handle = reply.handle, .writable = (fi->flags & O_ACCMODE) != O_RDONLY };
+	operations_file_open(lane->client, file, request.node, reply.handle, fi->flags);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	r = opened(lane, ino, &reply.attr, fi);
 	if (r < 0)
@@ -64,7 +70,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		r = fuse_reply_open(req, fi);
 	if (r < 0) {
 		operations_close(lane, file->handle);
-		free(file);
+		operations_file_free(lane->client, file);
 	}
 }
 
@@ -87,7 +93,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 		r = rpc_create(lane, &request, &reply);
 	if (r == 0)
 		r = operations_created(lane, request.parent, name, &reply.entry, reply.handle, fi->flags, &file);
-	if (r < 0) {
+	if (r != 0) {
 		reply_error(req, r);
 		return;
 	}
@@ -104,7 +110,7 @@ static void release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	struct operations_file *file = file_of(fi);
 
 	operations_close(lane_current(), file->handle);
-	free(file);
+	operations_file_free(lane_current()->client, file);
 	reply_error(req, 0);
 }
 
@@ -116,8 +122,23 @@ static void sync_file(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 	reply_error(req, rpc_fsync(lane_current(), &request, &reply));
 }
 
-void operations_fill_files(struct fuse_lowlevel_ops *ops)
+/*
+ * The host's file system tells of a full disk or quota at close at the latest, and the server's own close comes after
+ * the guest's: so what was written goes to the disk before. Only where the server asks for it.
+ */
+static void flush_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = 1 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, file_of(fi)->writable ? rpc_fsync(lane_current(), &request, &reply) : 0);
+}
+
+void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops)
+{
+	/* Without it the kernel is told once, and does not ask again. */
+	if ((client->welcome.flags & PROTO_WELCOME_SYNC_AT_CLOSE) != 0)
+		ops->flush = flush_file;
 	ops->open = open_file;
 	ops->create = create_file;
 	ops->release = release_file;

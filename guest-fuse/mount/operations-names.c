@@ -20,7 +20,7 @@ static void reply_entry(struct lane *lane, fuse_req_t req, int result, uint64_t 
 		if (result < 0)
 			operations_give_back(client, entry->node, 1);
 	}
-	if (result < 0) {
+	if (result != 0) {
 		reply_error(req, result);
 		return;
 	}

@@ -13,7 +13,7 @@ void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_
 	*ret_ops = (struct fuse_lowlevel_ops){ .init = NULL };
 	operations_fill_names(ret_ops);
 	operations_fill_attributes(ret_ops);
-	operations_fill_files(ret_ops);
+	operations_fill_files(client, ret_ops);
 	operations_fill_data(ret_ops);
 	operations_fill_directories(ret_ops);
 }
@@ -75,6 +75,26 @@ void operations_close(struct lane *lane, uint64_t handle)
 	(void) rpc_release(lane, &request, NULL);
 }
 
+void operations_file_open(struct client *client, struct operations_file *file, uint64_t node, uint64_t handle,
+                          int flags)
+{
+	*file = (struct operations_file){
+		.handle = handle,
+		.node = node,
+		.writable = (flags & O_ACCMODE) != O_RDONLY,
+		.mappable = (flags & O_ACCMODE) == O_RDWR,
+	};
+	if (file->mappable)
+		nodes_mappable(client->nodes, node, 1);
+}
+
+void operations_file_free(struct client *client, struct operations_file *file)
+{
+	if (file->mappable)
+		nodes_mappable(client->nodes, file->node, -1);
+	free(file);
+}
+
 int operations_created(struct lane *lane, uint64_t parent, const char *name, const struct proto_entry *entry,
                        uint64_t handle, int flags, struct operations_file **ret_file)
 {
@@ -92,7 +112,7 @@ int operations_created(struct lane *lane, uint64_t parent, const char *name, con
 		free(file);
 		return r;
 	}
-	*file = (struct operations_file){ .handle = handle, .writable = (flags & O_ACCMODE) != O_RDONLY };
+	operations_file_open(client, file, entry->node, handle, flags);
 	*ret_file = file;
 	return 0;
 }
@@ -101,5 +121,5 @@ void operations_not_created(struct lane *lane, const struct proto_entry *entry, 
 {
 	operations_not_taken(lane->client, entry->node);
 	operations_close(lane, file->handle);
-	free(file);
+	operations_file_free(lane->client, file);
 }

@@ -11,8 +11,8 @@ struct fuse_lowlevel_ops;
 
 /* An open regular file; the kernel has its address as file handle. */
 struct operations_file {
-	uint64_t handle;
-	bool writable;
+	uint64_t handle, node;
+	bool writable, mappable;
 };
 
 /* All operations but init. */
@@ -20,7 +20,7 @@ void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_
 /* The parts of it, one file each. */
 void operations_fill_names(struct fuse_lowlevel_ops *ops);
 void operations_fill_attributes(struct fuse_lowlevel_ops *ops);
-void operations_fill_files(struct fuse_lowlevel_ops *ops);
+void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops);
 void operations_fill_data(struct fuse_lowlevel_ops *ops);
 void operations_fill_directories(struct fuse_lowlevel_ops *ops);
 
@@ -39,6 +39,11 @@ void operations_directory_changed(struct lane *lane, uint64_t node, const struct
 void operations_changed(struct lane *lane, uint64_t node);
 /* A handle that nobody needs any more. */
 void operations_close(struct lane *lane, uint64_t handle);
+
+/* The kernel gets a handle for it, and gives it back; both take care of what nodes know of open files. */
+void operations_file_open(struct client *client, struct operations_file *file, uint64_t node, uint64_t handle,
+                          int flags);
+void operations_file_free(struct client *client, struct operations_file *file);
 
 /*
  * The server made or opened a file: checks its reply, and makes a handle for the kernel. 0; or a negative errno, and

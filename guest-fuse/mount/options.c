@@ -199,6 +199,7 @@ static int options_list(const struct parser *parser, const char *list)
 static int operands(const struct parser *parser, int count, char **operand)
 {
 	struct options *options = parser->options;
+	int r;
 
 	if (options->action == OPTIONS_STATS) {
 		if (count != 1)
@@ -212,10 +213,12 @@ static int operands(const struct parser *parser, int count, char **operand)
 		return fail(parser, "usage: bindshare-mount ADDRESS:/host/path MOUNTPOINT [-f] [-v] [-o OPTION,...]");
 	options->source = operand[0];
 	options->mountpoint = operand[1];
-	if (options->fsname == NULL && *options->source == '\0')
-		return fail(parser, "the source is empty");
-	return proto_address_split_source(options->source, &options->address, &options->share, parser->error,
-	                                  parser->error_size);
+	r = proto_address_split_source(options->source, &options->address, &options->share, parser->error,
+	                               parser->error_size);
+	/* Lanes are connected later, from another working directory. */
+	if (r == 0 && options->address.kind == PROTO_ADDRESS_UNIX && options->address.path[0] != '/')
+		r = fail(parser, "%s: the path of the socket must be absolute", options->source);
+	return r;
 }
 
 static bool called_by_mount(const char *program)
@@ -235,7 +238,8 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
-static int switch_apply(const struct parser *parser, int option)
+/* word: what was just read, for words about it. */
+static int switch_apply(const struct parser *parser, int option, const char *word)
 {
 	struct options *options = parser->options;
 
@@ -268,7 +272,7 @@ static int switch_apply(const struct parser *parser, int option)
 		return fail(parser, "-%c wants a value", optopt);
 	default:
 		return optopt != 0 ? fail(parser, "unknown switch -%c; see bindshare-mount --help", optopt)
-		                   : fail(parser, "unknown switch; see bindshare-mount --help");
+		                   : fail(parser, "unknown switch %s; see bindshare-mount --help", word);
 	}
 }
 
@@ -287,7 +291,7 @@ int options_parse(int argc, char **argv, struct options *ret_options, char *erro
 	opterr = 0;
 	optind = 0;
 	while (r == 0 && (option = getopt_long(argc, argv, ":o:fvsnt:", long_options, NULL)) != -1)
-		r = switch_apply(&parser, option);
+		r = switch_apply(&parser, option, argv[optind - 1]);
 	if (r == 0 && (ret_options->action == OPTIONS_HELP || ret_options->action == OPTIONS_VERSION))
 		return 0;
 	return r < 0 ? r : operands(&parser, argc - optind, argv + optind);

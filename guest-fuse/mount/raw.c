@@ -191,7 +191,7 @@ static void process_tmpfile(struct lane *lane)
 		timeout_split(client, &out.entry.attr_valid, &out.entry.attr_valid_nsec);
 		out.entry.attr = fuse_attr_of(client, &answer.entry.attr);
 		out.open.fh = (uint64_t) (uintptr_t) file;
-		out.open.open_flags = FOPEN_KEEP_CACHE;
+		out.open.open_flags = client->options->no_cache ? 0 : FOPEN_KEEP_CACHE;
 	}
 	if (reply(lane, r, &out, sizeof(out)) < 0 && r == 0)
 		operations_not_created(lane, &answer.entry, file);

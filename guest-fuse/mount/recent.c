@@ -36,9 +36,14 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 	if (!S_ISDIR(attr->mode))
 		return;
 	pthread_mutex_lock(&recent->lock);
-	/* Two changes at once: the later one's word stays. */
-	if (slot->node != node || !older(&attr->ctime, &slot->attr.ctime))
-		*slot = (struct recent_slot){ .node = node, .since = since, .attr = *attr };
+	/*
+	 * Two changes at once: the later one's word stays. Where the clock of the host's file system is too coarse to
+	 * tell, a change that was sent after the other's answer is the later one; of two that overlapped nobody knows.
+	 */
+	if (slot->node != node || older(&slot->attr.ctime, &attr->ctime) || since >= slot->answered)
+		*slot = (struct recent_slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
+	else if (!older(&attr->ctime, &slot->attr.ctime))
+		slot->node = 0;
 	pthread_mutex_unlock(&recent->lock);
 }
 

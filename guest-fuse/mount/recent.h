@@ -18,7 +18,8 @@ struct recent {
 	pthread_mutex_t lock;
 	struct recent_slot {
 		uint64_t node;
-		int64_t since; /* clock_ns() */
+		int64_t since;    /* clock_ns() before the change was sent */
+		int64_t answered; /* and when its answer was here */
 		struct proto_attr attr;
 	} slots[RECENT_SLOTS];
 };

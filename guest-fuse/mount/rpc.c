@@ -17,7 +17,7 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 	return decoded < 0 ? -EIO : 0;
 }
 
-#define STUB_SAFE(SYMBOL, op)                                                                                          \
+#define CALL_SAFE(SYMBOL, op)                                                                                          \
 	int rpc_##op(struct lane *lane, const struct proto_##op##_request *request,                                    \
 	             struct proto_##op##_reply *ret_reply)                                                             \
 	{                                                                                                              \
@@ -33,9 +33,9 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 			r = checked(lane, PROTO_##SYMBOL, proto_decode_##op##_reply(&reader, ret_reply));              \
 		return r;                                                                                              \
 	}
-#define STUB_ONCE(SYMBOL, op)  STUB_SAFE(SYMBOL, op)
-#define STUB_NEVER(SYMBOL, op) STUB_SAFE(SYMBOL, op)
-#define STUB_NOREPLY(SYMBOL, op)                                                                                       \
+#define CALL_ONCE(SYMBOL, op)  CALL_SAFE(SYMBOL, op)
+#define CALL_NEVER(SYMBOL, op) CALL_SAFE(SYMBOL, op)
+#define CALL_NOREPLY(SYMBOL, op)                                                                                       \
 	int rpc_##op(struct lane *lane, const struct proto_##op##_request *request,                                    \
 	             struct proto_##op##_reply *ret_reply)                                                             \
 	{                                                                                                              \
@@ -46,11 +46,11 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 		r = proto_encode_##op##_request(&writer, request);                                                     \
 		return r < 0 ? r : lane_send(lane, PROTO_##SYMBOL, &writer);                                           \
 	}
-#define STUBS_DATA(SYMBOL, op, replay)      STUB_##replay(SYMBOL, op)
-#define STUBS_EVENT(SYMBOL, op, replay)     /* the keeper's */
-#define STUBS_HANDSHAKE(SYMBOL, op, replay) /* proto_hello() and proto_attach() */
+#define CALLS_DATA(SYMBOL, op, replay)      CALL_##replay(SYMBOL, op)
+#define CALLS_EVENT(SYMBOL, op, replay)     /* the keeper's */
+#define CALLS_HANDSHAKE(SYMBOL, op, replay) /* proto_hello() and proto_attach() */
 
-#define OP(SYMBOL, op, number, lane_, changes, replay, doc) STUBS_##lane_(SYMBOL, op, replay)
+#define OP(SYMBOL, op, number, lane_, changes, replay, doc) CALLS_##lane_(SYMBOL, op, replay)
 #define REQUEST(op)
 #define FIELD(kind, name, doc)
 #define REPLY(op)

@@ -10,14 +10,20 @@
 
 #include "guest-fuse/mount/lane.h"
 
-#define OP(SYMBOL, op, number, lane_, changes, replay, doc)                                                            \
+#define PROTOTYPE_DATA(op)                                                                                             \
 	int rpc_##op(struct lane *lane, const struct proto_##op##_request *request,                                    \
 	             struct proto_##op##_reply *ret_reply);
+#define PROTOTYPE_EVENT(op)                                 /* the keeper's */
+#define PROTOTYPE_HANDSHAKE(op)                             /* proto_hello() and proto_attach() */
+#define OP(SYMBOL, op, number, lane_, changes, replay, doc) PROTOTYPE_##lane_(op)
 #define REQUEST(op)
 #define FIELD(kind, name, doc)
 #define REPLY(op)
 #define END(op)
 #include "protocol/ops.def"
+#undef PROTOTYPE_DATA
+#undef PROTOTYPE_EVENT
+#undef PROTOTYPE_HANDSHAKE
 
 /* Those whose reply ends in data, which lies at lane->buffer + LANE_DATA_AT: at most request->size bytes. */
 int rpc_read_data(struct lane *lane, const struct proto_read_request *request, size_t *ret_length);

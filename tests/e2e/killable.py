@@ -64,6 +64,25 @@ def a_process_can_be_killed_while_the_worker_is_stopped():
 
 
 @case
+def one_after_the_other_can_be_killed_while_the_worker_is_stopped():
+    rig = Rig("timeout=60")
+    rig.fill("file", b"x" * (1 << 20))
+    worker = rig.server.worker()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        # More than there are lanes, and new ones get no welcome.
+        for command in (["cat", rig.guest("file")], ["dd", "if=/dev/zero", f"of={rig.guest('new')}", "count=1"],
+                        ["ls", rig.guest()], ["touch", rig.guest("other")], ["cat", rig.guest("file")]):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(0.7)
+            assert process.poll() is None, command
+            _killed_within(process, 2)
+    finally:
+        kill(worker, signal.SIGCONT)
+    wait_for(lambda: os.listdir(rig.guest()) == ["file"], "the mount goes on")
+
+
+@case
 def ordinary_signals_do_not_interrupt_file_operations():
     rig = Rig()
     hits = []
@@ -83,6 +102,22 @@ def ordinary_signals_do_not_interrupt_file_operations():
         signal.setitimer(signal.ITIMER_REAL, 0, 0)
         os.close(descriptor)
     assert os.stat(rig.host("file")).st_size == wrote
+
+
+@case
+def processes_can_be_killed_when_every_lane_is_taken():
+    rig = Rig("lanes=2")
+    Hang(rig.host("h"))
+    assert os.path.exists(rig.guest("h/calm"))
+    processes = [subprocess.Popen(["stat", rig.guest(f"h/hang{n}")], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) for n in range(6)]
+    time.sleep(1)
+    begin = time.monotonic()
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait(20)
+    assert time.monotonic() - begin < 5, time.monotonic() - begin
 
 
 run()

@@ -14,8 +14,20 @@
 
 static struct share *share;
 
+static void end(void)
+{
+	if (share != NULL)
+		share_free(share);
+	share = NULL;
+}
+
 static void begin(void)
 {
+	static bool registered;
+
+	if (!registered)
+		(void) atexit(end);
+	registered = true;
 	log_init("fuzz", LOG_LEVEL_ERROR);
 	share = share_new(0, 64);
 	if (share == NULL)
@@ -63,8 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
 		memcpy(payload, bytes + 2, length);
 		if (!request(32 + bytes[0] % 32, payload, length)) {
-			share_free(share);
-			share = NULL;
+			end();
 			return 0;
 		}
 		bytes += 2 + length;

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the e2e cases are made of: a private world, a file server, a mount, TAP."""
+from . import calls
 from .tap import case, run, skip, expect_errno, wait_for
 from .world import UID, GID, work_directory, write_file, read_file, as_user, kill
 from .server import Server, TOKEN_MODE, program
+from .twin import Twin, TWINS
 from .mount import Mount, mount_command, unmount, is_mounted, Rig
 
 __all__ = [
-    "case", "run", "skip", "expect_errno", "wait_for",
+    "calls", "case", "run", "skip", "expect_errno", "wait_for",
     "UID", "GID", "work_directory", "write_file", "read_file", "as_user", "kill",
     "Server", "TOKEN_MODE", "program",
-    "Mount", "mount_command", "unmount", "is_mounted", "Rig",
+    "Mount", "mount_command", "unmount", "is_mounted", "Rig", "Twin", "TWINS",
 ]

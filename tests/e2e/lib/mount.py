@@ -132,12 +132,20 @@ def _daemons():
 class Rig:
     """The usual case: one directory of an ordinary user, a server for it, a mount of it."""
 
-    def __init__(self, *options, mode="", server_arguments=(), token=None):
-        self.share = os.path.join(world.case_directory("host"), "share")
-        os.mkdir(self.share)
-        os.chown(self.share, world.UID, world.GID)
-        self.server = Server([self.share + mode], arguments=server_arguments, token=token)
+    def __init__(self, *options, mode="", server_arguments=(), token=None, uid=world.UID, gid=world.GID, share=None):
+        if share is None:
+            share = os.path.join(world.case_directory("host"), "share")
+            os.mkdir(share)
+        self.share = share
+        os.chown(self.share, uid, gid)
+        self.server = Server([self.share + mode], arguments=server_arguments, token=token, uid=uid, gid=gid)
+        self.options = options
         self.mount = Mount(self.server, self.share, *options)
+
+    def remount(self):
+        """After an unmount: a new mount of the same share."""
+        self.mount = Mount(self.server, self.share, *self.options, where=self.mount.where)
+        return self.mount
 
     def host(self, name=""):
         return os.path.join(self.share, name)
