@@ -133,7 +133,7 @@ def _end(rig, kept):
 def edits_of_a_file_that_is_cached_whole():
     rig = Rig()
     for size in SIZES:
-        for look in LOOKS:
+        for look in OPENING_LOOKS:
             old, kept = _begin(rig, look, size)
             for what, edit, new in _edits(size):
                 edit(rig, new)
@@ -166,7 +166,7 @@ def edits_of_a_file_of_which_pages_are_cached():
 
 
 @case
-def an_open_descriptor_of_which_pages_are_cached_gives_the_new_content_after_a_second():
+def a_descriptor_that_stays_open_gives_the_new_content_after_a_second():
     # Within that second it may give old pages beside new ones: docs/POSIX.md.
     rig = Rig()
     for size in (5000, 300_000):
