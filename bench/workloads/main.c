@@ -14,7 +14,7 @@
 
 static const struct workload workloads[] = {
 	{ "micro", "single operations", true, micro_prepare, micro_run, NULL },
-	{ "walk", "walk of a tree with stat", true, tree_prepare, tree_walk, NULL },
+	{ "walk", "walk of a tree with stat", true, tree_prepare, tree_walk, tree_verify },
 	{ "small-files", "open, read and close of each file of a tree", true, tree_prepare, tree_read, NULL },
 	{ "missing", "names that are not there", true, tree_prepare, tree_missing, NULL },
 	{ "create", "5,000 files of 4 KiB", false, NULL, create_run, create_verify },
@@ -32,7 +32,8 @@ static const struct workload workloads[] = {
 };
 
 static const char usage[] = "usage: bench-workloads list\n"
-                            "       bench-workloads prepare|run|verify WORKLOAD DIR [--quick] [--host DIR]\n";
+                            "       bench-workloads prepare|run|verify WORKLOAD DIR [--quick] [--host DIR]\n"
+                            "       bench-workloads digest DIR\n";
 
 static void list(void)
 {
@@ -82,6 +83,7 @@ int main(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	struct place place = { .directory = -EBADF };
+	bool digest;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -98,16 +100,20 @@ int main(int argc, char **argv)
 		list();
 		return EXIT_SUCCESS;
 	}
-	if (argc - optind != 3) {
+	digest = argc - optind == 2 && strcmp(argv[optind], "digest") == 0;
+	if (!digest && argc - optind != 3) {
 		(void) fputs(usage, stderr);
 		return EXIT_FAILURE;
 	}
 	(void) umask(022);
-	place.path = argv[optind + 2];
+	place.path = argv[argc - 1];
 	place.directory = open(place.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (place.directory < 0)
 		err(EXIT_FAILURE, "%s", place.path);
-	work(find(argv[optind + 1]), argv[optind], &place);
+	if (digest)
+		digest_run(&place);
+	else
+		work(find(argv[optind + 1]), argv[optind], &place);
 	place.directory = close_fd(place.directory);
 	return EXIT_SUCCESS;
 }

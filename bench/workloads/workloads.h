@@ -54,3 +54,6 @@ void clients_prepare(const struct place *place);
 void clients_run(const struct place *place);
 
 void changes_run(const struct place *place);
+
+/* No workload: prints the row of what is in the directory. */
+void digest_run(const struct place *place);
