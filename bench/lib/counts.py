@@ -47,7 +47,7 @@ def _create(path):
 _OPERATIONS = {
     "lookup": (_create, os.lstat),
     "lookup of a missing name": (None, _missing),
-    "stat, warm": (_create, lambda path: [os.lstat(path) for _ in range(2)]),
+    "lookup, and stat again": (_create, lambda path: [os.lstat(path) for _ in range(2)]),
     "open and close": (_create, lambda path: os.close(os.open(path, os.O_RDONLY))),
     "open, read and close of 4 KiB": (lambda path: _write(path, b"x" * 4096), _read),
     "create and close": (None, _create),

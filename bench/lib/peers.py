@@ -42,9 +42,13 @@ class Peer:
                     raise Missing(f"{self.name} did not mount: {file.read().strip()[-500:]}")
             time.sleep(0.01)
         os.stat(where)
+        self._wait_ready(deadline)
 
     def _start(self):
         raise NotImplementedError
+
+    def _wait_ready(self, deadline):
+        """What is to be waited for after the mount."""
 
     def _run(self, command, **more):
         return subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": self.log, "stderr": self.log,
@@ -166,16 +170,24 @@ class Bindshare(Peer):
             raise Missing("bindshare-fileserver does not start")
         self.client = self._run([self.mount_program, f"unix:{self.run}/s:{self.host}", self.guest, "-f"])
 
+    def _wait_ready(self, deadline):
+        # It mounts first, and then listens for those who ask for its counts.
+        while True:
+            try:
+                self.messages()
+                return
+            except Missing:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
     def messages(self):
-        return bindshare_messages(self.mount_program, self.guest)
-
-
-def bindshare_messages(program, where):
-    """What bindshare-mount --stats says: {"fuse": {...}, "rpc": {...}, ...}."""
-    done = subprocess.run([program, "--stats", where, "--json"], check=False, timeout=20, capture_output=True)
-    if done.returncode != 0:
-        raise Missing(f"--stats: {done.stderr.decode(errors='replace').strip()}")
-    return json.loads(done.stdout)
+        """What bindshare-mount --stats says: {"fuse": {...}, "rpc": {...}, ...}."""
+        done = subprocess.run([self.mount_program, "--stats", self.guest, "--json"], check=False, timeout=20,
+                              capture_output=True)
+        if done.returncode != 0:
+            raise Missing(f"--stats: {done.stderr.decode(errors='replace').strip()}")
+        return json.loads(done.stdout)
 
 
 class PassthroughHp(Peer):
@@ -236,8 +248,10 @@ class Sshfs(Peer):
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * 1024 * 1024)
-        self.server = self._run([program, "-e"], stdin=theirs, stdout=theirs, user=UID, group=GID, extra_groups=[])
-        self.client = self._run([self.mount_program, "-f", "-o", f"{self.mode},allow_other", f":{self.host}",
+        self.server = self._run([program, "-e"], stdin=theirs, stdout=theirs, user=UID, group=GID, extra_groups=[],
+                                cwd=self.host)
+        # The server's user appears as root, as with bindshare; sshfs takes the owner of the server's directory for him.
+        self.client = self._run([self.mount_program, "-f", "-o", f"{self.mode},allow_other,idmap=user", f":{self.host}",
                                  self.guest], stdin=ours, stdout=ours)
         ours.close()
         theirs.close()
