@@ -8,7 +8,9 @@ def verdict(old, new):
     if not old["median"]:
         return ""
     change = new["median"] / old["median"] - 1
-    noise = max(old["spread"] + new["spread"], 0.03)
+    # Of one or two rounds nobody knows how far they lie apart.
+    least = 0.05 if min(len(old["values"]), len(new["values"])) >= 3 else 0.25
+    noise = max(old["spread"] + new["spread"], least)
     if abs(change) <= noise:
         return "same"
     return "slower" if change > 0 else "faster"
@@ -24,7 +26,7 @@ def lines_of(before, after, peer):
             continue
         old, new = cells[peer], other[peer]
         change = f"{(new['median'] / old['median'] - 1) * 100:+.0f}%" if old["median"] else "-"
-        found.append((row, table.quantity(old["median"], old["unit"]), table.quantity(new["median"], new["unit"]), change,
+        found.append((row, *(table.quantity(cell["median"], cell["unit"]) for cell in (old, new)), change,
                       table.times(table.ratio(cells, peer, "native")), table.times(table.ratio(other, peer, "native")),
                       verdict(old, new)))
     return found

@@ -143,7 +143,7 @@ def render(found):
             for name, count in found["operations"].items())], out)
     out += ["", "Messages of a workload at the scale quick:"]
     grid([["", "FUSE requests", "RPCs"],
-          *([name, *(str(count[kind]) for kind in ("fuse", "rpc"))] for name, count in found["workloads"].items())], out)
+          *([name, str(count["fuse"]), str(count["rpc"])] for name, count in found["workloads"].items())], out)
     return "\n".join(out)
 
 

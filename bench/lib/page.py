@@ -57,12 +57,13 @@ def _ratio_bars(rows, peers):
     if not shown:
         return ""
     values = [value for _, bars in shown for _, value in bars]
-    low, high = math.log10(min(0.8, min(values))), math.log10(max(10.0, max(values)) * 1.15)
+    # A few that are beyond all measure would leave no room for the others.
+    low, high = math.log10(min(0.8, min(values))), math.log10(min(max(10.0, max(values)) * 1.15, 500.0))
     left, width, bar, gap = 190, 1000, 11, 12
     height = sum(len(bars) * bar + gap for _, bars in shown) + 24
 
     def at(value):
-        return left + (math.log10(value) - low) / (high - low) * (width - left - 60)
+        return left + (min(math.log10(value), high) - low) / (high - low) * (width - left - 60)
     parts = []
     for power in range(math.ceil(low), math.floor(high) + 1):
         x = at(10 ** power)
@@ -77,7 +78,9 @@ def _ratio_bars(rows, peers):
             about = f"{row}, {peer}: {table.quantity(cell['median'], 'ns')}, {table.times(value)} native"
             parts.append(f'<g><title>{_escape(about)}</title><rect x="{x:.1f}" y="{y}" rx="2" '
                          f'width="{max(end - x, 1.5):.1f}" height="{bar - 2}" style="fill:{_color(peer)}"/>'
-                         + _text(max(end, at(1)) + 5, y + bar - 2.5, table.times(value), "start", "soft") + "</g>")
+                         + _text(max(end, at(1)) + 5, y + bar - 2.5,
+                                 ("» " if math.log10(value) > high else "") + table.times(value), "start", "soft")
+                         + "</g>")
             y += bar
         y += gap
     return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
@@ -180,13 +183,13 @@ def render(found):
     machine = found["machine"]
     legend = "".join(f'<div class="key" style="color:{_color(peer)}"><span>{_escape(peer)}: '
                      f'{_escape(found["peers"].get(peer, ""))}</span></div>' for peer in peers)
-    conditions = (f"{found['started']}; {machine['cpus']} CPUs ({machine['model']}), Linux {machine['kernel']}, data on "
-                  f"{machine['data_on']}; {found['rounds']} rounds, scale {found['scale']}; medians.")
+    conditions = (f"{found['started']}; {machine['cpus']} CPUs ({machine['model']}), Linux {machine['kernel']}, data "
+                  f"on {machine['data_on']}; {found['rounds']} rounds, scale {found['scale']}; medians.")
     sections = [
         f"<h1>bindshare-bench</h1><p class='soft'>{_escape(conditions)}</p>",
         f'<div class="legend">{legend}</div>',
-        "<h2>Times of native</h2><p class='soft'>How many times as long as the directory itself takes, on a logarithmic "
-        "scale: shorter is better.</p>" + bars if (bars := _ratio_bars(rows, peers)) else "",
+        "<h2>Times of native</h2><p class='soft'>How many times as long as the directory itself takes, on a "
+        "logarithmic scale: shorter is better.</p>" + bars if (bars := _ratio_bars(rows, peers)) else "",
         "<h2>Latencies</h2><p class='soft'>Which part of the operations was done by when: further left is better.</p>"
         + cards if (cards := _distributions(rows, peers)) else "",
         _bars_table(rows),

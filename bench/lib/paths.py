@@ -53,8 +53,8 @@ def _owner_of_checkout():
 
 
 def _call(what, command, **more):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False, **more)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False, **more)
     if done.returncode != 0:
         raise Missing(f"{what} failed:\n{done.stdout[-4000:]}")
 

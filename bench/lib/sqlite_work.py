@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQLite in a directory, run as a program: sqlite_work.py run|verify DIR TRANSACTIONS. Prints rows as bench-workloads does."""
+"""SQLite in a directory: sqlite_work.py run|verify DIR TRANSACTIONS, a program. Prints rows as bench-workloads does."""
 import json
 import os
 import sqlite3

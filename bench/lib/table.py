@@ -143,8 +143,9 @@ def usage(found):
     result = {}
     for workload, peers in table.items():
         for peer, uses in peers.items():
-            cpu = [statistics.median(use.get(role, {}).get("cpu", 0.0) for use in uses) for role in ("client", "server")]
-            peak = [max(use.get(role, {}).get("peak_kib", 0) for use in uses) / 1024 for role in ("client", "server")]
+            roles = ("client", "server")
+            cpu = [statistics.median(use.get(role, {}).get("cpu", 0.0) for use in uses) for role in roles]
+            peak = [max(use.get(role, {}).get("peak_kib", 0) for use in uses) / 1024 for role in roles]
             result.setdefault(workload, {})[peer] = (*cpu, *peak)
     return result
 

@@ -125,8 +125,8 @@ class Tar(Workload):
         in_c(["verify", "walk", host], self.quick)
 
 
-# What the mount shows of owners and inode numbers is not what git saw on the host: without checkStat it would read every
-# file. A file, because git clone takes settings out of the environment of the program that serves it.
+# What the mount shows of owners and inode numbers is not what git saw on the host: without checkStat it would read
+# every file. A file, because git clone takes settings out of the environment of the program that serves it.
 _GIT_SETTINGS = """[safe]
 	directory = *
 [core]
