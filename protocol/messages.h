@@ -17,6 +17,8 @@ enum {
 
 	/* flags of WELCOME */
 	PROTO_WELCOME_READ_ONLY = 1 << 0,
+	/* The host's file system may keep what is written and tell of an error when the file is closed. */
+	PROTO_WELCOME_SYNC_AT_CLOSE = 1 << 1,
 };
 
 /* Why the server refuses; bindshare-mount has an exit code and words for each. */

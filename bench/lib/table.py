@@ -4,6 +4,7 @@ import shutil
 import statistics
 
 RATIO_TO = ("native", "passthrough_hp")
+_SHORT = {"native": "x native", "passthrough_hp": "x hp"}
 
 # What is to be reached before any lease: (row, peer, at most so many times that peer's median).
 BARS = (
@@ -124,7 +125,7 @@ def _main_grid(rows, peers, out):
 
 def _long(rows, peers, out):
     """For narrow terminals: a line for each row and peer."""
-    lines = [["", "", "median", "spread", *("x " + other for other in RATIO_TO if other in peers), ""]]
+    lines = [["", "", "median", "spread", *(_SHORT[other] for other in RATIO_TO if other in peers), ""]]
     for row, cells in rows.items():
         for number, peer in enumerate(peer for peer in peers if peer in cells):
             cell = cells[peer]

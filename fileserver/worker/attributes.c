@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <linux/magic.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -14,9 +16,50 @@
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 
-int attributes_stat(int fd, struct statx *ret_stx)
+/* statfs(2) has the list. Disks reserve space when something is written; what is asked over a network need not. */
+bool attributes_late_errors(int fd)
 {
-	return statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx) < 0 ? -errno : 0;
+	static const uint32_t late[] = { NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC,  CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,
+		                         V9FS_MAGIC,       CEPH_SUPER_MAGIC, AFS_SUPER_MAGIC,  AFS_FS_MAGIC,
+		                         CODA_SUPER_MAGIC, FUSE_SUPER_MAGIC };
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(late); i++)
+		if ((uint32_t) st.f_type == late[i])
+			return true;
+	return false;
+}
+
+enum { STAT_TRIES = 16 };
+
+int attributes_stat(struct session *session, int fd, struct statx *ret_stx)
+{
+	for (int i = 0; i < STAT_TRIES; i++) {
+		uint64_t before = atomic_load(&session->lift_sequence);
+
+		if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx) < 0)
+			return -errno;
+		if (!lift_disturbed(session, before, ret_stx))
+			break;
+	}
+	return 0;
+}
+
+static int stat_name_once(struct session *session, int directory, const char *name, struct statx *ret_stx)
+{
+	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+
+	for (int i = 0; i < STAT_TRIES; i++) {
+		uint64_t before = atomic_load(&session->lift_sequence);
+
+		if (statx(directory, name, flags, NODES_STATX, ret_stx) < 0)
+			return -errno;
+		if (!lift_disturbed(session, before, ret_stx))
+			break;
+	}
+	return 0;
 }
 
 int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx)
@@ -25,8 +68,7 @@ int attributes_stat_name(struct session *session, int directory, const char *nam
 	int r;
 
 	do
-		r = statx(directory, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx) < 0 ? -errno
-		                                                                                            : 0;
+		r = stat_name_once(session, directory, name, ret_stx);
 	while (lift_again(&lift, r));
 	return r;
 }
@@ -72,7 +114,7 @@ int attributes_of(struct session *session, struct node *node, int fd, struct pro
 {
 	struct ownership_place place = { .fd = fd };
 	struct statx stx;
-	int r = attributes_stat(fd, &stx);
+	int r = attributes_stat(session, fd, &stx);
 
 	if (r < 0)
 		return r;
@@ -150,7 +192,7 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 	char path[RESOLVE_PATH_SIZE];
 	struct ownership wanted;
 	struct statx stx;
-	int r = attributes_stat(fd, &stx);
+	int r = attributes_stat(session, fd, &stx);
 
 	if (r < 0)
 		return r;
@@ -170,10 +212,14 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		/* setuid, setgid and sticky never reach the host's inode; those that the host set may stay. */
 		mode_t real = (set->mode & 0777) | (set->mode & stx.stx_mode & 07000);
 
-		if (chmod(resolve_path(fd, path), real) < 0)
-			return -errno;
+		/* Who lifts would put the old mode back over it. */
+		pthread_mutex_lock(&session->lift_lock);
+		r = chmod(resolve_path(fd, path), real) < 0 ? -errno : 0;
+		pthread_mutex_unlock(&session->lift_lock);
+		if (r < 0)
+			return r;
 		wanted.mode = (wanted.mode & S_IFMT) | (set->mode & 07777);
-		r = attributes_stat(fd, &stx);
+		r = attributes_stat(session, fd, &stx);
 		if (r < 0)
 			return r;
 	}

@@ -5,7 +5,9 @@
 #include "fileserver/worker/ownership.h"
 
 /* statx of a descriptor, and of a name in a directory (no link followed, nothing mounted by looking). 0 or -errno. */
-int attributes_stat(int fd, struct statx *ret_stx);
+/* Whether the file system of fd tells of a full disk or quota when a file is closed, and not before. */
+bool attributes_late_errors(int fd);
+int attributes_stat(struct session *session, int fd, struct statx *ret_stx);
 int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx);
 
 /* Fills attr from stx and the record at place. node may be NULL. */

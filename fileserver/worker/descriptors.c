@@ -8,12 +8,16 @@
 #include <string.h>
 
 #include "fileserver/worker/resolve.h"
+#include "fileserver/worker/search.h"
 #include "protocol/cleanup.h"
 
 uint64_t nodes_hash_seed;
 
 /* A chain of ancestors without descriptors is reopened from the top; a deeper one than this is refused. */
 enum { DEPTH_MAX = 4096 };
+
+/* How far a directory is looked for that has left its place. */
+enum { SEARCH_ENTRIES = 20000, SEARCH_DEPTH = 24 };
 
 static void show_counts(struct nodes *nodes)
 {
@@ -25,7 +29,9 @@ static void show_counts(struct nodes *nodes)
 
 static struct descriptor_list *list_of(struct nodes *nodes, const struct node *node)
 {
-	return node->was_opened && !S_ISDIR(node->type) ? &nodes->last : &nodes->first;
+	if (node->orphan)
+		return &nodes->lists[2];
+	return node->was_opened && !S_ISDIR(node->type) ? &nodes->lists[1] : &nodes->lists[0];
 }
 
 static void list_remove(struct nodes *nodes, struct node *node)
@@ -66,8 +72,10 @@ void descriptors_drop(struct nodes *nodes, struct node *node)
 static bool make_room(struct nodes *nodes)
 {
 	while (nodes->descriptors >= nodes->descriptors_max) {
-		struct node *victim = nodes->first.oldest != NULL ? nodes->first.oldest : nodes->last.oldest;
+		struct node *victim = NULL;
 
+		for (size_t i = 0; victim == NULL && i < ARRAY_SIZE(nodes->lists); i++)
+			victim = nodes->lists[i].oldest;
 		if (victim == NULL)
 			return false;
 		descriptors_drop(nodes, victim);
@@ -88,6 +96,35 @@ void descriptors_give(struct nodes *nodes, struct node *node, int fd)
 	if (node->fd_users == 0)
 		list_add(nodes, node);
 	show_counts(nodes);
+}
+
+void descriptors_orphan(struct nodes *nodes, struct node *node, int fd)
+{
+	if (node == nodes->root) {
+		close_fd(fd);
+		return;
+	}
+	list_remove(nodes, node);
+	if (!node->orphan)
+		nodes->orphans++;
+	node->orphan = true;
+	if (fd >= 0)
+		descriptors_give(nodes, node, fd);
+	if (node->fd >= 0 && node->fd_users == 0 && !node->listed)
+		list_add(nodes, node);
+}
+
+void descriptors_named(struct nodes *nodes, struct node *node)
+{
+	bool listed = node->listed;
+
+	if (!node->orphan)
+		return;
+	list_remove(nodes, node);
+	node->orphan = false;
+	nodes->orphans--;
+	if (listed)
+		list_add(nodes, node);
 }
 
 /* With the lock held: a descriptor that is there, or false. */
@@ -133,6 +170,30 @@ void nodes_fd_done(struct nodes *nodes, struct node_fd *fd)
 	pthread_mutex_unlock(&nodes->lock);
 }
 
+static bool is_node(const void *context, const struct statx *stx)
+{
+	return nodes_same(context, stx);
+}
+
+/* A directory that is not at its place any more, by the host's doing: beside it, or anywhere beneath above. */
+static int find_again(struct nodes *nodes, struct node *node, const struct node_fd *above, int depth)
+{
+	struct search search = { .ino = node->key.ino, .is = is_node, .context = node, .left = SEARCH_ENTRIES };
+	int fd;
+
+	if (!S_ISDIR(node->type) || node->orphan)
+		return -ESTALE;
+	fd = search_below(&search, above->fd, depth);
+	if (fd < 0)
+		return -ESTALE;
+	pthread_mutex_lock(&nodes->lock);
+	if (depth == 0)
+		nodes_renamed(nodes, node, search.name);
+	descriptors_give(nodes, node, fd);
+	pthread_mutex_unlock(&nodes->lock);
+	return 0;
+}
+
 /*
  * One step down: node's parent has a descriptor. The table is not locked while the host is asked, since that can take
  * for ever; what was renamed by the guest meanwhile is tried again.
@@ -175,7 +236,7 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 			return 0;
 		close_fd(fd);
 		if (!moved)
-			return -ESTALE;
+			return find_again(nodes, node, parent, 0);
 	}
 	return -ESTALE;
 }
@@ -217,6 +278,8 @@ int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
 		r = reopen_below(nodes, below, &above);
 		nodes_fd_done(nodes, &above);
 		nodes_put(nodes, below);
+		if (r == -ESTALE)
+			r = find_again(nodes, node, &(struct node_fd){ .fd = nodes->root->fd }, SEARCH_DEPTH);
 		if (r < 0 && r != -EAGAIN)
 			return r;
 	}

@@ -9,6 +9,7 @@
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 
@@ -135,9 +136,14 @@ int worker_read(struct lane *lane, const struct proto_read_request *request, str
 	return r;
 }
 
-/* Writes all of it. How much was written before an error, or the error when it is nothing. */
-static ssize_t write_whole(int fd, const uint8_t *bytes, size_t size, uint64_t offset, bool append)
+/*
+ * Writes all of it. How much was written before an error, or the error when it is nothing. A disk that is full only of
+ * what the guest has just removed gets one more try.
+ */
+static ssize_t write_whole(struct session *session, int fd, const uint8_t *bytes, size_t size, uint64_t offset,
+                           bool append)
 {
+	bool waited = false;
 	size_t done = 0;
 
 	while (done < size) {
@@ -145,10 +151,18 @@ static ssize_t write_whole(int fd, const uint8_t *bytes, size_t size, uint64_t o
 		ssize_t n = append ? pwritev2(fd, &iov, 1, 0, RWF_APPEND)
 		                   : pwrite(fd, iov.iov_base, iov.iov_len, (off_t) (offset + done));
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return done > 0 ? (ssize_t) done : -errno;
+		if (n < 0) {
+			int error = errno;
+
+			if (error == EINTR)
+				continue;
+			if ((error == ENOSPC || error == EDQUOT) && !waited) {
+				waited = true;
+				if (nodes_wait_for_orphans(session->nodes))
+					continue;
+			}
+			return done > 0 ? (ssize_t) done : -error;
+		}
 		done += (size_t) n;
 	}
 	return (ssize_t) done;
@@ -163,7 +177,7 @@ static ssize_t write_data(struct lane *lane, int fd, const struct proto_write_re
 	size_t done = 0;
 
 	while (size > 0) {
-		n = write_whole(fd, bytes, (size_t) size, request->offset + done, append);
+		n = write_whole(lane->session, fd, bytes, (size_t) size, request->offset + done, append);
 		if (n < 0)
 			return done > 0 ? (ssize_t) done : n;
 		done += (size_t) n;
@@ -242,10 +256,16 @@ int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *re
 		return r;
 	if ((request->mode & PROTO_FALLOCATE_PUNCH_HOLE) == 0)
 		r = space_check(session, handle);
-	if (r == 0)
-		r = fallocate(handle->fd, (int) request->mode, (off_t) request->offset, (off_t) request->length) < 0
-		            ? -errno
-		            : 0;
+	if (r == 0) {
+		struct lift lift = LIFT_INIT(session, -1, -1);
+
+		do
+			r = fallocate(handle->fd, (int) request->mode, (off_t) request->offset,
+			              (off_t) request->length) < 0
+			            ? -errno
+			            : 0;
+		while (lift_again(&lift, r));
+	}
 	if (r == 0)
 		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0)

@@ -10,8 +10,9 @@
  *		r = mkdirat(...) < 0 ? -errno : 0;
  *	while (lift_again(&lift, r));
  *
- * lift_again() returns true at most once, after -EACCES, with the bits lifted and session->lift_lock held; the next
- * call puts them back, lets the lock go and returns false. Never leave the loop another way.
+ * lift_again() returns true at most once after -EACCES, with the bits lifted and session->lift_lock held; the next
+ * call puts them back, lets the lock go and returns false. Never leave the loop another way. It also returns true once
+ * after -ENOSPC or -EDQUOT, when something that the guest removed before has left the disk meanwhile.
  */
 #pragma once
 
@@ -24,6 +25,7 @@ struct lift {
 	int fds[LIFT_MAX];      /* O_PATH descriptors of what the call goes through, -1 for none */
 	mode_t modes[LIFT_MAX]; /* to put back; (mode_t) -1: not lifted */
 	bool lifted;
+	bool waited; /* for room that something removed still took */
 };
 
 #define LIFT_INIT(session_, fd, fd_or_none)                                                                            \
@@ -33,3 +35,9 @@ struct lift {
 	}
 
 bool lift_again(struct lift *lift, int result);
+
+/*
+ * Others must not see the lifted bits, and the guest's kernel must not keep them for a second. before: what
+ * session->lift_sequence was before stx was read. Puts the true mode into stx; true: nothing is certain, read again.
+ */
+bool lift_disturbed(struct session *session, uint64_t before, struct statx *stx);

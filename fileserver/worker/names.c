@@ -11,9 +11,24 @@
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
 
+/* What is about to lose its name stays within reach: an O_PATH descriptor when it needs one, or -EBADF. */
+static int pin_leaving(struct session *session, const struct tree_directory *directory, const char *name,
+                       const struct statx *stx)
+{
+	struct statx found;
+	int fd = nodes_needs_pin(session->nodes, stx) ? tree_pin_name(session, directory->fd.fd, name) : -EBADF;
+
+	/* The host may have put another file there since. */
+	if (fd >= 0 && (attributes_stat(session, fd, &found) < 0 ||
+	                nodes_find(session->nodes, &found) != nodes_find(session->nodes, stx)))
+		fd = close_fd(fd);
+	return fd < 0 ? -EBADF : fd;
+}
+
 static int remove_name(struct session *session, uint64_t parent, const char *name, int flags, uint64_t *ret_node,
                        struct proto_attr *ret_parent)
 {
+	_cleanup_close_ int leaving = -EBADF;
 	struct tree_directory directory;
 	struct statx stx;
 	int r = tree_enter(session, parent, &directory);
@@ -24,11 +39,13 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 	if (r == 0) {
 		struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
 
+		leaving = pin_leaving(session, &directory, name, &stx);
 		do
 			r = unlinkat(directory.fd.fd, name, flags) < 0 ? -errno : 0;
 		while (lift_again(&lift, r));
 	}
 	if (r == 0) {
+		nodes_orphan(session->nodes, &stx, TAKE_FD(leaving));
 		*ret_node = nodes_find(session->nodes, &stx);
 		r = attributes_of(session, directory.node, directory.fd.fd, ret_parent, NULL);
 	}
@@ -80,11 +97,18 @@ static int rename_lifted(struct session *session, const struct tree_directory *f
 	return r;
 }
 
+static bool same_object(const struct statx *left, const struct statx *right)
+{
+	return left->stx_ino == right->stx_ino && left->stx_dev_major == right->stx_dev_major &&
+	       left->stx_dev_minor == right->stx_dev_minor;
+}
+
 static int rename_between(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
                           const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
 {
+	_cleanup_close_ int leaving = -EBADF;
+	bool exchange = (request->flags & PROTO_RENAME_EXCHANGE) != 0, replaces;
 	struct statx moved, replaced;
-	bool replaces;
 	int moving[2] = { -EBADF, -EBADF };
 	int r = attributes_stat_name(session, from->fd.fd, request->name.text, &moved);
 
@@ -92,15 +116,19 @@ static int rename_between(struct session *session, const struct tree_directory *
 		return r;
 	replaces = attributes_stat_name(session, to->fd.fd, request->new_name.text, &replaced) == 0;
 	moving[0] = pin_moving(from, to, request->name.text, &moved);
-	if (replaces && (request->flags & PROTO_RENAME_EXCHANGE) != 0)
+	if (replaces && exchange)
 		moving[1] = pin_moving(to, from, request->new_name.text, &replaced);
+	else if (replaces)
+		leaving = pin_leaving(session, to, request->new_name.text, &replaced);
 	r = rename_lifted(session, from, to, request, moving);
 	close_fd(moving[0]);
 	close_fd(moving[1]);
 	if (r < 0)
 		return r;
+	if (replaces && !exchange && !same_object(&moved, &replaced))
+		nodes_orphan(session->nodes, &replaced, TAKE_FD(leaving));
 	nodes_moved(session->nodes, &moved, to->node, request->new_name.text);
-	if ((request->flags & PROTO_RENAME_EXCHANGE) != 0 && replaces)
+	if (exchange && replaces)
 		nodes_moved(session->nodes, &replaced, from->node, request->name.text);
 	ret_reply->node = nodes_find(session->nodes, &moved);
 	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;
@@ -161,7 +189,7 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)
-			r = attributes_stat(fd.fd, &stx);
+			r = attributes_stat(session, fd.fd, &stx);
 		if (r == 0)
 			r = attributes_of(session, directory.node, directory.fd.fd, &ret_reply->parent, NULL);
 		if (r == 0)

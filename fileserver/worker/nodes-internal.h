@@ -13,7 +13,7 @@ extern uint64_t nodes_hash_seed;
 
 #include "fileserver/worker/nodes.h"
 
-enum { SLOT_NONE = UINT32_MAX };
+enum { ORPHANS_WAIT_MS = 100, SLOT_NONE = UINT32_MAX };
 
 struct node_key {
 	uint64_t device, ino;
@@ -41,6 +41,7 @@ struct node {
 	uint32_t view_nanoseconds;
 	bool view_kept;  /* the three above are set */
 	bool was_opened; /* the guest may have its content: its descriptor leaves last */
+	bool orphan;     /* the guest took its name away, so that nothing but the descriptor leads to it: leaves last */
 	bool listed;     /* fd is in a list */
 };
 
@@ -67,10 +68,11 @@ struct nodes {
 	struct handle_slot *handles;
 	uint32_t handles_size, handles_used, free_handle;
 	uint32_t count, nodes_max;
+	uint32_t orphans;                      /* nodes that are marked so */
 	uint32_t descriptors, descriptors_max; /* of nodes and handles, without the root's */
 	uint32_t open_handles;
-	struct descriptor_list first,
-	        last; /* leave first: directories and files never opened; leave last: the others */
+	/* In the order in which they leave: directories and files never opened; opened files; nodes without a name. */
+	struct descriptor_list lists[3];
 	struct proto_counters *counters;
 	nodes_pin *pin;
 	void *pin_context;
@@ -78,9 +80,12 @@ struct nodes {
 
 /* nodes.c; with the lock held */
 void nodes_release(struct nodes *nodes, struct node *node);
+void nodes_renamed(struct nodes *nodes, struct node *node, const char *name); /* within its directory */
 bool nodes_same(const struct node *node, const struct statx *stx);
 
 /* descriptors.c; with the lock held */
-void descriptors_drop(struct nodes *nodes, struct node *node);         /* closes a node's descriptor */
-void descriptors_give(struct nodes *nodes, struct node *node, int fd); /* takes fd; closes it when there is one */
+void descriptors_drop(struct nodes *nodes, struct node *node);           /* closes a node's descriptor */
+void descriptors_give(struct nodes *nodes, struct node *node, int fd);   /* takes fd; closes it when there is one */
+void descriptors_orphan(struct nodes *nodes, struct node *node, int fd); /* takes fd, which may be -EBADF */
+void descriptors_named(struct nodes *nodes, struct node *node);          /* the node has a name (again) */
 void descriptors_free_handles(struct nodes *nodes);

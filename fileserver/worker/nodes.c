@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "fileserver/worker/ownership.h"
 #include "fileserver/worker/resolve.h"
@@ -89,6 +90,7 @@ void nodes_release(struct nodes *nodes, struct node *node)
 
 		HASH_DEL(nodes->by_identity, node);
 		descriptors_drop(nodes, node);
+		nodes->orphans -= node->orphan ? 1 : 0;
 		slot_give(nodes, node->slot);
 		free(node->name);
 		free(node->view);
@@ -137,6 +139,11 @@ static int place(struct nodes *nodes, struct node *node, struct node *parent, co
 		nodes_release(nodes, old);
 	}
 	return 0;
+}
+
+void nodes_renamed(struct nodes *nodes, struct node *node, const char *name)
+{
+	(void) place(nodes, node, node->parent, name); /* without memory it is looked for again the next time */
 }
 
 static int node_new(struct nodes *nodes, const struct statx *stx, struct node **ret_node)
@@ -296,6 +303,8 @@ int nodes_learn(struct nodes *nodes, struct node *parent, const char *name, cons
 		}
 	}
 	if (r == 0) {
+		if (parent != NULL)
+			descriptors_named(nodes, node);
 		if (reference)
 			node->lookups++;
 		if (pinned >= 0)
@@ -316,6 +325,52 @@ uint64_t nodes_find(struct nodes *nodes, const struct statx *stx)
 	id = node == NULL ? 0 : node->id;
 	pthread_mutex_unlock(&nodes->lock);
 	return id;
+}
+
+bool nodes_needs_pin(struct nodes *nodes, const struct statx *stx)
+{
+	struct node *node;
+	bool needs;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, stx);
+	needs = node != NULL && node->fd < 0;
+	pthread_mutex_unlock(&nodes->lock);
+	return needs;
+}
+
+void nodes_orphan(struct nodes *nodes, const struct statx *stx, int pinned)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, stx);
+	if (node != NULL)
+		descriptors_orphan(nodes, node, pinned);
+	pthread_mutex_unlock(&nodes->lock);
+	if (node == NULL)
+		close_fd(pinned);
+}
+
+static uint32_t count_orphans(struct nodes *nodes)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&nodes->lock);
+	count = nodes->orphans;
+	pthread_mutex_unlock(&nodes->lock);
+	return count;
+}
+
+bool nodes_wait_for_orphans(struct nodes *nodes)
+{
+	uint32_t before = count_orphans(nodes), now = before;
+
+	for (int waited = 0; now > 0 && now >= before && waited < ORPHANS_WAIT_MS; waited++) {
+		(void) usleep(1000);
+		now = count_orphans(nodes);
+	}
+	return now < before;
 }
 
 void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name)

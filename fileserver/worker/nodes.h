@@ -73,6 +73,18 @@ int nodes_learn(struct nodes *nodes, struct node *parent, const char *name, cons
                 bool reference, struct node **ret_node);
 /* The id of the node with this identity, or 0. */
 uint64_t nodes_find(struct nodes *nodes, const struct statx *stx);
+/*
+ * Before and after a name is taken away. Whether the object with this identity is known and has no descriptor: then the
+ * caller pins it first, since nothing would lead to it afterwards. The guest may go on using it (a working directory,
+ * an O_PATH descriptor). nodes_orphan() takes pinned, an O_PATH descriptor of it or -EBADF.
+ */
+bool nodes_needs_pin(struct nodes *nodes, const struct statx *stx);
+void nodes_orphan(struct nodes *nodes, const struct statx *stx, int pinned);
+/*
+ * After ENOSPC: what the guest removed a moment ago takes room as long as its FORGET is on its way. Waits for one, 100
+ * ms at most. True: something left, and trying again makes sense.
+ */
+bool nodes_wait_for_orphans(struct nodes *nodes);
 /* Notes that the object with this identity, if it is known, is now at name in parent. */
 void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name);
 /* Takes count references of the guest's back, at most as many as there are; an unknown id is passed over. */

@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "fileserver/worker/attributes.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
@@ -193,7 +194,7 @@ static int read_hidden_record(struct session *session, const struct ownership_pl
 		r = read_record(session, &object, ret_record);
 	while (lift_again(&lift, r));
 	if (lift.lifted)
-		(void) statx(object.fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, stx);
+		(void) attributes_stat(session, object.fd, stx);
 	return r;
 }
 
@@ -324,9 +325,11 @@ int ownership_kill_privileges(struct session *session, int fd)
 	struct ownership view;
 	struct statx stx;
 	mode_t kill = S_ISUID;
+	int r;
 
-	if (statx(fd, "", AT_EMPTY_PATH, NODES_STATX, &stx) < 0)
-		return -errno;
+	r = attributes_stat(session, fd, &stx);
+	if (r < 0)
+		return r;
 	if (!S_ISREG(stx.stx_mode))
 		return 0;
 	ownership_view(session, NULL, &place, &stx, &view);
@@ -334,8 +337,11 @@ int ownership_kill_privileges(struct session *session, int fd)
 		kill |= S_ISGID;
 	/* Bits that somebody set on the host: the host's kernel clears them itself, but not for root. */
 	if ((stx.stx_mode & kill) != 0) {
-		if (chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill) < 0)
-			return -errno;
+		pthread_mutex_lock(&session->lift_lock);
+		r = chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill) < 0 ? -errno : 0;
+		pthread_mutex_unlock(&session->lift_lock);
+		if (r < 0)
+			return r;
 		stx.stx_mode &= (uint16_t) ~kill;
 	}
 	if ((view.mode & kill) == 0)

@@ -53,8 +53,10 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 		return -ENOMEM;
 	session->config = *config;
 	session->uid = geteuid();
+	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;
 	pthread_mutex_init(&session->lift_lock, NULL);
+	pthread_mutex_init(&session->lifted_lock, NULL);
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->event_lock, NULL);
 	pthread_condattr_init(&clock);
@@ -139,7 +141,8 @@ static int send_welcome(struct session *session, struct proto_channel *channel, 
 		.lanes_max = session->config.lanes_max,
 		.heartbeat_ms = session->config.heartbeat_ms,
 		.block_size = 4096,
-		.flags = session_is_read_only(session) ? PROTO_WELCOME_READ_ONLY : 0,
+		.flags = (session_is_read_only(session) ? PROTO_WELCOME_READ_ONLY : 0U) |
+		         (session->sync_at_close ? PROTO_WELCOME_SYNC_AT_CLOSE : 0U),
 		.root = { .node = nodes_root(session->nodes) },
 	};
 	struct proto_writer writer;
@@ -445,6 +448,7 @@ void session_free(struct session *session)
 	proto_channel_done(&session->event);
 	nodes_free(session->nodes);
 	pthread_mutex_destroy(&session->lift_lock);
+	pthread_mutex_destroy(&session->lifted_lock);
 	pthread_mutex_destroy(&session->lock);
 	pthread_mutex_destroy(&session->event_lock);
 	free(session);

@@ -57,7 +57,7 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 	return 0;
 }
 
-static int pin_name(struct session *session, int directory, const char *name)
+int tree_pin_name(struct session *session, int directory, const char *name)
 {
 	struct lift lift = LIFT_INIT(session, directory, -1);
 	int fd;
@@ -79,8 +79,8 @@ static int lookup(struct session *session, const struct tree_directory *director
 	if (r < 0)
 		return r;
 	if (S_ISDIR(stx.stx_mode)) {
-		pinned = pin_name(session, directory->fd.fd, name);
-		r = pinned < 0 ? pinned : attributes_stat(pinned, &stx);
+		pinned = tree_pin_name(session, directory->fd.fd, name);
+		r = pinned < 0 ? pinned : attributes_stat(session, pinned, &stx);
 		if (r < 0)
 			return r;
 	}
@@ -152,7 +152,7 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 	parent.gid = ret_parent->gid;
 	r = chown_new(session, fd, &parent, owner);
 	if (r == 0)
-		r = attributes_stat(fd, &stx);
+		r = attributes_stat(session, fd, &stx);
 	if (r < 0)
 		return r;
 	ownership_of_new(session, &parent, owner, mode, rdev, &wanted);
@@ -163,7 +163,7 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 	/* A file system without user xattrs shows the default owner; a FIFO or a device cannot be without. */
 	if (r < 0 && (special || r != -EPERM))
 		return r;
-	r = attributes_stat(fd, &stx);
+	r = attributes_stat(session, fd, &stx);
 	if (r < 0)
 		return r;
 	if (name == NULL)
@@ -176,7 +176,7 @@ static int finish(struct session *session, const struct tree_directory *director
                   const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
                   struct proto_attr *ret_parent)
 {
-	_cleanup_close_ int pinned = pin_name(session, directory->fd.fd, name);
+	_cleanup_close_ int pinned = tree_pin_name(session, directory->fd.fd, name);
 	int r = pinned;
 
 	if (pinned >= 0)
@@ -323,7 +323,7 @@ int worker_open(struct lane *lane, const struct proto_open_request *request, str
 static int open_existing(struct session *session, const struct tree_directory *directory, const char *name,
                          uint32_t flags, int *ret_pinned, int *ret_fd)
 {
-	_cleanup_close_ int pinned = pin_name(session, directory->fd.fd, name);
+	_cleanup_close_ int pinned = tree_pin_name(session, directory->fd.fd, name);
 	struct stat st;
 	int fd;
 
@@ -360,7 +360,7 @@ static int create_or_open(struct session *session, const struct tree_directory *
 	} else if (fd == -EEXIST && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
 		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
 		if (r == 0)
-			r = attributes_stat(fd, &stx);
+			r = attributes_stat(session, fd, &stx);
 		if (r == 0)
 			r = attributes_of(session, directory->node, directory->fd.fd, &ret_reply->parent, NULL);
 		if (r == 0)
@@ -408,7 +408,7 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 	struct session *session = lane->session;
 	mode_t mode = (request->mode & 07777) | S_IFREG;
 	int flags = open_flags(request->flags & ~(uint32_t) PROTO_OPEN_TRUNCATE);
-	_cleanup_close_ int fd = -EBADF;
+	_cleanup_close_ int fd = -EBADF, pinned = -EBADF;
 	struct tree_directory directory;
 	struct proto_attr parent;
 	struct handle *handle;
@@ -427,13 +427,17 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 	                       &parent, NULL);
 	if (r == 0)
 		r = attributes_of(session, NULL, fd, &ret_reply->entry.attr, &stx);
+	/* It outlives the handle when somebody has it by O_PATH, and no name leads to it. */
 	if (r == 0)
+		r = pinned = resolve_reopen(fd, O_PATH);
+	if (r >= 0)
 		r = nodes_learn(session->nodes, NULL, NULL, &stx, -EBADF, true, &node);
 	if (r == 0)
 		r = nodes_open(session->nodes, node, fd, false, (request->flags & PROTO_OPEN_READ) != 0,
 		               (request->flags & PROTO_OPEN_WRITE) != 0, &ret_reply->handle, &handle);
 	if (r == 0) {
 		(void) TAKE_FD(fd);
+		nodes_orphan(session->nodes, &stx, TAKE_FD(pinned));
 		ret_reply->entry.node = nodes_id(node);
 		nodes_handle_put(session->nodes, handle);
 	} else if (node != NULL) {

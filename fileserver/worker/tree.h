@@ -28,3 +28,6 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 int tree_made(struct session *session, const struct tree_directory *directory, const char *name, int fd, int pinned,
               const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
               struct proto_attr *ret_parent, struct node **ret_node);
+
+/* An O_PATH descriptor of what is at name; with lifting. */
+int tree_pin_name(struct session *session, int directory, const char *name);

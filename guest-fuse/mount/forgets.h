@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FORGETS_MANY = 64 /* so many are sent with the next request; fewer wait for the keeper, about a second */ };
+enum { FORGETS_MANY = 64 /* so many are sent with the next request; fewer wait for the keeper, 20 ms */ };
 
 struct forgets {
 	pthread_mutex_t lock;

@@ -19,8 +19,11 @@
 
 enum {
 	EVENT_PAYLOAD_MAX = 2048, /* GOODBYE with its words is the longest */
-	FORGET_MS = 1000,
-	STUCK_MS = 5000, /* a request that takes so long is asked about, so often */
+	/* What was removed takes room on the host until it is forgotten; the server waits for that when a disk is full.
+	 */
+	FORGET_MS = 20,
+	PING_LATE_MS = 1000, /* nothing more is sent to a server that lets a PING wait so long */
+	STUCK_MS = 5000,     /* a request that takes so long is asked about, so often */
 	STRIKES = 2,
 	STOP_MS = 5000, /* for programs to finish when the mount is ended by a signal */
 	CLOSE_MS = 1000,
@@ -263,7 +266,7 @@ static void read_events(struct keeper *keeper)
 		die(keeper, ENOTCONN, "the server sent what makes no sense");
 }
 
-/* What was forgotten goes to the server over some lane that is idle, about once a second. */
+/* What was forgotten goes to the server over some lane that is idle, after 20 ms. */
 static void send_forgets(struct keeper *keeper, int64_t now)
 {
 	struct client *client = keeper->client;
@@ -276,7 +279,7 @@ static void send_forgets(struct keeper *keeper, int64_t now)
 	if (keeper->forget_at == 0 || due)
 		keeper->forget_at = now + FORGET_MS;
 	/* A server that is slow to answer may be slow to read, too. */
-	if (!due || (keeper->ping_sent != 0 && now - keeper->ping_sent > FORGET_MS))
+	if (!due || (keeper->ping_sent != 0 && now - keeper->ping_sent > PING_LATE_MS))
 		return;
 	for (unsigned i = 0; i < atomic_load(&client->lanes.count); i++)
 		if (lane_try_forget(client->lanes.all[i])) {

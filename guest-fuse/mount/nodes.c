@@ -52,10 +52,14 @@ struct node {
 	UT_hash_handle hh;
 };
 
+enum { GONE = 1024 };
+
 struct nodes {
 	pthread_mutex_t lock;
 	struct node *table;
 	uint64_t root;
+	/* When one of the nodes that share a place here was changed last, of those that the kernel forgot since. */
+	int64_t gone[GONE];
 };
 
 static pthread_once_t seed_once = PTHREAD_ONCE_INIT;
@@ -93,6 +97,14 @@ static struct node *find(struct nodes *nodes, uint64_t id)
 
 	HASH_FIND(hh, nodes->table, &id, sizeof(id), node);
 	return node;
+}
+
+static void note_gone(struct nodes *nodes, uint64_t id, int64_t changed)
+{
+	int64_t *gone = &nodes->gone[PROTO_ID_SLOT(id) % GONE];
+
+	if (changed > *gone)
+		*gone = changed;
 }
 
 static struct node *add(struct nodes *nodes, uint64_t id, uint32_t mode)
@@ -227,6 +239,7 @@ uint64_t nodes_forget(struct nodes *nodes, uint64_t id, uint64_t lookups)
 		node->lookups -= lookups < node->lookups ? lookups : node->lookups;
 		if (node->lookups == 0) {
 			references = node->references;
+			note_gone(nodes, id, node->changed);
 			node_free(nodes, node);
 		}
 	}
@@ -270,6 +283,8 @@ void nodes_changed(struct nodes *nodes, uint64_t id)
 	node = find(nodes, id);
 	if (node != NULL)
 		node->changed = clock_ns();
+	else
+		note_gone(nodes, id, clock_ns());
 	pthread_mutex_unlock(&nodes->lock);
 }
 
@@ -280,7 +295,7 @@ int64_t nodes_changed_at(struct nodes *nodes, uint64_t id)
 
 	pthread_mutex_lock(&nodes->lock);
 	node = find(nodes, id);
-	changed = node == NULL ? 0 : node->changed;
+	changed = node == NULL ? nodes->gone[PROTO_ID_SLOT(id) % GONE] : node->changed;
 	pthread_mutex_unlock(&nodes->lock);
 	return changed;
 }

@@ -44,7 +44,10 @@ void nodes_moved(struct nodes *nodes, uint64_t id, uint64_t parent, const char *
 
 /* Something of the object was changed from here: what was read of it earlier must not reach the kernel any more. */
 void nodes_changed(struct nodes *nodes, uint64_t id);
-/* clock_ns() of the last nodes_changed() or nodes_wrote(), 0 for never. */
+/*
+ * clock_ns() of the last nodes_changed() or nodes_wrote(), 0 for never; for a node that the kernel has forgotten never
+ * earlier than it was.
+ */
 int64_t nodes_changed_at(struct nodes *nodes, uint64_t id);
 
 /* The contents were changed from here, and the kernel has the same in its page cache; attr is the state afterwards. */

@@ -73,13 +73,27 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 		directory_free(lane, directory);
 }
 
+/*
+ * May a listing begin with the piece at hand? Only the first one may, since each further beginning is a rewinddir(),
+ * and only with entries of just now: a directory can stay open for long before anybody lists it.
+ */
+static bool can_begin(const struct client *client, const struct directory *directory)
+{
+	double age = (double) (clock_ns() - directory->piece.fetched) / 1e9;
+
+	return !directory->begun && age < client->timeout &&
+	       nodes_changed_at(client->nodes, directory->node) < directory->piece.fetched;
+}
+
 /* The index of the entry behind cookie, from the piece at hand or the next one. With the lock held. */
 static int seek(struct lane *lane, struct directory *directory, uint64_t cookie, size_t *ret_index)
 {
 	struct proto_readdir_request request = { .handle = directory->handle,
 		                                 .cookie = cookie,
 		                                 .size = PROTO_DATA_MAX };
-	ssize_t index = cookie == 0 && directory->begun ? -1 : directory_piece_find(&directory->piece, cookie);
+	ssize_t index = cookie == 0 && !can_begin(lane->client, directory)
+	                        ? -1
+	                        : directory_piece_find(&directory->piece, cookie);
 	int64_t fetched;
 	size_t length;
 	bool end;

@@ -3,6 +3,7 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 
 #include "guest-fuse/mount/operations-internal.h"
 
@@ -33,8 +34,13 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct proto_open_request request = { .node = wire(lane, ino), .flags = operations_open_flags(fi->flags) };
 	struct operations_file *file = malloc(sizeof(*file));
 	struct proto_open_reply reply;
-	int r = file == NULL ? -ENOMEM : rpc_open(lane, &request, &reply);
+	int r = file == NULL ? -ENOMEM : 0;
 
+	/* The host's file is read by the server: noatime of this mount is a matter for it. */
+	if ((lane->client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
+		request.flags |= PROTO_OPEN_NOATIME;
+	if (r == 0)
+		r = rpc_open(lane, &request, &reply);
 	if (r < 0) {
 		free(file);
 		reply_error(req, r);
@@ -101,8 +107,23 @@ static void sync_file(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 	reply_error(req, rpc_fsync(lane_current(), &request, &reply));
 }
 
-void operations_fill_files(struct fuse_lowlevel_ops *ops)
+/*
+ * The host's file system tells of a full disk or quota at close at the latest, and the server's own close comes after
+ * the guest's: so what was written goes to the disk before. Only where the server asks for it.
+ */
+static void flush_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = 1 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, file_of(fi)->writable ? rpc_fsync(lane_current(), &request, &reply) : 0);
+}
+
+void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops)
+{
+	/* Without it the kernel is told once, and does not ask again. */
+	if ((client->welcome.flags & PROTO_WELCOME_SYNC_AT_CLOSE) != 0)
+		ops->flush = flush_file;
 	ops->open = open_file;
 	ops->create = create_file;
 	ops->release = release_file;

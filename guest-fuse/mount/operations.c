@@ -13,7 +13,7 @@ void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_
 	*ret_ops = (struct fuse_lowlevel_ops){ .init = NULL };
 	operations_fill_names(ret_ops);
 	operations_fill_attributes(ret_ops);
-	operations_fill_files(ret_ops);
+	operations_fill_files(client, ret_ops);
 	operations_fill_data(ret_ops);
 	operations_fill_directories(ret_ops);
 }

@@ -20,7 +20,7 @@ void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_
 /* The parts of it, one file each. */
 void operations_fill_names(struct fuse_lowlevel_ops *ops);
 void operations_fill_attributes(struct fuse_lowlevel_ops *ops);
-void operations_fill_files(struct fuse_lowlevel_ops *ops);
+void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops);
 void operations_fill_data(struct fuse_lowlevel_ops *ops);
 void operations_fill_directories(struct fuse_lowlevel_ops *ops);
 

@@ -31,7 +31,8 @@ def vectors_with_and_without_a_position():
             descriptor = _open(directory, "file")
             values = [os.writev(descriptor, [b"one", b"", b"two" * 1000, b"x"]),
                       os.pwritev(descriptor, [b"AB", b"C"], 1),
-                      os.pwritev(descriptor, [b"sync"], 5, os.RWF_SYNC), os.pwritev(descriptor, [b"d"], 9, os.RWF_DSYNC),
+                      os.pwritev(descriptor, [b"sync"], 5, os.RWF_SYNC),
+                      os.pwritev(descriptor, [b"d"], 9, os.RWF_DSYNC),
                       os.pwritev(descriptor, [b"appended"], 0, os.RWF_APPEND), os.lseek(descriptor, 0, os.SEEK_CUR)]
             parts = [bytearray(2), bytearray(0), bytearray(5000)]
             values.append(os.preadv(descriptor, parts, 1))

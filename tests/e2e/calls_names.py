@@ -279,7 +279,8 @@ def a_fifo_joins_two_processes_and_a_socket_two_more():
         program = ("import socket,sys\n"
                    "s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print('ready', flush=True)\n"
                    "c,_=s.accept(); c.sendall(b'hello '+c.recv(99))\n")
-        with subprocess.Popen(["/usr/bin/python3", "-c", program, rig.guest("socket")], stdout=subprocess.PIPE) as child:
+        command = ["/usr/bin/python3", "-c", program, rig.guest("socket")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             assert child.stdout.readline() == b"ready\n"
             assert stat.S_ISSOCK(os.stat(rig.guest("socket")).st_mode)
             assert stat.S_ISREG(os.stat(rig.host("socket")).st_mode)

@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 
-from lib import TWINS, Rig, Twin, calls, case, expect_errno, read_file, run, unmount, world, write_file
+from lib import TWINS, Mount, Rig, Server, Twin, calls, case, expect_errno, read_file, run, unmount, wait_for, world, \
+    write_file
+from lib.hang import Hang
 from lib.twin import outcome
 
 
@@ -239,6 +241,18 @@ def _small(size, *options):
     return Rig(share=share, server_arguments=["--disk-reserve", "0"])
 
 
+def _once_freed(action):
+    """The kernel tells of a close after it is done: what an unlinked file took is free a moment later."""
+    def works():
+        try:
+            action()
+            return True
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+            return False
+    wait_for(works, "space of a removed file", 1)
+
+
 @case
 def a_full_disk_is_told_at_the_write_and_nothing_is_lost():
     rig = _small("2m")
@@ -270,7 +284,7 @@ def a_full_disk_is_told_at_the_write_and_nothing_is_lost():
     with open(rig.guest("new"), "wb") as file:
         expect_errno(errno.ENOSPC, os.write, file.fileno(), b"x" * 8192)
     os.unlink(rig.guest("file"))
-    write_file(rig.guest("again"), content[:1_000_000], owner=(0, 0))
+    _once_freed(lambda: write_file(rig.guest("again"), content[:1_000_000], owner=(0, 0)))
     assert read_file(rig.host("again")) == content[:1_000_000]
     rig.end()
 
@@ -295,6 +309,32 @@ def a_full_disk_under_a_mapping_is_told_at_msync_or_by_a_signal():
 
 
 @case
+def a_quota_is_told_at_the_write_or_at_close_and_fsync():
+    """Where the host's file system tells late (it is reached by network or FUSE), close and fsync tell."""
+    share = os.path.join(world.case_directory("quota"), "share")
+    Hang(share)
+    server = Server([share], arguments=["--disk-reserve", "0"])
+    mount = Mount(server, share)
+    content = os.urandom(100_000)
+    descriptor = os.open(mount / "quota", os.O_RDWR)
+    written = sum(os.write(descriptor, content[at:at + 8192]) for at in range(0, 65536, 8192))
+    assert written == 65536
+    expect_errno(errno.EDQUOT, os.write, descriptor, content[written:])
+    os.fsync(descriptor)
+    os.close(descriptor)
+    assert read_file(mount / "quota") == content[:written] == read_file(os.path.join(share, "quota"))
+    descriptor = os.open(mount / "late", os.O_WRONLY)
+    assert os.write(descriptor, content) == len(content)
+    expect_errno(errno.EDQUOT, os.fsync, descriptor)
+    expect_errno(errno.EDQUOT, os.fdatasync, descriptor)
+    expect_errno(errno.EDQUOT, os.close, descriptor)
+    descriptor = os.open(mount / "late", os.O_RDONLY)
+    os.close(descriptor)
+    mount.unmount()
+    server.stop()
+
+
+@case
 def no_more_inodes_is_enospc_for_all_that_makes_one():
     rig = _small("2m", "nr_inodes=20")
     made = 0
@@ -312,7 +352,7 @@ def no_more_inodes_is_enospc_for_all_that_makes_one():
     assert os.statvfs(rig.guest()).f_ffree == 0
     write_file(rig.guest("f0"), b"contents still fit", owner=(0, 0))
     os.unlink(rig.guest("f1"))
-    os.mkdir(rig.guest("dir"))
+    _once_freed(lambda: os.mkdir(rig.guest("dir")))
     rig.end()
 
 

@@ -2,24 +2,29 @@
 /*
  * A file system for tests that hangs: hangfs MOUNTPOINT RELEASE_FILE
  *
- * Its one directory has a file "calm". A look-up of a name that begins with "hang" is not answered until the release
- * file exists or the caller is killed. Runs in the foreground, one thread, until it is unmounted.
+ * Its one directory has a file "calm", and two that have a quota: "quota" refuses to grow beyond 64 KiB, "late" takes
+ * everything and tells of the quota at fsync. A look-up of a name that begins with "hang" is not answered until the
+ * release file exists or the caller is killed. Runs in the foreground, one thread, until it is unmounted.
  */
 #define FUSE_USE_VERSION 312
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CALM_INODE = 2, WAITING_MAX = 1024, POLL_MS = 20 };
+enum { CALM_INODE = 2, QUOTA_INODE, LATE_INODE, QUOTA = 65536, WAITING_MAX = 1024, POLL_MS = 20 };
 
 static fuse_req_t waiting[WAITING_MAX];
 static size_t waiting_count;
+
+static char quota_bytes[QUOTA];
+static size_t quota_size, late_size;
 
 static int fill_attr(fuse_ino_t ino, struct stat *ret_attr)
 {
@@ -31,6 +36,10 @@ static int fill_attr(fuse_ino_t ino, struct stat *ret_attr)
 	} else if (ino == CALM_INODE) {
 		ret_attr->st_mode = S_IFREG | 0644;
 		ret_attr->st_nlink = 1;
+	} else if (ino == QUOTA_INODE || ino == LATE_INODE) {
+		ret_attr->st_mode = S_IFREG | 0666;
+		ret_attr->st_nlink = 1;
+		ret_attr->st_size = (off_t) (ino == QUOTA_INODE ? quota_size : late_size);
 	} else {
 		return -ENOENT;
 	}
@@ -51,14 +60,17 @@ static void on_interrupt(fuse_req_t req, void *data)
 
 static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param entry = { .ino = CALM_INODE };
+	struct fuse_entry_param entry = { .ino = strcmp(name, "quota") == 0  ? QUOTA_INODE
+		                                 : strcmp(name, "late") == 0 ? LATE_INODE
+		                                                             : CALM_INODE };
+	bool known = entry.ino != CALM_INODE || strcmp(name, "calm") == 0;
 
 	if (strncmp(name, "hang", 4) == 0 && waiting_count < WAITING_MAX) {
 		waiting[waiting_count++] = req;
 		fuse_req_interrupt_func(req, on_interrupt, NULL);
 		return;
 	}
-	if (parent != FUSE_ROOT_ID || strcmp(name, "calm") != 0 || fill_attr(CALM_INODE, &entry.attr) < 0) {
+	if (parent != FUSE_ROOT_ID || !known || fill_attr(entry.ino, &entry.attr) < 0) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
@@ -76,7 +88,38 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_attr(req, &attr, 0);
 }
 
-static const struct fuse_lowlevel_ops operations = { .lookup = on_lookup, .getattr = on_getattr };
+static void on_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
+                     struct fuse_file_info *file)
+{
+	size_t end = (size_t) offset + size;
+
+	if (ino == LATE_INODE) {
+		late_size = end > late_size ? end : late_size;
+		fuse_reply_write(req, size);
+	} else if (ino != QUOTA_INODE || end > QUOTA) {
+		fuse_reply_err(req, EDQUOT);
+	} else {
+		memcpy(quota_bytes + offset, bytes, size);
+		quota_size = end > quota_size ? end : quota_size;
+		fuse_reply_write(req, size);
+	}
+}
+
+static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *file)
+{
+	size_t at = (size_t) offset, there = ino == QUOTA_INODE && at < quota_size ? quota_size - at : 0;
+
+	fuse_reply_buf(req, quota_bytes + at, size < there ? size : there);
+}
+
+static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *file)
+{
+	fuse_reply_err(req, ino == LATE_INODE ? EDQUOT : 0);
+}
+
+static const struct fuse_lowlevel_ops operations = {
+	.lookup = on_lookup, .getattr = on_getattr, .read = on_read, .write = on_write, .fsync = on_fsync
+};
 
 static void release_all(void)
 {

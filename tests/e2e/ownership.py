@@ -5,9 +5,11 @@ import errno
 import itertools
 import os
 import shutil
+import signal
 import stat
 import struct
 import subprocess
+import time
 
 from lib import GID, TWINS, UID, Mount, Rig, Twin, calls, case, expect_errno, read_file, run, skip, wait_for, world, \
     write_file
@@ -283,6 +285,35 @@ def the_owners_own_bits_never_stand_in_the_way_of_the_guests_root():
 
 
 @case
+def nobody_sees_the_bits_that_are_lifted_for_a_moment():
+    """One process makes and removes names in a 0555 directory, which takes a lift each time; others look at it."""
+    rig = Rig("cache=none")
+    os.mkdir(rig.guest("closed"))
+    os.chmod(rig.guest("closed"), 0o555)
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            os.mkdir(rig.guest("closed/x"))
+            os.rmdir(rig.guest("closed/x"))
+    try:
+        seen = set()
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            seen.add(oct(os.stat(rig.guest("closed")).st_mode))
+        assert seen == {"0o40555"}, seen
+        # A change of the mode meanwhile is not undone by putting the old one back.
+        for number in range(200):
+            mode = 0o500 if number % 2 else 0o510
+            os.chmod(rig.guest("closed"), mode)
+            wait_for(lambda mode=mode: stat.S_IMODE(os.stat(rig.guest("closed")).st_mode) == mode, "mode", 1, 0.001)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    wait_for(lambda: _real(rig.host("closed"))[0] == "0o500", "the mode on the host", 2)
+    rig.end()
+
+
+@case
 def under_permissions_host_nothing_is_lifted():
     rig = Rig("permissions=host")
     rig.fill("readonly", "kept", mode=0o444)
@@ -330,7 +361,8 @@ def what_is_recorded_outlives_unmount_restart_rename_and_links():
                 top + "/device").st_rdev
         before = look(rig.guest())
         assert before[0][1][:3] == ("0o104750", 1000, 1001) == before[0][2][:3], before
-        assert before[0][0][:3] == ("0o43775", 33, 44) and before[0][3][0] == "0o60640" and before[1] == os.makedev(8, 17)
+        assert before[0][0][:3] == ("0o43775", 33, 44), before
+        assert before[0][3][0] == "0o60640" and before[1] == os.makedev(8, 17), before
         rig.mount.unmount()
         rig.server.stop()
         rig.server.start()

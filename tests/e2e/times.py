@@ -271,6 +271,17 @@ def reading_moves_atime_as_the_hosts_file_system_does():
 
 
 @case
+def a_noatime_mount_leaves_the_hosts_atime_alone():
+    for option, moves in (("noatime", False), ("relatime", True)):
+        rig = Rig(option)
+        rig.fill("file", b"x" * 5000)
+        os.utime(rig.host("file"), ns=(10 ** 9, 2 * 10 ** 9))
+        assert read_file(rig.guest("file")) == b"x" * 5000
+        assert (os.stat(rig.host("file")).st_atime_ns != 10 ** 9) == moves, option
+        rig.end()
+
+
+@case
 def size_and_blocks_are_right_at_once_on_both_sides():
     for server in TWINS:
         rig = Twin(server)

@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,12 +93,19 @@ static int list(int base, const char *path, struct model_result *result)
 	return count;
 }
 
+static sigjmp_buf bus_error;
+
+static void caught(int number)
+{
+	siglongjmp(bus_error, number);
+}
+
 /* Reads or writes through a shared mapping, never behind the file's end. */
 static int map(int fd, const struct model_operation *operation, bool writing, struct model_result *result)
 {
 	struct stat st;
-	size_t length;
-	uint8_t *bytes;
+	volatile size_t length;
+	uint8_t *volatile bytes;
 
 	if (fstat(fd, &st) < 0)
 		return -1;
@@ -106,6 +115,13 @@ static int map(int fd, const struct model_operation *operation, bool writing, st
 	bytes = mmap(NULL, length, writing ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
 	if (bytes == MAP_FAILED)
 		return -1;
+	(void) signal(SIGBUS, caught);
+	if (sigsetjmp(bus_error, 1) != 0) {
+		(void) snprintf(result->text, sizeof(result->text), "bus error, size %zu", length);
+		(void) munmap(bytes, length);
+		errno = EFAULT;
+		return -1;
+	}
 	if (writing) {
 		size_t at = (size_t) operation->offset % length;
 
@@ -201,7 +217,7 @@ static int64_t on_xattr(int base, const struct model_operation *operation, struc
 static int64_t on_attributes(int base, const struct model_operation *operation, struct model_result *result)
 {
 	static const uid_t owners[] = { 0, 0, 1000, 65534 };
-	struct timespec times[2] = { { .tv_sec = operation->offset, .tv_nsec = 123456789 }, { .tv_nsec = UTIME_OMIT } };
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = operation->offset, .tv_nsec = 123456789 } };
 	int follow = (operation->flags & 4) != 0 ? AT_SYMLINK_NOFOLLOW : 0;
 	struct stat st;
 
@@ -220,7 +236,7 @@ static int64_t on_attributes(int base, const struct model_operation *operation, 
 		if (utimensat(base, operation->path, times, follow) < 0)
 			return -1;
 		if (fstatat(base, operation->path, &st, follow) == 0)
-			see(result, &st.st_atim, sizeof(st.st_atim));
+			see(result, &st.st_mtim, sizeof(st.st_mtim)); /* atime changes on the way to a link, too */
 		return 0;
 	case MODEL_access:
 		return faccessat(base, operation->path, operation->flags, 0);

@@ -72,8 +72,9 @@ static bool same_entries(const struct comparison *how, int left, int right, cons
 		    l.st_size != r.st_size || left_size != l.st_size)
 			return differ(how, path, "contents or size");
 	} else if (S_ISDIR(l.st_mode)) {
-		int below_left = openat(left, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		int below_right = openat(right, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		/* O_PATH: a deep tree must not need an open handle for each level. */
+		int below_left = openat(left, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		int below_right = openat(right, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 		return same_directories(how, below_left, below_right, path);
 	}
@@ -84,12 +85,12 @@ static bool same_entries(const struct comparison *how, int left, int right, cons
 static bool same_directories(const struct comparison *how, int left, int right, const char *path)
 {
 	struct dirent **lists[2] = { NULL, NULL };
-	int counts[2] = { left < 0 ? -1 : scandirat(left, ".", &lists[0], NULL, by_name),
-		          right < 0 ? -1 : scandirat(right, ".", &lists[1], NULL, by_name) };
+	int counts[2] = { scandirat(left, ".", &lists[0], NULL, by_name),
+		          scandirat(right, ".", &lists[1], NULL, by_name) };
 	bool same = counts[0] >= 0 && counts[0] == counts[1];
 
 	if (!same)
-		(void) differ(how, path, "number of entries");
+		(void) differ(how, path, counts[0] < 0 || counts[1] < 0 ? strerror(errno) : "number of entries");
 	for (int i = 0; same && i < counts[0]; i++) {
 		const char *name = lists[0][i]->d_name;
 		char below[4096];
@@ -116,8 +117,8 @@ bool model_same_trees(const char *left, const char *right, bool contents_only, b
 {
 	struct comparison how = { .contents_only = contents_only, .quiet = quiet };
 
-	return same_directories(&how, open(left, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-	                        open(right, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "");
+	return same_directories(&how, open(left, O_PATH | O_DIRECTORY | O_CLOEXEC),
+	                        open(right, O_PATH | O_DIRECTORY | O_CLOEXEC), "");
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
