@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 
-from . import measure, paths, place, workloads
+from . import measure, paths, place, table, workloads
 from .peers import GID, UID, Bindshare
 from .sources import Sources
 
@@ -136,14 +136,13 @@ def _inner(directory):
 
 def render(found):
     """The counts as text: of an operation, and of a workload as a whole."""
-    from .table import grid
     out = [f"Messages of an operation (mean of {found['times']}; directories of the way are looked up once):"]
-    grid([["", "FUSE requests", "RPCs"],
-          *([name, *(f"{count[kind] / found['times']:.2f}" for kind in ("fuse", "rpc"))]
-            for name, count in found["operations"].items())], out)
+    table.grid([["", "FUSE requests", "RPCs"],
+                *([name, *(f"{count[kind] / found['times']:.2f}" for kind in ("fuse", "rpc"))]
+                  for name, count in found["operations"].items())], out)
     out += ["", "Messages of a workload at the scale quick:"]
-    grid([["", "FUSE requests", "RPCs"],
-          *([name, str(count["fuse"]), str(count["rpc"])] for name, count in found["workloads"].items())], out)
+    table.grid([["", "FUSE requests", "RPCs"],
+                *([name, str(count["fuse"]), str(count["rpc"])] for name, count in found["workloads"].items())], out)
     return "\n".join(out)
 
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from . import paths, place, workloads
+from . import paths, place, table, workloads
 from .paths import Missing
 from .peers import GID, PEERS, UID
 from .sources import Sources
@@ -70,7 +70,7 @@ class Run:
                     self.save()
                     left = (time.monotonic() - begin) / done * (total - done)
                     say(f"[{done}/{total}] round {number + 1}, {workload.name}, {peer.name}: "
-                        f"{one.get('error') or summary(one)}; about {left / 60:.0f} min left")
+                        f"{one.get('error') or summary(one)}; {remaining(left)} left")
 
     def measure(self, number, workload, peer):
         """One measurement: fresh data, a fresh mount, run, verify."""
@@ -122,13 +122,23 @@ def idle_rows(peer, seconds):
             {"row": "idle CPU in 10 s", "unit": "s", "value": round(cpu * 10 / seconds, 3)}]
 
 
+def remaining(seconds):
+    return f"about {seconds / 60:.0f} min" if seconds >= 120 else f"about {seconds:.0f} s"
+
+
 def summary(one):
-    from .table import quantity
-    shown = [f"{row['row']} {quantity(row['value'], row['unit'])}" for row in one["rows"][:3]]
+    shown = [f"{row['row']} {table.quantity(row['value'], row['unit'])}" for row in one["rows"][:3]]
     return ", ".join(shown) + (" ..." if len(one["rows"]) > 3 else "")
 
 
-def machine(options):
+def results(quick, peers, more):
+    """What a run begins with: nothing measured. more: what else there is to know of the machine."""
+    return {"format": 1, "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": _machine() | more,
+            "rounds": 1, "scale": "quick" if quick else "full", "peers": peers, "missing_peers": {},
+            "missing_workloads": {}, "measurements": []}
+
+
+def _machine():
     """What the figures depend on, without names."""
     model = ""
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -137,8 +147,7 @@ def machine(options):
                 model = line.split(":", 1)[1].strip()
                 break
     return {"kernel": os.uname().release, "cpus": os.cpu_count(), "model": model,
-            "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20),
-            "data_on": options.on}
+            "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)}
 
 
 def find_peers(names, work, fetch):
@@ -158,10 +167,8 @@ def find_peers(names, work, fetch):
 def inner_main(options, directory, missing):
     """Within the namespaces: measures everything."""
     peers, _ = find_peers([name for name in options.peers if name not in missing], options.work, False)
-    found = {"format": 1, "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine(options),
-             "rounds": options.rounds, "scale": "quick" if options.quick else "full",
-             "peers": {peer.name: peer.title for peer in peers}, "missing_peers": missing, "missing_workloads": {},
-             "measurements": []}
+    found = results(options.quick, {peer.name: peer.title for peer in peers}, {"data_on": options.on})
+    found |= {"rounds": options.rounds, "missing_peers": missing}
     run = Run(options, directory, found)
     run.save()
     try:

@@ -190,6 +190,10 @@ class Bindshare(Peer):
         return json.loads(done.stdout)
 
 
+# Those that hold a descriptor for each file: 100,000 files are more than many systems allow.
+_MANY_DESCRIPTORS = ("prlimit", "--nofile=1048576:1048576")
+
+
 class PassthroughHp(Peer):
     name = "passthrough_hp"
     title = "libfuse's passthrough_hp: no second program, no socket"
@@ -200,7 +204,7 @@ class PassthroughHp(Peer):
         self.program = sources.example("passthrough_hp")
 
     def _start(self):
-        self.client = self._run([self.program, "--foreground", *self.arguments, self.host, self.guest])
+        self.client = self._run([*_MANY_DESCRIPTORS, self.program, "--foreground", *self.arguments, self.host, self.guest])
 
 
 class PassthroughHpPlain(PassthroughHp):
@@ -224,7 +228,7 @@ class PassthroughLl(Peer):
         self.program = sources.example("passthrough_ll")
 
     def _start(self):
-        self.client = self._run([self.program, "-f", "-o", f"source={self.host}", self.guest])
+        self.client = self._run([*_MANY_DESCRIPTORS, self.program, "-f", "-o", f"source={self.host}", self.guest])
 
 
 class Sshfs(Peer):

@@ -191,9 +191,10 @@ def errors(found):
 
 def _headline(found):
     machine = found["machine"]
+    known = [other for other in RATIO_TO if other in found["peers"]]
+    ratios = f"; the ratios are to {' and to '.join(known)}" if known else ""
     return (f"{machine['cpus']} CPUs, Linux {machine['kernel']}, data on {machine['data_on']}, {found['rounds']} "
-            f"rounds, scale {found['scale']}; median, ± half the range; the ratios are to "
-            f"{' and to '.join(other for other in RATIO_TO if other in found['peers'])}")
+            f"rounds, scale {found['scale']}; median, ± half the range{ratios}")
 
 
 def _usage_grid(found, peers, out):

@@ -53,7 +53,6 @@ class Workload:
     returns rows; verify(host) looks on the host at what was done. All raise Failed.
     """
     name = title = ""
-    cold = False
 
     def __init__(self, quick, inputs):
         """inputs: a directory of what all rounds use, made by setup()."""
@@ -183,7 +182,6 @@ class GitClone(Workload):
 
 class GitStatus(GitClone):
     name, title = "git-status", "git status of 10,000 files"
-    cold = True
 
     def prepare(self, host):
         clone = os.path.join(host, "clone")

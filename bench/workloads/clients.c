@@ -46,7 +46,7 @@ static void one_file(int directory, const char *name, const char content[SIZE])
 
 	if (fd < 0 || write(fd, content, SIZE) != SIZE)
 		err(EXIT_FAILURE, "create of %s", name);
-	fd = close_fd(fd);
+	(void) close(TAKE_FD(fd));
 	if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_size != SIZE)
 		errx(EXIT_FAILURE, "%s has not the size that was written", name);
 	fd = openat(directory, name, O_RDONLY | O_CLOEXEC);

@@ -13,22 +13,22 @@
 #include "protocol/cleanup.h"
 
 static const struct workload workloads[] = {
-	{ "micro", "single operations", true, micro_prepare, micro_run, NULL },
-	{ "walk", "walk of a tree with stat", true, tree_prepare, tree_walk, tree_verify },
-	{ "small-files", "open, read and close of each file of a tree", true, tree_prepare, tree_read, NULL },
-	{ "missing", "names that are not there", true, tree_prepare, tree_missing, NULL },
-	{ "create", "5,000 files of 4 KiB", false, NULL, create_run, create_verify },
-	{ "remove", "rm -rf of a tree", false, tree_prepare, tree_remove, tree_remove_verify },
-	{ "readdir", "a directory of 100,000 entries", true, listing_prepare, listing_run, NULL },
-	{ "seq-write", "sequential write by 1 MiB", false, NULL, data_write, data_verify },
-	{ "seq-read", "sequential read by 1 MiB", true, data_prepare, data_read, NULL },
-	{ "random-read", "random reads of 4 KiB", true, data_prepare, data_random_read, NULL },
-	{ "random-write", "random writes of 4 KiB", false, data_prepare, data_random_write, data_random_write_verify },
-	{ "mmap", "a mapped file", true, data_prepare, data_map, NULL },
-	{ "fsync", "4 KiB and fsync", false, NULL, data_sync, data_sync_verify },
-	{ "write-1k", "appending by 1 KiB", false, NULL, data_append, data_append_verify },
-	{ "clients", "1, 4 and 64 clients at once", false, clients_prepare, clients_run, NULL },
-	{ "host-change", "host's change until the guest sees it", false, NULL, changes_run, NULL },
+	{ "micro", "single operations", micro_prepare, micro_run, NULL },
+	{ "walk", "walk of a tree with stat", tree_prepare, tree_walk, tree_verify },
+	{ "small-files", "open, read and close of each file of a tree", tree_prepare, tree_read, NULL },
+	{ "missing", "names that are not there", tree_prepare, tree_missing, NULL },
+	{ "create", "5,000 files of 4 KiB", NULL, create_run, create_verify },
+	{ "remove", "rm -rf of a tree", tree_prepare, tree_remove, tree_remove_verify },
+	{ "readdir", "a directory of 100,000 entries", listing_prepare, listing_run, NULL },
+	{ "seq-write", "sequential write by 1 MiB", NULL, data_write, data_verify },
+	{ "seq-read", "sequential read by 1 MiB", data_prepare, data_read, NULL },
+	{ "random-read", "random reads of 4 KiB", data_prepare, data_random_read, NULL },
+	{ "random-write", "random writes of 4 KiB", data_prepare, data_random_write, data_random_write_verify },
+	{ "mmap", "a mapped file", data_prepare, data_map, NULL },
+	{ "fsync", "4 KiB and fsync", NULL, data_sync, data_sync_verify },
+	{ "write-1k", "appending by 1 KiB", NULL, data_append, data_append_verify },
+	{ "clients", "1, 4 and 64 clients at once", clients_prepare, clients_run, NULL },
+	{ "host-change", "host's change until the guest sees it", NULL, changes_run, NULL },
 };
 
 static const char usage[] = "usage: bench-workloads list\n"
@@ -41,11 +41,9 @@ static void list(void)
 	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++) {
 		const struct workload *workload = &workloads[i];
 
-		(void) printf(
-		        "{\"name\": \"%s\", \"title\": \"%s\", \"cold\": %s, \"prepare\": %s, \"verify\": %s}%s\n",
-		        workload->name, workload->title, workload->cold ? "true" : "false",
-		        workload->prepare != NULL ? "true" : "false", workload->verify != NULL ? "true" : "false",
-		        i + 1 < ARRAY_SIZE(workloads) ? "," : "");
+		(void) printf("{\"name\": \"%s\", \"title\": \"%s\", \"prepare\": %s, \"verify\": %s}%s\n",
+		              workload->name, workload->title, workload->prepare != NULL ? "true" : "false",
+		              workload->verify != NULL ? "true" : "false", i + 1 < ARRAY_SIZE(workloads) ? "," : "");
 	}
 	(void) printf("]\n");
 }

@@ -200,7 +200,7 @@ static void measure_writes(const struct place *place, struct samples *samples)
 			err(EXIT_FAILURE, "write");
 		samples_add(samples, begin);
 	}
-	fd = close_fd(fd);
+	check(close(TAKE_FD(fd)), "close");
 	report_latency("write 4 KiB", samples);
 	content_check(place->directory, "written", SEED_WRITE, (uint64_t) repetitions(place) * BLOCK, &sum);
 	check(unlinkat(place->directory, "written", 0), "unlink");

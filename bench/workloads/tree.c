@@ -49,7 +49,7 @@ static const char *file_name(char name[NAME], int directory, int file)
 
 static uint64_t file_seed(int directory, int file)
 {
-	return (uint64_t) (directory * FILES_EACH + file + 1);
+	return (uint64_t) directory * FILES_EACH + (uint64_t) file + 1;
 }
 
 static void make_directory(const struct place *place, const char *name)

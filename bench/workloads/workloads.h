@@ -16,7 +16,6 @@ struct place {
 
 struct workload {
 	const char *name, *title;
-	bool cold; /* wants a mount that has seen nothing */
 	void (*prepare)(const struct place *place);
 	void (*run)(const struct place *place);
 	void (*verify)(const struct place *place);
