@@ -204,7 +204,8 @@ class PassthroughHp(Peer):
         self.program = sources.example("passthrough_hp")
 
     def _start(self):
-        self.client = self._run([*_MANY_DESCRIPTORS, self.program, "--foreground", *self.arguments, self.host, self.guest])
+        self.client = self._run([*_MANY_DESCRIPTORS, self.program, "--foreground", *self.arguments, self.host,
+                                 self.guest])
 
 
 class PassthroughHpPlain(PassthroughHp):
