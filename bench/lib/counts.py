@@ -9,8 +9,8 @@ from .peers import GID, UID, Bindshare
 from .sources import Sources
 
 TIMES = 20
-# Attributes are kept for a second: a busy machine may have to ask again. A count is the least of some attempts; one that
-# is compared is counted until it is no more than the table's, or so often.
+# Attributes are kept for a second: a busy machine may have to ask again. A count is the least of some attempts; one
+# that is compared is counted until it is no more than the table's, or so often.
 ATTEMPTS = 3
 ATTEMPTS_TO_COMPARE = 8
 # What the kernel, or the client, does on its own account: not caused by the operation that is counted.
@@ -204,13 +204,11 @@ def _report(options, directory, interrupted):
 
 
 def run(options):
-    paths.build(measure.say)
     directory = place.inside()
     if directory:
         return _inner(directory, options.check)
     if options.check:
         _table(options.check)
-    reason = place.missing()
-    if reason:
-        raise paths.Missing(reason)
+    place.demand()
+    paths.build(measure.say)
     return place.enter(options.work, {}, lambda directory, interrupted: _report(options, directory, interrupted))

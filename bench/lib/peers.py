@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import resource
 import select
 import shutil
 import socket
@@ -190,8 +191,13 @@ class Bindshare(Peer):
         return json.loads(done.stdout)
 
 
-# Those that hold a descriptor for each file: 100,000 files are more than many systems allow.
-_MANY_DESCRIPTORS = ("prlimit", "--nofile=1048576:1048576")
+def _many_descriptors():
+    """In a child: for those that hold a descriptor for each file, 100,000 are more than many systems give."""
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 20, 1 << 20))
+    except (ValueError, OSError):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class PassthroughHp(Peer):
@@ -204,8 +210,8 @@ class PassthroughHp(Peer):
         self.program = sources.example("passthrough_hp")
 
     def _start(self):
-        self.client = self._run([*_MANY_DESCRIPTORS, self.program, "--foreground", *self.arguments, self.host,
-                                 self.guest])
+        self.client = self._run([self.program, "--foreground", *self.arguments, self.host, self.guest],
+                                preexec_fn=_many_descriptors)
 
 
 class PassthroughHpPlain(PassthroughHp):
@@ -229,7 +235,8 @@ class PassthroughLl(Peer):
         self.program = sources.example("passthrough_ll")
 
     def _start(self):
-        self.client = self._run([*_MANY_DESCRIPTORS, self.program, "-f", "-o", f"source={self.host}", self.guest])
+        self.client = self._run([self.program, "-f", "-o", f"source={self.host}", self.guest],
+                                preexec_fn=_many_descriptors)
 
 
 class Sshfs(Peer):

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 
+from .paths import Missing
+
 INSIDE = "BINDSHARE_BENCH_INSIDE"  # the directory of the run, set within the namespaces
 SHORT = "/run/bindshare-bench"     # the same within: short enough for a socket, reachable by every user
 _PREFIX = "run."
@@ -33,6 +35,13 @@ def missing():
         if shutil.which(name) is None:
             return f"there is no {name}"
     return None
+
+
+def demand():
+    """Missing when nothing can be mounted here."""
+    reason = missing()
+    if reason:
+        raise Missing(reason)
 
 
 def _remove_stale(work):
