@@ -172,7 +172,7 @@ def _costs(found, peers):
 def _notes(found):
     notes = [f"Without {name}: {why}" for part in ("missing_peers", "missing_workloads")
              for name, why in found[part].items()]
-    notes += [f"Failed: {workload} on {peer}: {texts[0]}" for (workload, peer), texts in table.errors(found).items()]
+    notes += ["Failed " + text for text in table.errors(found)]
     return "<h2>Left out</h2><ul>" + "".join(f"<li>{_escape(note)}</li>" for note in notes) + "</ul>" if notes else ""
 
 

@@ -59,7 +59,7 @@ def ratios_are_to_native_and_to_passthrough_hp():
 def the_table_tells_medians_ratios_rates_and_what_is_missing():
     text = table.render(fixture(), 300)
     for part in ("40 us ±10%   80.0x  2.00x", "1342 MB/s", "Without the peer sshfs: there is no network",
-                 "Without the workload npm: there is no npm", "FAILED clients on passthrough_hp, 1 times: it broke",
+                 "Without the workload npm: there is no npm", "FAILED on passthrough_hp, 1 times, clients: it broke",
                  "21 of 22 measurements done"):
         assert part in text, f"{part!r} is not in\n{text}"
 
