@@ -74,7 +74,7 @@ int attributes_stat_name(struct session *session, int directory, const char *nam
 }
 
 /* File systems mounted inside the share have numbers of their own: the device goes into the number. */
-static uint64_t inode_number(const struct session *session, const struct statx *stx)
+uint64_t attributes_inode(const struct session *session, const struct statx *stx)
 {
 	uint64_t parts[2] = { ((uint64_t) stx->stx_dev_major << 32) | stx->stx_dev_minor, stx->stx_ino };
 
@@ -95,7 +95,7 @@ void attributes_fill(struct session *session, struct node *node, const struct ow
 
 	ownership_view(session, node, place, stx, &view);
 	*ret_attr = (struct proto_attr){
-		.ino = inode_number(session, stx),
+		.ino = attributes_inode(session, stx),
 		.size = stx->stx_size,
 		.blocks = stx->stx_blocks,
 		.atime = time_of(&stx->stx_atime),

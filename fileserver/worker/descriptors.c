@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/search.h"
@@ -170,6 +171,23 @@ void nodes_fd_done(struct nodes *nodes, struct node_fd *fd)
 	pthread_mutex_unlock(&nodes->lock);
 }
 
+enum { NAMES_MOVE_MS = 2000 };
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000 + NAMES_MOVE_MS; /* never 0 */
+}
+
+bool nodes_names_move(const struct nodes *nodes)
+{
+	int64_t stale = atomic_load_explicit(&nodes->stale_at, memory_order_relaxed);
+
+	return stale != 0 && now_ms() - stale < NAMES_MOVE_MS;
+}
+
 static bool is_node(const void *context, const struct statx *stx)
 {
 	return nodes_same(context, stx);
@@ -181,8 +199,10 @@ static int find_again(struct nodes *nodes, struct node *node, const struct node_
 	struct search search = { .ino = node->key.ino, .is = is_node, .context = node, .left = SEARCH_ENTRIES };
 	int fd;
 
-	if (!S_ISDIR(node->type) || node->orphan)
+	if (!S_ISDIR(node->type) || node->orphan) {
+		atomic_store_explicit(&nodes->stale_at, now_ms(), memory_order_relaxed);
 		return -ESTALE;
+	}
 	fd = search_below(&search, above->fd, depth);
 	if (fd < 0)
 		return -ESTALE;

@@ -40,6 +40,19 @@ static void entry_plain(const struct linux_dirent64 *from, struct proto_dirent *
 	to->attr = (struct proto_attr){ .ino = from->d_ino, .mode = DTTOIF(from->d_type) };
 }
 
+/* Their numbers as stat() tells them: the host's are not, inside a file system that is mounted in the share. */
+static void entry_dots(struct listing *listing, const struct linux_dirent64 *from, struct proto_dirent *to)
+{
+	struct session *session = listing->lane->session;
+	/* What is above the share is nobody's business. */
+	bool top = nodes_id(listing->directory.node) == nodes_root(session->nodes);
+	struct statx stx;
+
+	entry_plain(from, to);
+	if (statx(listing->directory.fd.fd, top ? "." : from->d_name, AT_SYMLINK_NOFOLLOW, STATX_INO, &stx) == 0)
+		to->attr.ino = attributes_inode(session, &stx);
+}
+
 /* False: the entry is gone meanwhile. */
 static bool entry_fill(struct listing *listing, const struct linux_dirent64 *from, struct proto_dirent *to)
 {
@@ -52,7 +65,7 @@ static bool entry_fill(struct listing *listing, const struct linux_dirent64 *fro
 	to->name.length = strlen(from->d_name);
 	memcpy(to->name.text, from->d_name, to->name.length + 1);
 	if (strcmp(from->d_name, ".") == 0 || strcmp(from->d_name, "..") == 0) {
-		entry_plain(from, to);
+		entry_dots(listing, from, to);
 		return true;
 	}
 	r = attributes_stat_name(session, listing->directory.fd.fd, from->d_name, &stx);

@@ -71,6 +71,7 @@ struct nodes {
 	uint32_t orphans;                      /* nodes that are marked so */
 	uint32_t descriptors, descriptors_max; /* of nodes and handles, without the root's */
 	uint32_t open_handles;
+	_Atomic int64_t stale_at; /* ms, CLOCK_MONOTONIC_COARSE: when a name last led to something else */
 	/* In the order in which they leave: directories and files never opened; opened files; nodes without a name. */
 	struct descriptor_list lists[3];
 	struct proto_counters *counters;

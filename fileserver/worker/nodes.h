@@ -95,6 +95,12 @@ int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd);
 void nodes_fd_done(struct nodes *nodes, struct node_fd *fd);
 
 /*
+ * Whether a file was not at its name any more a moment ago. The guest's kernel looks such a name up again, once: what
+ * that look-up finds is to be pinned, or a program may get -ESTALE where files come and go quickly.
+ */
+bool nodes_names_move(const struct nodes *nodes);
+
+/*
  * How the object appears, kept for the ctime that stx has; see ownership.c. node may be NULL: then the one with that
  * identity. A view of NULL is the default one.
  */

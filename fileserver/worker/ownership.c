@@ -271,17 +271,22 @@ void ownership_keep(struct session *session, struct node *node, const struct sta
 		nodes_keep_view(session->nodes, node, stx, &view);
 }
 
+bool ownership_is_default(const struct session *session, const struct statx *stx, const struct ownership *wanted)
+{
+	struct ownership plain;
+
+	default_view(session, stx, &plain);
+	return (plain.mode & (S_IFMT | SPECIAL_BITS)) == (wanted->mode & (S_IFMT | SPECIAL_BITS)) &&
+	       (owner_host(session) || (plain.uid == wanted->uid && plain.gid == wanted->gid));
+}
+
 int ownership_record(struct session *session, int fd, const struct statx *stx, const struct ownership *wanted)
 {
 	struct lift lift = LIFT_INIT(session, fd, -1);
 	char path[RESOLVE_PATH_SIZE], text[RECORD_MAX];
-	struct ownership plain;
-	bool same;
+	bool same = ownership_is_default(session, stx, wanted);
 	int r, length;
 
-	default_view(session, stx, &plain);
-	same = (plain.mode & (S_IFMT | SPECIAL_BITS)) == (wanted->mode & (S_IFMT | SPECIAL_BITS)) &&
-	       (owner_host(session) || (plain.uid == wanted->uid && plain.gid == wanted->gid));
 	if (!may_have_record(session, stx))
 		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
 		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;

@@ -41,6 +41,9 @@ void ownership_view(struct session *session, struct node *node, const struct own
 /* A node was made for an object whose view was found before: remembers it where finding it again would cost a lift. */
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr);
 
+/* Whether the object appears so without a record. */
+bool ownership_is_default(const struct session *session, const struct statx *stx, const struct ownership *wanted);
+
 /*
  * Makes the object appear so, as far as its real owner and permission bits do not already: writes or removes the
  * record. fd: a descriptor of the object. 0; -EPERM where nothing can be recorded (another user's file, a file system

@@ -68,7 +68,10 @@ int tree_pin_name(struct session *session, int directory, const char *name)
 	return fd;
 }
 
-/* A directory is pinned at once: it may become somebody's working directory without another word from the guest. */
+/*
+ * A directory is pinned at once: it may become somebody's working directory without another word from the guest. So is
+ * everything else while names change under us.
+ */
 static int lookup(struct session *session, const struct tree_directory *directory, const char *name,
                   struct proto_entry *ret_entry)
 {
@@ -78,7 +81,7 @@ static int lookup(struct session *session, const struct tree_directory *director
 
 	if (r < 0)
 		return r;
-	if (S_ISDIR(stx.stx_mode)) {
+	if (S_ISDIR(stx.stx_mode) || nodes_names_move(session->nodes)) {
 		pinned = tree_pin_name(session, directory->fd.fd, name);
 		r = pinned < 0 ? pinned : attributes_stat(session, pinned, &stx);
 		if (r < 0)
@@ -140,7 +143,7 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
               const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
               struct proto_attr *ret_parent, struct node **ret_node)
 {
-	bool special = !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode);
+	bool special = !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode), set_mode, record;
 	char path[RESOLVE_PATH_SIZE];
 	struct ownership parent = { 0 }, wanted;
 	struct statx stx;
@@ -156,16 +159,21 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 	if (r < 0)
 		return r;
 	ownership_of_new(session, &parent, owner, mode, rdev, &wanted);
-	if (!S_ISLNK(stx.stx_mode) && (stx.stx_mode & 0777) != (mode & 0777) &&
-	    chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000)) < 0)
+	set_mode = !S_ISLNK(stx.stx_mode) && (stx.stx_mode & 0777) != (mode & 0777);
+	if (set_mode && chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000)) < 0)
 		return -errno;
-	r = ownership_record(session, fd, &stx, &wanted);
+	/* What has just been made has no record that could be in the way. */
+	record = !ownership_is_default(session, &stx, &wanted);
+	if (record)
+		r = ownership_record(session, fd, &stx, &wanted);
 	/* A file system without user xattrs shows the default owner; a FIFO or a device cannot be without. */
 	if (r < 0 && (special || r != -EPERM))
 		return r;
-	r = attributes_stat(session, fd, &stx);
-	if (r < 0)
-		return r;
+	if (set_mode || record) {
+		r = attributes_stat(session, fd, &stx);
+		if (r < 0)
+			return r;
+	}
 	if (name == NULL)
 		return 0;
 	return tree_entry(session, directory, name, &stx, pinned, ret_entry, ret_node);

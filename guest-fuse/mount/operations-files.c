@@ -7,6 +7,20 @@
 
 #include "guest-fuse/mount/operations-internal.h"
 
+/* Of flags2, since Linux 6.6; not in the headers of Linux 6.1. */
+#define FILES_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+
+/*
+ * Around the page cache, when a file is only appended to: through it, the kernel cuts a write in two at the end of a
+ * page that it does not hold, and what another mount or the host appends could come in between. A kernel that offers
+ * this flag also drops what the cache has of the pages before and after such a write.
+ */
+static bool appends_directly(const struct client *client, int flags)
+{
+	return (flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY) &&
+	       (client->init_flags & FILES_DIRECT_IO_ALLOW_MMAP) != 0;
+}
+
 /*
  * The page cache is kept when it holds the state that OPEN found. When the kernel was told another size or time before,
  * it drops what it knows, so that size and content belong together: only attributes are invalidated here, which waits
@@ -23,6 +37,7 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 	if (r != 0)
 		return r;
 	fi->keep_cache = state.keep_cache && !client->options->no_cache;
+	fi->direct_io = appends_directly(client, fi->flags);
 	if (state.attr_differ)
 		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
 	return 0;

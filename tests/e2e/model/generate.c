@@ -86,7 +86,7 @@ static int choose_base(uint64_t *state)
 /* Kinds that may name a directory come first. */
 static mode_t choose_mode(uint64_t *state, enum model_kind kind)
 {
-	static const mode_t modes[] = { 0755, 0700, 0777, 0555, 0500, 0644, 0600, 0666, 0444, 0400 };
+	static const mode_t modes[] = { 0755, 0700, 0777, 0555, 0500, 0644, 0600, 0444, 0400, 0 };
 	bool directory = kind == MODEL_mkdir || kind == MODEL_chmod || kind == MODEL_fchmod;
 
 	return modes[below(state, directory ? 5 : sizeof(modes) / sizeof(modes[0]))];
