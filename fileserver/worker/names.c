@@ -72,12 +72,12 @@ static int rename_flags(uint32_t flags)
 }
 
 /* A directory that changes its parent must be writable itself: its ".." is written. A descriptor of it, or -EBADF. */
-static int pin_moving(const struct tree_directory *from, const struct tree_directory *to, const char *name,
-                      const struct statx *stx)
+static int pin_moving(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
+                      const char *name, const struct statx *stx)
 {
 	if (from->node == to->node || !S_ISDIR(stx->stx_mode) || (stx->stx_mode & S_IWUSR) != 0)
 		return -EBADF;
-	return resolve_pin(from->fd.fd, name);
+	return tree_pin_name(session, from->fd.fd, name);
 }
 
 static int rename_lifted(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
@@ -115,9 +115,9 @@ static int rename_between(struct session *session, const struct tree_directory *
 	if (r < 0)
 		return r;
 	replaces = attributes_stat_name(session, to->fd.fd, request->new_name.text, &replaced) == 0;
-	moving[0] = pin_moving(from, to, request->name.text, &moved);
+	moving[0] = pin_moving(session, from, to, request->name.text, &moved);
 	if (replaces && exchange)
-		moving[1] = pin_moving(to, from, request->new_name.text, &replaced);
+		moving[1] = pin_moving(session, to, from, request->new_name.text, &replaced);
 	else if (replaces)
 		leaving = pin_leaving(session, to, request->new_name.text, &replaced);
 	r = rename_lifted(session, from, to, request, moving);

@@ -15,6 +15,7 @@
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
+#include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
 
 enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96 };
@@ -157,7 +158,7 @@ static int read_record(const struct session *session, const struct ownership_pla
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
 }
 
-/* Names can be listed without any permission. */
+/* Whether there may be one. Names can be listed without any permission but that to search the directory. */
 static bool has_record(const struct session *session, const struct ownership_place *place)
 {
 	char path[PLACE_PATH_SIZE], names[4096];
@@ -167,14 +168,14 @@ static bool has_record(const struct session *session, const struct ownership_pla
 	place_path(place, path);
 	n = place->name == NULL ? listxattr(path, names, sizeof(names)) : llistxattr(path, names, sizeof(names));
 	if (n < 0)
-		return errno == ERANGE;
+		return errno == ERANGE || errno == EACCES;
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1)
 		if (strcmp(names + at, wanted) == 0)
 			return true;
 	return false;
 }
 
-/* The record of a file that its owner may not read. */
+/* The record of a file that its owner may not read, or that is in a directory which he may not search. */
 static int read_hidden_record(struct session *session, const struct ownership_place *place, struct statx *stx,
                               struct ownership *ret_record)
 {
@@ -185,9 +186,11 @@ static int read_hidden_record(struct session *session, const struct ownership_pl
 	if (!has_record(session, place))
 		return -ENODATA;
 	if (place->name != NULL) {
-		object.fd = pinned = resolve_pin(place->fd, place->name);
+		object.fd = pinned = tree_pin_name(session, place->fd, place->name);
 		if (pinned < 0)
 			return pinned;
+		if (!has_record(session, &object))
+			return -ENODATA;
 	}
 	struct lift lift = LIFT_INIT(session, object.fd, -1);
 	do

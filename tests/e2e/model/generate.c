@@ -83,13 +83,12 @@ static int choose_base(uint64_t *state)
 	return below(state, 4) == 0 ? (int) below(state, MODEL_SLOTS) : MODEL_SLOTS;
 }
 
-/* Kinds that may name a directory come first. */
-static mode_t choose_mode(uint64_t *state, enum model_kind kind)
+/* No setuid and setgid: fallocate by root clears them here (docs/POSIX.md). */
+static mode_t choose_mode(uint64_t *state)
 {
-	static const mode_t modes[] = { 0755, 0700, 0777, 0555, 0500, 0644, 0600, 0444, 0400, 0 };
-	bool directory = kind == MODEL_mkdir || kind == MODEL_chmod || kind == MODEL_fchmod;
+	static const mode_t modes[] = { 0644, 0600, 0755, 0666, 0777, 0444, 0400, 0555, 0700, 0, 01777, 0200 };
 
-	return modes[below(state, directory ? 5 : sizeof(modes) / sizeof(modes[0]))];
+	return modes[below(state, sizeof(modes) / sizeof(modes[0]))];
 }
 
 static int open_flags(uint64_t *state)
@@ -162,7 +161,7 @@ void model_generate(uint64_t seed, uint64_t number, struct model_operation *ret_
 	ret_operation->base2 = choose_base(&state);
 	choose_path(&state, ret_operation->path);
 	choose_path(&state, ret_operation->path2);
-	ret_operation->mode = choose_mode(&state, ret_operation->kind);
+	ret_operation->mode = choose_mode(&state);
 	ret_operation->flags = choose_flags(&state, ret_operation->kind);
 	ret_operation->offset = choose_offset(&state);
 	ret_operation->length = choose_length(&state);
