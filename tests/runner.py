@@ -244,14 +244,15 @@ class Runner:
     def sanitized(self):
         if self.options.only in (None, "asan"):
             if self.build("asan+ubsan", "build-asan", ["-Dtests=enabled", "-Db_sanitize=address,undefined"]):
-                self.tests("asan", "build-asan", (), SANITIZED, "3")
+                self.tests("asan", "build-asan", ("-slow",), SANITIZED, "3")
         if self.options.only in (None, "tsan"):
             if self.build("tsan", "build-tsan", ["-Dtests=enabled", "-Db_sanitize=thread"]):
                 self.tests("tsan", "build-tsan", ("tsan",), SANITIZED, "3")
 
 
 def _suites(names):
-    return [part for name in names for part in ("--suite", name)]
+    """Options of meson test for suites; "-name" leaves one out."""
+    return [part for name in names for part in (("--no-suite", name[1:]) if name[0] == "-" else ("--suite", name))]
 
 
 def main():

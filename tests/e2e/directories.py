@@ -238,7 +238,8 @@ def names_may_hold_every_byte_but_two():
 @case
 def names_that_differ_a_little_are_different_files():
     rig = Rig()
-    names = ["readme", "README", "Readme", "\u00e9", "e\u0301", "\u00c5", "A\u030a", "\u212b", "\ufb01", "fi", "\u0130", "i\u0307"]
+    names = ["readme", "README", "Readme", "\u00e9", "e\u0301", "\u00c5", "A\u030a", "\u212b",
+             "\ufb01", "fi", "\u0130", "i\u0307"]
     for name in names:
         write_file(rig.guest(name), name, owner=(0, 0))
     assert sorted(os.listdir(rig.host())) == sorted(names)

@@ -21,7 +21,8 @@ def _compare(rig, operations, seed, name):
     done = subprocess.run([program("model"), "--local", local, "--mount", rig.guest(), "--host", rig.host(),
                            "--operations", str(operations), "--seed", str(seed)], check=False, timeout=SECONDS,
                           capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, f"seed {seed}, {operations} operations: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, (
+        f"seed {seed}, {operations} operations: exit {done.returncode}\n{done.stdout}{done.stderr}")
     rig.end()
 
 
@@ -40,4 +41,4 @@ def random_operations_give_the_same_without_a_cache():
     _compare(Rig("cache=none"), OPERATIONS // 3, SEED + 2000, "uncached")
 
 
-run(3 * SECONDS)
+run(180 + OPERATIONS // 150)
