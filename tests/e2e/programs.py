@@ -271,16 +271,17 @@ def mariadb_survives_a_kill_with_its_data_directory_on_the_mount():
 
     def start():
         with open(f"{sockets}/log", "ab") as log:
-            process = subprocess.Popen([*become, "mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={sockets}/s",
-                                        "--skip-networking", "--skip-grant-tables", f"--pid-file={sockets}/pid",
-                                        "--innodb-buffer-pool-size=16M"], cwd="/", stdin=subprocess.DEVNULL,
+            process = subprocess.Popen([*become, "mariadbd", "--no-defaults", f"--datadir={data}",
+                                        f"--socket={sockets}/s", "--skip-networking", "--skip-grant-tables",
+                                        f"--pid-file={sockets}/pid", "--innodb-buffer-pool-size=16M"], cwd="/", stdin=subprocess.DEVNULL,
                                        stdout=log, stderr=log, env=ENVIRONMENT)
         wait_for(lambda: process.poll() is None and os.path.exists(f"{sockets}/s"), "mariadbd listens", 60, 0.1)
         return process
 
     process = start()
     try:
-        _mariadb(user, sockets, "create database d; create table d.t (n int primary key, text varchar(500)) engine=innodb")
+        _mariadb(user, sockets, "create database d; create table d.t (n int primary key, text varchar(500)) "
+                 "engine=innodb")
         for first in range(0, 2000, 200):
             rows = ",".join(f"({n}, repeat('x', 400))" for n in range(first, first + 200))
             _mariadb(user, sockets, f"insert into d.t values {rows}")
