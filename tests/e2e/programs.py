@@ -273,9 +273,8 @@ def mariadb_survives_a_kill_with_its_data_directory_on_the_mount():
         with open(f"{sockets}/log", "ab") as log:
             process = subprocess.Popen([*become, "mariadbd", "--no-defaults", f"--datadir={data}",
                                         f"--socket={sockets}/s", "--skip-networking", "--skip-grant-tables",
-
-                                        f"--pid-file={sockets}/pid", "--innodb-buffer-pool-size=16M"], cwd="/", stdin=subprocess.DEVNULL,
-                                       stdout=log, stderr=log, env=ENVIRONMENT)
+                                        f"--pid-file={sockets}/pid", "--innodb-buffer-pool-size=16M"], cwd="/",
+                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT)
         wait_for(lambda: process.poll() is None and os.path.exists(f"{sockets}/s"), "mariadbd listens", 60, 0.1)
         return process
 
