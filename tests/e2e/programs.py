@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import time
+import zipfile
 
 from lib import Rig, case, read_file, run, skip, wait_for, world, write_file
 
@@ -251,6 +252,54 @@ def postgres_keeps_its_data_directory_on_the_mount():
     rig.end()
 
 
+def _mariadb(user, sockets, *arguments, code=0):
+    return _do("mariadb", "--no-defaults", "-u", user.pw_name, "-S", f"{sockets}/s", "-N", "-e", *arguments, code=code)
+
+
+@case
+def mariadb_survives_a_kill_with_its_data_directory_on_the_mount():
+    _need("mariadbd", "mariadb-install-db", "mariadb")
+    user = pwd.getpwnam("nobody")
+    rig = Rig(f"uid={user.pw_uid}", f"gid={user.pw_gid}")
+    data, sockets = rig.guest("data"), world.case_directory("sockets")
+    os.chown(sockets, user.pw_uid, user.pw_gid)
+    os.mkdir(data, 0o700)
+    os.chown(data, user.pw_uid, user.pw_gid)
+    become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    _do(*become, "mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db",
+        f"--auth-root-socket-user={user.pw_name}", cwd="/")
+
+    def start():
+        with open(f"{sockets}/log", "ab") as log:
+            process = subprocess.Popen([*become, "mariadbd", "--no-defaults", f"--datadir={data}",
+                                        f"--socket={sockets}/s", "--skip-networking", "--skip-grant-tables",
+                                        f"--pid-file={sockets}/pid", "--innodb-buffer-pool-size=16M"], cwd="/",
+                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT)
+        wait_for(lambda: process.poll() is None and os.path.exists(f"{sockets}/s"), "mariadbd listens", 60, 0.1)
+        return process
+
+    process = start()
+    try:
+        _mariadb(user, sockets, "create database d; create table d.t (n int primary key, text varchar(500)) "
+                 "engine=innodb")
+        for first in range(0, 2000, 200):
+            rows = ",".join(f"({n}, repeat('x', 400))" for n in range(first, first + 200))
+            _mariadb(user, sockets, f"insert into d.t values {rows}")
+        process.kill()
+        process.wait()
+        os.unlink(f"{sockets}/s")
+        process = start()
+        assert _mariadb(user, sockets, "select count(*), sum(n) from d.t").split() == [b"2000", b"1999000"]
+        assert b"OK" in _mariadb(user, sockets, "check table d.t extended")
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert os.path.getsize(rig.host("data/ibdata1")) > 0
+    rig.end()
+
+
 @case
 def make_builds_a_project_in_parallel():
     _need("make", "gcc")
@@ -303,7 +352,16 @@ def python_makes_a_virtual_environment():
     text = _do(rig.guest("venv/bin/python"), "-c", "import sys, json; print(sys.prefix)")
     assert text.decode().strip() == rig.guest("venv")
     if not pip:
-        assert b"pip" in _do(rig.guest("venv/bin/pip"), "--version")
+        wheel = os.path.join(world.case_directory("wheel"), "probe-1.0-py3-none-any.whl")
+        with zipfile.ZipFile(wheel, "w") as file:
+            file.writestr("probe/__init__.py", "value = 42\n")
+            file.writestr("probe-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: probe\nVersion: 1.0\n")
+            file.writestr("probe-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            file.writestr("probe-1.0.dist-info/RECORD", "")
+        _do(rig.guest("venv/bin/pip"), "install", "--no-index", "--disable-pip-version-check", wheel)
+        assert _do(rig.guest("venv/bin/python"), "-c", "import probe; print(probe.value)") == b"42\n"
+        _do(rig.guest("venv/bin/pip"), "uninstall", "-y", "--disable-pip-version-check", "probe")
+        assert not glob.glob(rig.host("venv/lib/*/site-packages/probe"))
     rig.end()
 
 

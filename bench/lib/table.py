@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From measurements to medians, spreads, ratios, and the tables that are printed."""
+import shutil
+import statistics
+
+RATIO_TO = ("native", "passthrough_hp")
+_SHORT = {"native": "x native", "passthrough_hp": "x hp"}
+
+# What is to be reached before any lease: (row, peer, at most so many times that peer's median).
+BARS = (
+    ("null (statfs)", "passthrough_hp", 1.4),
+    ("walk, cold", "passthrough_hp", 1.1),
+    ("small files, cold", "passthrough_hp", 1.1),
+    ("create 4 KiB files", "passthrough_hp", 1.2),
+    ("create 4 KiB files", "sshfs", 0.6),
+    ("tar x", "passthrough_hp", 1.2),
+    ("tar x", "sshfs", 0.6),
+    ("rm -rf", "passthrough_hp", 1.2),
+    ("rm -rf", "sshfs", 0.6),
+    ("sequential write", "passthrough_hp", 1 / 0.8),
+    ("sequential write", "sshfs", 0.5),
+    ("sequential read, cold", "passthrough_hp", 1.0),
+    ("sequential read, cold", "sshfs", 0.5),
+    ("random read 4 KiB", "passthrough_ll", 1.0),
+    ("mmap sequential, cold", "passthrough_ll", 1.0),
+    ("mmap random, cold", "passthrough_ll", 1.0),
+)
+# The same for rows of which another row of bindshare is the measure: 64 clients do twice what one does.
+BARS_OWN = (("clients 64", "clients 1", 0.5),)
+BARS_VALUE = (("clients 64, fairness", 2.0),)
+
+
+def collect(found):
+    """{row: {peer: {"values", "median", "spread", "unit", "quantiles", "bytes", "ops"}}}, rows in order of running."""
+    rows = {}
+    for one in found["measurements"]:
+        for row in one["rows"]:
+            cell = rows.setdefault(row["row"], {}).setdefault(one["peer"], {"values": [], "unit": row["unit"],
+                                                                           "all_quantiles": []})
+            cell["values"].append(row["value"])
+            if row.get("quantiles"):
+                cell["all_quantiles"].append(row["quantiles"])
+            for name in ("bytes", "ops"):
+                if row.get(name):
+                    cell[name] = row[name]
+    for peers in rows.values():
+        for cell in peers.values():
+            cell["median"] = statistics.median(cell["values"])
+            cell["spread"] = spread(cell["values"])
+            if cell["all_quantiles"]:
+                cell["quantiles"] = [statistics.median(ranks) for ranks in zip(*cell["all_quantiles"])]
+            del cell["all_quantiles"]
+    return rows
+
+
+def spread(values):
+    """Half the distance between the extremes, as a part of the median."""
+    middle = statistics.median(values)
+    return (max(values) - min(values)) / 2 / middle if middle else 0.0
+
+
+def ratio(peers, peer, other):
+    """How many times the other's median, or None."""
+    if peer == other or peer not in peers or other not in peers or peers[peer]["unit"] != "ns":
+        return None
+    return peers[peer]["median"] / peers[other]["median"] if peers[other]["median"] else None
+
+
+def quantity(value, unit):
+    """A value with a unit that people read."""
+    if unit == "ns":
+        for name, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+            if value >= size:
+                return f"{value / size:.3g} {name}" if value / size < 1000 else f"{value / size:.0f} {name}"
+        return f"{value:.0f} ns"
+    shown = f"{value:.0f}" if unit == "count" else f"{value:.2f}"
+    return f"{shown} s" if unit == "s" else shown
+
+
+def times(value):
+    if value is None:
+        return "-"
+    if value < 0.1:
+        return f"{value:.1g}x"
+    return f"{value:.2f}x" if value < 9.95 else f"{value:.1f}x" if value < 99.5 else f"{value:.0f}x"
+
+
+def rate(cell):
+    """MB/s for rows of more than 64 KiB an operation, else an empty text."""
+    moved, count = cell.get("bytes", 0), cell.get("ops", 1)
+    if not moved or moved / count < 65536 or not cell["median"]:
+        return ""
+    return f"{moved * 1000 / cell['median']:.0f} MB/s"
+
+
+def peers_in(rows, known):
+    """Peers that have a value, in the order of the known ones."""
+    present = {peer for peers in rows.values() for peer in peers}
+    return [peer for peer in known if peer in present] + sorted(present - set(known))
+
+
+def grid(lines, out):
+    """Columns in line: the first to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        out.append("  ".join(text.ljust(width) if i == 0 else text.rjust(width)
+                             for i, (text, width) in enumerate(zip(line, widths))).rstrip())
+
+
+def _main_grid(rows, peers, out):
+    lines = [["", *peers]]
+    for row, cells in rows.items():
+        line = [row]
+        for peer in peers:
+            if peer not in cells:
+                line.append("-")
+                continue
+            cell = cells[peer]
+            text = f"{quantity(cell['median'], cell['unit'])} ±{cell['spread'] * 100:.0f}%"
+            if rate(cell):
+                text = f"{rate(cell)}, {text}"
+            ratios = [times(ratio(cells, peer, other)) for other in RATIO_TO if other in peers and peer != "native"]
+            line.append(f"{text}  {' '.join(shown.rjust(6) for shown in ratios)}" if ratios else text)
+        lines.append(line)
+    grid(lines, out)
+
+
+def _long(rows, peers, out):
+    """For narrow terminals: a line for each row and peer."""
+    lines = [["", "", "median", "spread", *(_SHORT[other] for other in RATIO_TO if other in peers), ""]]
+    for row, cells in rows.items():
+        for number, peer in enumerate(peer for peer in peers if peer in cells):
+            cell = cells[peer]
+            lines.append([row if number == 0 else "", peer, quantity(cell["median"], cell["unit"]),
+                          f"±{cell['spread'] * 100:.0f}%",
+                          *(times(ratio(cells, peer, other)) for other in RATIO_TO if other in peers), rate(cell)])
+    grid(lines, out)
+
+
+def usage(found):
+    """{workload: {peer: (CPU seconds of client, of server, peak MiB of client, of server)}}, medians and maxima."""
+    table = {}
+    for one in found["measurements"]:
+        if one.get("usage"):
+            table.setdefault(one["workload"], {}).setdefault(one["peer"], []).append(one["usage"])
+    result = {}
+    for workload, peers in table.items():
+        for peer, uses in peers.items():
+            roles = ("client", "server")
+            cpu = [statistics.median(use.get(role, {}).get("cpu", 0.0) for use in uses) for role in roles]
+            peak = [max(use.get(role, {}).get("peak_kib", 0) for use in uses) / 1024 for role in roles]
+            result.setdefault(workload, {})[peer] = (*cpu, *peak)
+    return result
+
+
+def messages(found):
+    """{workload: (FUSE requests, RPCs)} of bindshare, medians."""
+    table = {}
+    for one in found["measurements"]:
+        if one.get("messages"):
+            table.setdefault(one["workload"], []).append(
+                tuple(sum(one["messages"][kind].values()) for kind in ("fuse", "rpc")))
+    return {workload: tuple(statistics.median(column) for column in zip(*counts))
+            for workload, counts in table.items()}
+
+
+def bars(rows):
+    """[(text, value, limit, met)] for each bar whose figures are there."""
+    found = []
+    for row, other, limit in BARS:
+        # No server across a socket can use the kernel's passthrough: data are judged against the one without it.
+        if row.startswith("sequential") and other + "_nopt" in rows.get(row, {}):
+            other += "_nopt"
+        value = ratio(rows.get(row, {}), "bindshare", other)
+        if value is not None:
+            found.append((f"{row}, to {other}", value, limit, value <= limit))
+    for row, own, limit in BARS_OWN:
+        if "bindshare" in rows.get(row, {}) and "bindshare" in rows.get(own, {}):
+            value = rows[row]["bindshare"]["median"] / rows[own]["bindshare"]["median"]
+            found.append((f"{row}, to {own}, time an operation", value, limit, value <= limit))
+    for row, limit in BARS_VALUE:
+        if "bindshare" in rows.get(row, {}):
+            value = rows[row]["bindshare"]["median"]
+            found.append((row, value, limit, value <= limit))
+    return found
+
+
+def errors(found):
+    """A text for each way in which workloads have failed on a peer."""
+    table = {}
+    for one in found["measurements"]:
+        if one.get("error"):
+            table.setdefault((one["peer"], one["error"]), []).append(one["workload"])
+    return [f"on {peer}, {len(names)} times, {', '.join(dict.fromkeys(names))}: {text}"
+            for (peer, text), names in table.items()]
+
+
+def _headline(found):
+    machine = found["machine"]
+    known = [other for other in RATIO_TO if other in found["peers"]]
+    ratios = f"; the ratios are to {' and to '.join(known)}" if known else ""
+    return (f"{machine['cpus']} CPUs, Linux {machine['kernel']}, data on {machine['data_on']}, {found['rounds']} "
+            f"rounds, scale {found['scale']}; median, ± half the range{ratios}")
+
+
+def _usage_grid(found, peers, out):
+    table = usage(found)
+    if not table:
+        return
+    shown = [peer for peer in peers if any(peer in cells for cells in table.values())]
+    out += ["", "CPU seconds of client + server, peak memory of client + server in MiB:"]
+    lines = [["", *shown]]
+    for workload, cells in table.items():
+        lines.append([workload, *("{:.2f} + {:.2f} s, {:.0f} + {:.0f}".format(*cells[peer]) if peer in cells else "-"
+                                  for peer in shown)])
+    grid(lines, out)
+
+
+def render(found, width=None):
+    """The whole report as text."""
+    rows = collect(found)
+    peers = peers_in(rows, list(found["peers"]))
+    out = [_headline(found), ""]
+    if rows:
+        lines = []
+        _main_grid(rows, peers, lines)
+        if max(len(line) for line in lines) > (width or shutil.get_terminal_size((240, 24)).columns):
+            lines = []
+            _long(rows, peers, lines)
+        out += lines
+    _usage_grid(found, peers, out)
+    if messages(found):
+        out += ["", "Messages of bindshare:"]
+        grid([["", "FUSE requests", "RPCs"],
+               *([workload, f"{fuse:.0f}", f"{rpc:.0f}"] for workload, (fuse, rpc) in messages(found).items())], out)
+    if bars(rows):
+        out += ["", "Bars:"]
+        grid([["", "is", "at most", ""], *([text, f"{value:.2f}", f"{limit:.2f}", "met" if met else "MISSED"]
+                                            for text, value, limit, met in bars(rows))], out)
+    for title, table in (("peer", found["missing_peers"]), ("workload", found["missing_workloads"])):
+        for name, why in table.items():
+            out.append(f"Without the {title} {name}: {why}")
+    out += ["FAILED " + text for text in errors(found)]
+    verified = sum(1 for one in found["measurements"] if one.get("verified"))
+    out.append(f"{verified} of {len(found['measurements'])} measurements done, with their contents verified")
+    return "\n".join(out)
