@@ -35,14 +35,10 @@ struct client {
 	int wake;                 /* eventfd: the keeper looks at everything again */
 };
 
-/* A FUSE node id as the server knows it, and back. */
+/* A FUSE node id as the server knows it. */
 static inline uint64_t client_node(const struct client *client, uint64_t ino)
 {
 	return ino == 1 ? client->welcome.root.node : ino;
-}
-static inline uint64_t client_ino(const struct client *client, uint64_t node)
-{
-	return node == client->welcome.root.node ? 1 : node;
 }
 
 /* Any thread: the keeper looks at everything again. */
