@@ -15,6 +15,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* statfs(2) has the list. Disks reserve space when something is written; what is asked over a network need not. */
 bool attributes_late_errors(int fd)
@@ -39,7 +40,7 @@ int attributes_stat(struct session *session, int fd, struct statx *ret_stx)
 	for (int i = 0; i < STAT_TRIES; i++) {
 		uint64_t before = atomic_load(&session->lift_sequence);
 
-		if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx) < 0)
+		if (FAULT(WORKER_STAT, statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx)) < 0)
 			return -errno;
 		if (!lift_disturbed(session, before, ret_stx))
 			break;
@@ -54,7 +55,7 @@ static int stat_name_once(struct session *session, int directory, const char *na
 	for (int i = 0; i < STAT_TRIES; i++) {
 		uint64_t before = atomic_load(&session->lift_sequence);
 
-		if (statx(directory, name, flags, NODES_STATX, ret_stx) < 0)
+		if (FAULT(WORKER_STAT_NAME, statx(directory, name, flags, NODES_STATX, ret_stx)) < 0)
 			return -errno;
 		if (!lift_disturbed(session, before, ret_stx))
 			break;
@@ -161,7 +162,8 @@ static int set_size(struct session *session, int fd, const struct handle *handle
 			return opened == -ENXIO || opened == -ELOOP ? -EINVAL : opened;
 	}
 	do
-		r = ftruncate(handle == NULL ? opened : handle->fd, (off_t) size) < 0 ? -errno : 0;
+		r = FAULT(WORKER_TRUNCATE, ftruncate(handle == NULL ? opened : handle->fd, (off_t) size)) < 0 ? -errno
+		                                                                                              : 0;
 	while (r == -EINTR);
 	return r;
 }
@@ -182,7 +184,7 @@ static int set_times(int fd, const struct proto_setattr *set)
 		times[1].tv_nsec = UTIME_NOW;
 	else if ((set->valid & PROTO_SET_MTIME) == 0)
 		times[1].tv_nsec = UTIME_OMIT;
-	return utimensat(AT_FDCWD, resolve_path(fd, path), times, 0) < 0 ? -errno : 0;
+	return FAULT(WORKER_TIMES, utimensat(AT_FDCWD, resolve_path(fd, path), times, 0)) < 0 ? -errno : 0;
 }
 
 /* Owner and mode: what is real is set for real, the rest goes into the record. */
@@ -214,7 +216,7 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 
 		/* Who lifts would put the old mode back over it. */
 		pthread_mutex_lock(&session->lift_lock);
-		r = chmod(resolve_path(fd, path), real) < 0 ? -errno : 0;
+		r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), real)) < 0 ? -errno : 0;
 		pthread_mutex_unlock(&session->lift_lock);
 		if (r < 0)
 			return r;
@@ -235,7 +237,7 @@ static int touch_ctime(const struct session *session, int fd)
 		return -errno;
 	if (st.st_uid != session->uid && session->uid != 0)
 		return 0;
-	return fchownat(fd, "", (uid_t) -1, (gid_t) -1, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return FAULT(WORKER_CHOWN, fchownat(fd, "", (uid_t) -1, (gid_t) -1, AT_EMPTY_PATH)) < 0 ? -errno : 0;
 }
 
 static int set_attributes(struct session *session, struct node *node, int fd, const struct handle *handle,
@@ -324,7 +326,7 @@ int worker_statfs(struct lane *lane, const struct proto_statfs_request *request,
 		return r;
 	r = nodes_fd(session->nodes, node, &fd);
 	if (r == 0) {
-		r = fstatvfs(fd.fd, &st) < 0 ? -errno : 0;
+		r = FAULT(WORKER_SPACE, fstatvfs(fd.fd, &st)) < 0 ? -errno : 0;
 		nodes_fd_done(session->nodes, &fd);
 	}
 	nodes_put(session->nodes, node);

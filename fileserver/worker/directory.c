@@ -12,6 +12,7 @@
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* What getdents64 fills (linux/dirent.h). */
 struct linux_dirent64 {
@@ -136,7 +137,7 @@ static int list(struct listing *listing, int fd, uint64_t cookie)
 	if (lseek(fd, (off_t) cookie, SEEK_SET) < 0)
 		return -errno;
 	while (r > 0) {
-		long n = syscall(SYS_getdents64, fd, bytes, sizeof(bytes));
+		long n = FAULT(WORKER_LIST, syscall(SYS_getdents64, fd, bytes, sizeof(bytes)));
 
 		if (n < 0)
 			return errno == ENOENT ? (listing->end = true, 0) : -errno; /* the directory was removed */

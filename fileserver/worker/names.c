@@ -10,6 +10,7 @@
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* What is about to lose its name stays within reach: an O_PATH descriptor when it needs one, or -EBADF. */
 static int pin_leaving(struct session *session, const struct tree_directory *directory, const char *name,
@@ -41,7 +42,7 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 
 		leaving = pin_leaving(session, &directory, name, &stx);
 		do
-			r = unlinkat(directory.fd.fd, name, flags) < 0 ? -errno : 0;
+			r = FAULT(WORKER_UNLINK, unlinkat(directory.fd.fd, name, flags)) < 0 ? -errno : 0;
 		while (lift_again(&lift, r));
 	}
 	if (r == 0) {
@@ -89,8 +90,8 @@ static int rename_lifted(struct session *session, const struct tree_directory *f
 	lift.fds[2] = moving[0];
 	lift.fds[3] = moving[1];
 	do
-		r = renameat2(from->fd.fd, request->name.text, to->fd.fd, request->new_name.text,
-		              (unsigned) rename_flags(request->flags)) < 0
+		r = FAULT(WORKER_RENAME, renameat2(from->fd.fd, request->name.text, to->fd.fd, request->new_name.text,
+		                                   (unsigned) rename_flags(request->flags))) < 0
 		            ? -errno
 		            : 0;
 	while (lift_again(&lift, r));
@@ -164,7 +165,8 @@ static int link_to(struct session *session, int fd, const struct tree_directory 
 
 	(void) resolve_path(fd, path);
 	do
-		r = linkat(AT_FDCWD, path, directory->fd.fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+		r = FAULT(WORKER_LINK, linkat(AT_FDCWD, path, directory->fd.fd, name, AT_SYMLINK_FOLLOW)) < 0 ? -errno
+		                                                                                              : 0;
 	while (lift_again(&lift, r));
 	return r;
 }

@@ -17,6 +17,7 @@
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96 };
 
@@ -151,8 +152,8 @@ static int read_record(const struct session *session, const struct ownership_pla
 	ssize_t n;
 
 	place_path(place, path);
-	n = place->name == NULL ? getxattr(path, record_name(session), value, sizeof(value))
-	                        : lgetxattr(path, record_name(session), value, sizeof(value));
+	n = FAULT(WORKER_GETXATTR, place->name == NULL ? getxattr(path, record_name(session), value, sizeof(value))
+	                                               : lgetxattr(path, record_name(session), value, sizeof(value)));
 	if (n < 0 && errno == EACCES)
 		return -EACCES;
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
@@ -166,7 +167,8 @@ static bool has_record(const struct session *session, const struct ownership_pla
 	ssize_t n;
 
 	place_path(place, path);
-	n = place->name == NULL ? listxattr(path, names, sizeof(names)) : llistxattr(path, names, sizeof(names));
+	n = FAULT(WORKER_LISTXATTR,
+	          place->name == NULL ? listxattr(path, names, sizeof(names)) : llistxattr(path, names, sizeof(names)));
 	if (n < 0)
 		return errno == ERANGE || errno == EACCES;
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1)
@@ -298,11 +300,14 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 
 	do {
 		if (same)
-			r = removexattr(path, record_name(session)) < 0 && errno != ENODATA && errno != EOPNOTSUPP
+			r = FAULT(WORKER_REMOVEXATTR, removexattr(path, record_name(session))) < 0 &&
+			                    errno != ENODATA && errno != EOPNOTSUPP
 			            ? -errno
 			            : 0;
 		else
-			r = setxattr(path, record_name(session), text, (size_t) length, 0) < 0 ? -errno : 0;
+			r = FAULT(WORKER_SETXATTR, setxattr(path, record_name(session), text, (size_t) length, 0)) < 0
+			            ? -errno
+			            : 0;
 	} while (lift_again(&lift, r));
 	nodes_drop_view(session->nodes, stx);
 	return r == -EOPNOTSUPP ? -EPERM : r;
@@ -346,7 +351,7 @@ int ownership_kill_privileges(struct session *session, int fd)
 	/* Bits that somebody set on the host: the host's kernel clears them itself, but not for root. */
 	if ((stx.stx_mode & kill) != 0) {
 		pthread_mutex_lock(&session->lift_lock);
-		r = chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill) < 0 ? -errno : 0;
+		r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill)) < 0 ? -errno : 0;
 		pthread_mutex_unlock(&session->lift_lock);
 		if (r < 0)
 			return r;

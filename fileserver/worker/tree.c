@@ -12,6 +12,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_directory)
 {
@@ -119,7 +120,7 @@ int worker_readlink(struct lane *lane, const struct proto_readlink_request *requ
 		return r;
 	r = nodes_type(node) == S_IFLNK ? nodes_fd(session->nodes, node, &fd) : -EINVAL;
 	if (r == 0) {
-		n = readlinkat(fd.fd, "", ret_reply->target.text, PROTO_TARGET_MAX);
+		n = FAULT(WORKER_READLINK, readlinkat(fd.fd, "", ret_reply->target.text, PROTO_TARGET_MAX));
 		r = n < 0 ? -errno : n == 0 ? -EINVAL : 0;
 		nodes_fd_done(session->nodes, &fd);
 	}
@@ -136,7 +137,7 @@ static int chown_new(struct session *session, int fd, const struct ownership *pa
 
 	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) == 0 || session->uid != 0)
 		return 0;
-	return fchownat(fd, "", owner->uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return FAULT(WORKER_CHOWN, fchownat(fd, "", owner->uid, gid, AT_EMPTY_PATH)) < 0 ? -errno : 0;
 }
 
 int tree_made(struct session *session, const struct tree_directory *directory, const char *name, int fd, int pinned,
@@ -160,7 +161,7 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 		return r;
 	ownership_of_new(session, &parent, owner, mode, rdev, &wanted);
 	set_mode = !S_ISLNK(stx.stx_mode) && (stx.stx_mode & 0777) != (mode & 0777);
-	if (set_mode && chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000)) < 0)
+	if (set_mode && FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000))) < 0)
 		return -errno;
 	/* What has just been made has no record that could be in the way. */
 	record = !ownership_is_default(session, &stx, &wanted);
@@ -207,7 +208,9 @@ int worker_symlink(struct lane *lane, const struct proto_symlink_request *reques
 		return r;
 	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
 	do
-		r = symlinkat(request->target.text, directory.fd.fd, request->name.text) < 0 ? -errno : 0;
+		r = FAULT(WORKER_SYMLINK, symlinkat(request->target.text, directory.fd.fd, request->name.text)) < 0
+		            ? -errno
+		            : 0;
 	while (lift_again(&lift, r));
 	if (r == 0)
 		r = finish(session, &directory, request->name.text, &request->owner, S_IFLNK | 0777, 0,
@@ -227,7 +230,7 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 		return r;
 	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
 	do
-		r = mkdirat(directory.fd.fd, request->name.text, mode & 0777) < 0 ? -errno : 0;
+		r = FAULT(WORKER_MKDIR, mkdirat(directory.fd.fd, request->name.text, mode & 0777)) < 0 ? -errno : 0;
 	while (lift_again(&lift, r));
 	if (r == 0)
 		r = finish(session, &directory, request->name.text, &request->owner, mode, 0, &ret_reply->entry,

@@ -9,6 +9,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 static bool is_private(const char *name)
 {
@@ -79,7 +80,8 @@ int worker_getxattr(struct lane *lane, const struct proto_getxattr_request *requ
 		return r == -EPERM ? -ENODATA : r;
 	struct lift lift = LIFT_INIT(session, target.fd.fd, -1);
 	do {
-		n = getxattr(target.path, request->name.text, lane->channel.buffer, PROTO_BLOB_MAX);
+		n = FAULT(WORKER_GETXATTR,
+		          getxattr(target.path, request->name.text, lane->channel.buffer, PROTO_BLOB_MAX));
 		r = n < 0 ? -errno : 0;
 	} while (lift_again(&lift, r));
 	target_put(session, &target);
@@ -145,7 +147,7 @@ int worker_listxattr(struct lane *lane, const struct proto_listxattr_request *re
 		return 0; /* none: the empty list */
 	if (r < 0)
 		return r;
-	n = listxattr(target.path, names, PROTO_BLOB_MAX);
+	n = FAULT(WORKER_LISTXATTR, listxattr(target.path, names, PROTO_BLOB_MAX));
 	r = n < 0 ? -errno : 0;
 	target_put(session, &target);
 	if (r == 0)

@@ -11,6 +11,7 @@
 #include "guest-fuse/mount/clock.h"
 #include "guest-fuse/mount/interrupts.h"
 #include "guest-fuse/mount/session.h"
+#include "protocol/faults.h"
 #include "protocol/log.h"
 
 enum { LANES_STACK = 256 * 1024, RETRY_NS = 1000000000 };
@@ -104,7 +105,7 @@ static bool next_request(struct lane *lane)
 	struct lanes *lanes = &lane->client->lanes;
 
 	for (;;) {
-		ssize_t n = read(lane->device, lane->buffer, LANE_BUFFER_SIZE);
+		ssize_t n = FAULT(MOUNT_FUSE_READ, read(lane->device, lane->buffer, LANE_BUFFER_SIZE));
 
 		if (n >= (ssize_t) sizeof(struct fuse_in_header)) {
 			lane->request_size = (size_t) n;
@@ -192,8 +193,9 @@ static int start_thread(struct lanes *lanes, struct lane *lane)
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, LANES_STACK);
-	r = pthread_create(&lanes->threads[lanes->started], &attributes, lane != NULL ? run_first : run_further,
-	                   lane != NULL ? (void *) lane : (void *) lanes);
+	r = FAULT_NUMBER(MOUNT_THREAD, pthread_create(&lanes->threads[lanes->started], &attributes,
+	                                              lane != NULL ? run_first : run_further,
+	                                              lane != NULL ? (void *) lane : (void *) lanes));
 	pthread_attr_destroy(&attributes);
 	if (r == 0) {
 		lanes->started++;

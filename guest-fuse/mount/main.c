@@ -18,6 +18,7 @@
 #include "guest-fuse/mount/mounting.h"
 #include "guest-fuse/mount/session.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 #include "protocol/log.h"
 
 enum { PROGRAM_INIT_MS = 10000 };
@@ -328,7 +329,7 @@ int main(int argc, char **argv)
 		code = printf("bindshare-mount %s\n", BINDSHARE_VERSION) < 0 ? EXITS_SYSTEM : EXITS_OK;
 	} else if (options->action == OPTIONS_STATS) {
 		code = stats_show(options->mountpoint, options->json);
-	} else {
+	} else if (faults_start()) {
 		code = mount_share(&program);
 		sodium_memzero(&program.client.token, sizeof(program.client.token));
 	}

@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 
 #include "guest-fuse/mount/operations-internal.h"
+#include "protocol/faults.h"
 
 /* Of flags2, since Linux 6.6; not in the headers of Linux 6.1. */
 #define FILES_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
@@ -47,7 +48,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct lane *lane = lane_current();
 	struct proto_open_request request = { .node = wire(lane, ino), .flags = operations_open_flags(fi->flags) };
-	struct operations_file *file = malloc(sizeof(*file));
+	struct operations_file *file = FAULT_NULL(MOUNT_FILE, malloc(sizeof(*file)));
 	struct proto_open_reply reply;
 	int r = file == NULL ? -ENOMEM : 0;
 

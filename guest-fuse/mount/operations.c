@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "guest-fuse/mount/operations-internal.h"
+#include "protocol/faults.h"
 
 void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_ops)
 {
@@ -98,7 +99,7 @@ void operations_file_free(struct client *client, struct operations_file *file)
 int operations_created(struct lane *lane, uint64_t parent, const char *name, const struct proto_entry *entry,
                        uint64_t handle, int flags, struct operations_file **ret_file)
 {
-	struct operations_file *file = malloc(sizeof(*file));
+	struct operations_file *file = FAULT_NULL(MOUNT_FILE, malloc(sizeof(*file)));
 	struct client *client = lane->client;
 	int r = file == NULL ? -ENOMEM : attributes_check(&entry->attr);
 
