@@ -168,6 +168,21 @@ unsigned faults_fired(void)
 	return count;
 }
 
+unsigned long faults_passed(enum faults_point point)
+{
+	unsigned long count;
+
+	pthread_mutex_lock(&lock);
+	count = times[point];
+	pthread_mutex_unlock(&lock);
+	return count;
+}
+
+const char *faults_name(enum faults_point point)
+{
+	return points[point].name;
+}
+
 bool faults_start(void)
 {
 	const char *text = getenv("BINDSHARE_FAULTS");

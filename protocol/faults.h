@@ -26,6 +26,9 @@ enum faults_point {
 int faults_arm(const char *rules, char *error, size_t error_size);
 /* How often a rule was carried out since then. */
 unsigned faults_fired(void);
+/* How often the point was passed since then. */
+unsigned long faults_passed(enum faults_point point);
+const char *faults_name(enum faults_point point);
 /* At a program's start: takes the rules in $BINDSHARE_FAULTS. False, and it has said why, when they make no sense. */
 bool faults_start(void);
 

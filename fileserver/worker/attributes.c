@@ -94,7 +94,8 @@ void attributes_fill(struct session *session, struct node *node, const struct ow
 {
 	struct ownership view;
 
-	ownership_view(session, node, place, stx, &view);
+	/* A record that cannot be read hides no file. */
+	(void) ownership_view(session, node, place, stx, &view);
 	*ret_attr = (struct proto_attr){
 		.ino = attributes_inode(session, stx),
 		.size = stx->stx_size,
@@ -187,45 +188,73 @@ static int set_times(int fd, const struct proto_setattr *set)
 	return FAULT(WORKER_TIMES, utimensat(AT_FDCWD, resolve_path(fd, path), times, 0)) < 0 ? -errno : 0;
 }
 
+static int set_mode(struct session *session, int fd, mode_t mode)
+{
+	char path[RESOLVE_PATH_SIZE];
+	int r;
+
+	/* Who lifts would put the old mode back over it. */
+	pthread_mutex_lock(&session->lift_lock);
+	r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), mode)) < 0 ? -errno : 0;
+	pthread_mutex_unlock(&session->lift_lock);
+	return r;
+}
+
+/* The real owner, where it is shown. */
+static int set_real_owner(const struct session *session, int fd, const struct proto_setattr *set)
+{
+	uid_t uid = (set->valid & PROTO_SET_UID) != 0 ? set->uid : (uid_t) -1;
+	gid_t gid = (set->valid & PROTO_SET_GID) != 0 ? set->gid : (gid_t) -1;
+
+	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) == 0 ||
+	    (set->valid & (PROTO_SET_UID | PROTO_SET_GID)) == 0)
+		return 0;
+	return FAULT(WORKER_CHOWN, fchownat(fd, "", uid, gid, AT_EMPTY_PATH)) < 0 ? -errno : 0;
+}
+
+/* After the last step failed: owner and mode as they were. */
+static void put_back(struct session *session, int fd, const struct proto_setattr *set, const struct statx *before)
+{
+	struct proto_setattr owner = { .valid = set->valid, .uid = before->stx_uid, .gid = before->stx_gid };
+
+	(void) set_real_owner(session, fd, &owner);
+	if ((set->valid & PROTO_SET_MODE) != 0)
+		(void) set_mode(session, fd, before->stx_mode & 07777);
+}
+
 /* Owner and mode: what is real is set for real, the rest goes into the record. */
 static int set_owner_and_mode(struct session *session, struct node *node, int fd, const struct proto_setattr *set)
 {
 	struct ownership_place place = { .fd = fd };
-	char path[RESOLVE_PATH_SIZE];
 	struct ownership wanted;
-	struct statx stx;
+	struct statx stx, before;
 	int r = attributes_stat(session, fd, &stx);
 
+	if (r == 0)
+		r = ownership_view(session, node, &place, &stx, &wanted);
+	if (r == 0 && (set->valid & PROTO_SET_MODE) != 0 && S_ISLNK(stx.stx_mode))
+		r = -EOPNOTSUPP;
+	before = stx;
+	if (r == 0)
+		r = set_real_owner(session, fd, set);
 	if (r < 0)
 		return r;
-	ownership_view(session, node, &place, &stx, &wanted);
-	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) != 0 &&
-	    (set->valid & (PROTO_SET_UID | PROTO_SET_GID)) != 0 &&
-	    fchownat(fd, "", (set->valid & PROTO_SET_UID) != 0 ? set->uid : (uid_t) -1,
-	             (set->valid & PROTO_SET_GID) != 0 ? set->gid : (gid_t) -1, AT_EMPTY_PATH) < 0)
-		return -errno;
 	if ((set->valid & PROTO_SET_UID) != 0)
 		wanted.uid = set->uid;
 	if ((set->valid & PROTO_SET_GID) != 0)
 		wanted.gid = set->gid;
-	if ((set->valid & PROTO_SET_MODE) != 0 && S_ISLNK(stx.stx_mode))
-		return -EOPNOTSUPP;
 	if ((set->valid & PROTO_SET_MODE) != 0) {
 		/* setuid, setgid and sticky never reach the host's inode; those that the host set may stay. */
-		mode_t real = (set->mode & 0777) | (set->mode & stx.stx_mode & 07000);
-
-		/* Who lifts would put the old mode back over it. */
-		pthread_mutex_lock(&session->lift_lock);
-		r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), real)) < 0 ? -errno : 0;
-		pthread_mutex_unlock(&session->lift_lock);
-		if (r < 0)
-			return r;
+		r = set_mode(session, fd, (set->mode & 0777) | (set->mode & before.stx_mode & 07000));
 		wanted.mode = (wanted.mode & S_IFMT) | (set->mode & 07777);
-		r = attributes_stat(session, fd, &stx);
-		if (r < 0)
-			return r;
+		if (r == 0)
+			r = attributes_stat(session, fd, &stx);
 	}
-	return ownership_record(session, fd, &stx, &wanted);
+	if (r == 0)
+		r = ownership_record(session, fd, &stx, &wanted);
+	if (r < 0)
+		put_back(session, fd, set, &before);
+	return r;
 }
 
 /* Whatever the owner becomes, ctime changes. The host lets everybody do so to every file: not here. */

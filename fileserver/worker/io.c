@@ -206,12 +206,13 @@ int worker_write(struct lane *lane, const struct proto_write_request *request, s
 	if (r < 0)
 		return r;
 	r = space_check(session, handle);
+	/* Before the data, as the kernel does: what cannot lose its privileges is not written. */
+	if (r == 0 && (request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
+		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
 		n = write_data(lane, handle->fd, request);
 		r = n < 0 ? (int) n : 0;
 	}
-	if (r == 0 && (request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
-		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
 		ret_reply->written = (uint32_t) n;
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
@@ -259,6 +260,8 @@ int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *re
 		return r;
 	if ((request->mode & PROTO_FALLOCATE_PUNCH_HOLE) == 0)
 		r = space_check(session, handle);
+	if (r == 0)
+		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
 		struct lift lift = LIFT_INIT(session, -1, -1);
 
@@ -269,8 +272,6 @@ int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *re
 			            : 0;
 		while (lift_again(&lift, r));
 	}
-	if (r == 0)
-		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0)
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
 	nodes_handle_put(session->nodes, handle);
@@ -301,8 +302,8 @@ int worker_lseek(struct lane *lane, const struct proto_lseek_request *request, s
 /* Bounded, so that a huge range does not keep a lane for minutes; the guest's kernel asks again for the rest. */
 enum { COPY_STEP = 64 * 1024 * 1024 };
 
-static int copy(struct session *session, const struct handle *in, const struct handle *out,
-                const struct proto_copy_range_request *request, uint64_t *ret_copied)
+static int copy(const struct handle *in, const struct handle *out, const struct proto_copy_range_request *request,
+                uint64_t *ret_copied)
 {
 	size_t length = request->length < COPY_STEP ? (size_t) request->length : COPY_STEP;
 	off_t from = (off_t) request->offset_in, to = (off_t) request->offset_out;
@@ -314,7 +315,7 @@ static int copy(struct session *session, const struct handle *in, const struct h
 	if (n < 0)
 		return -errno;
 	*ret_copied = (uint64_t) n;
-	return ownership_kill_privileges(session, out->fd);
+	return 0;
 }
 
 int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *request,
@@ -333,7 +334,9 @@ int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *
 	}
 	r = space_check(session, out);
 	if (r == 0)
-		r = copy(session, in, out, request, &ret_reply->copied);
+		r = ownership_kill_privileges(session, out->fd);
+	if (r == 0)
+		r = copy(in, out, request, &ret_reply->copied);
 	if (r == 0)
 		r = attributes_of(session, out->node, out->fd, &ret_reply->attr, NULL);
 	nodes_handle_put(session->nodes, out);

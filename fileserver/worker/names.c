@@ -48,7 +48,7 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 	if (r == 0) {
 		nodes_orphan(session->nodes, &stx, TAKE_FD(leaving));
 		*ret_node = nodes_find(session->nodes, &stx);
-		r = attributes_of(session, directory.node, directory.fd.fd, ret_parent, NULL);
+		tree_changed(session, &directory, ret_parent);
 	}
 	tree_leave(session, &directory);
 	return r;
@@ -133,10 +133,9 @@ static int rename_between(struct session *session, const struct tree_directory *
 		nodes_moved(session->nodes, &replaced, from->node, request->name.text);
 	ret_reply->node = nodes_find(session->nodes, &moved);
 	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;
-	r = attributes_of(session, from->node, from->fd.fd, &ret_reply->parent, NULL);
-	if (r == 0)
-		r = attributes_of(session, to->node, to->fd.fd, &ret_reply->new_parent, NULL);
-	return r;
+	tree_changed(session, from, &ret_reply->parent);
+	tree_changed(session, to, &ret_reply->new_parent);
+	return 0;
 }
 
 int worker_rename(struct lane *lane, const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
@@ -171,13 +170,28 @@ static int link_to(struct session *session, int fd, const struct tree_directory 
 	return r;
 }
 
+/* What cannot be told is taken back. */
+static int linked(struct session *session, int fd, const struct tree_directory *directory, const char *name,
+                  struct proto_link_reply *ret_reply)
+{
+	struct statx stx;
+	int r = attributes_stat(session, fd, &stx);
+
+	if (r == 0)
+		r = tree_entry(session, directory, name, &stx, -EBADF, &ret_reply->entry, NULL);
+	if (r == 0)
+		tree_changed(session, directory, &ret_reply->parent);
+	else
+		tree_unmake(session, directory, name, 0);
+	return r;
+}
+
 int worker_link(struct lane *lane, const struct proto_link_request *request, struct proto_link_reply *ret_reply)
 {
 	struct session *session = lane->session;
 	struct tree_directory directory;
 	struct node *node;
 	struct node_fd fd;
-	struct statx stx;
 	int r = nodes_get(session->nodes, request->node, &node);
 
 	if (r < 0)
@@ -191,11 +205,7 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)
-			r = attributes_stat(session, fd.fd, &stx);
-		if (r == 0)
-			r = attributes_of(session, directory.node, directory.fd.fd, &ret_reply->parent, NULL);
-		if (r == 0)
-			r = tree_entry(session, &directory, request->name.text, &stx, -EBADF, &ret_reply->entry, NULL);
+			r = linked(session, fd.fd, &directory, request->name.text, ret_reply);
 		tree_leave(session, &directory);
 	}
 	nodes_fd_done(session->nodes, &fd);

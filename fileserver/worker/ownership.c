@@ -145,7 +145,8 @@ static void place_path(const struct ownership_place *place, char path[PLACE_PATH
 		(void) snprintf(path + length, PLACE_PATH_SIZE - length, "/%s", place->name);
 }
 
-/* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it. */
+/* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it; or what reading says.
+ */
 static int read_record(const struct session *session, const struct ownership_place *place, struct ownership *ret_record)
 {
 	char path[PLACE_PATH_SIZE], value[RECORD_MAX];
@@ -154,8 +155,8 @@ static int read_record(const struct session *session, const struct ownership_pla
 	place_path(place, path);
 	n = FAULT(WORKER_GETXATTR, place->name == NULL ? getxattr(path, record_name(session), value, sizeof(value))
 	                                               : lgetxattr(path, record_name(session), value, sizeof(value)));
-	if (n < 0 && errno == EACCES)
-		return -EACCES;
+	if (n < 0 && errno != EOPNOTSUPP && errno != ERANGE)
+		return -errno;
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
 }
 
@@ -170,7 +171,7 @@ static bool has_record(const struct session *session, const struct ownership_pla
 	n = FAULT(WORKER_LISTXATTR,
 	          place->name == NULL ? listxattr(path, names, sizeof(names)) : llistxattr(path, names, sizeof(names)));
 	if (n < 0)
-		return errno == ERANGE || errno == EACCES;
+		return errno != EOPNOTSUPP;
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1)
 		if (strcmp(names + at, wanted) == 0)
 			return true;
@@ -231,8 +232,8 @@ static bool may_have_record(const struct session *session, const struct statx *s
 	return owned && (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
 }
 
-void ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
-                    struct ownership *ret_view)
+int ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+                   struct ownership *ret_view)
 {
 	enum nodes_view kept = NODES_VIEW_UNKNOWN;
 	struct ownership record;
@@ -241,19 +242,19 @@ void ownership_view(struct session *session, struct node *node, const struct own
 
 	default_view(session, stx, ret_view);
 	if (!may_have_record(session, stx))
-		return;
+		return 0;
 	hidden = is_hidden(session, stx);
 	if (node != NULL || hidden)
 		kept = nodes_view_at(session->nodes, node, stx, ret_view);
 	if (kept != NODES_VIEW_UNKNOWN)
-		return;
+		return 0;
 	r = read_record(session, place, &record);
 	if (r == -EACCES)
 		r = read_hidden_record(session, place, stx, &record);
 	if (r < 0) {
-		if (node != NULL && r != -EACCES)
+		if (node != NULL && r == -ENODATA)
 			nodes_keep_view(session->nodes, node, stx, NULL);
-		return;
+		return r == -ENODATA ? 0 : r;
 	}
 	if (!owner_host(session)) {
 		ret_view->uid = record.uid;
@@ -266,6 +267,7 @@ void ownership_view(struct session *session, struct node *node, const struct own
 	}
 	if (hidden)
 		nodes_keep_view(session->nodes, node, stx, ret_view);
+	return 0;
 }
 
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr)
@@ -345,7 +347,9 @@ int ownership_kill_privileges(struct session *session, int fd)
 		return r;
 	if (!S_ISREG(stx.stx_mode))
 		return 0;
-	ownership_view(session, NULL, &place, &stx, &view);
+	r = ownership_view(session, NULL, &place, &stx, &view);
+	if (r < 0)
+		return r;
 	if ((view.mode & S_IXGRP) != 0)
 		kill |= S_ISGID;
 	/* Bits that somebody set on the host: the host's kernel clears them itself, but not for root. */

@@ -34,10 +34,11 @@ struct ownership_place {
 
 /*
  * How the object appears; node (may be NULL) remembers what was found. *stx is read again when the record could only be
- * read by lifting the owner's bits, which changes ctime.
+ * read by lifting the owner's bits, which changes ctime. 0; or an errno when there may be a record and it cannot be
+ * read: *ret_view is as without one then, good enough to show but not to be changed and written.
  */
-void ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
-                    struct ownership *ret_view);
+int ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+                   struct ownership *ret_view);
 /* A node was made for an object whose view was found before: remembers it where finding it again would cost a lift. */
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr);
 

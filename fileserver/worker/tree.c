@@ -36,6 +36,22 @@ void tree_leave(struct session *session, struct tree_directory *directory)
 	nodes_put(session->nodes, directory->node);
 }
 
+void tree_unmake(struct session *session, const struct tree_directory *directory, const char *name, int flags)
+{
+	struct lift lift = LIFT_INIT(session, directory->fd.fd, -1);
+	int r;
+
+	do
+		r = unlinkat(directory->fd.fd, name, flags) < 0 ? -errno : 0;
+	while (lift_again(&lift, r));
+}
+
+void tree_changed(struct session *session, const struct tree_directory *directory, struct proto_attr *ret_attr)
+{
+	if (attributes_of(session, directory->node, directory->fd.fd, ret_attr, NULL) < 0)
+		*ret_attr = (struct proto_attr){ .mode = 0 };
+}
+
 int tree_entry(struct session *session, const struct tree_directory *directory, const char *name, struct statx *stx,
                int pinned, struct proto_entry *ret_entry, struct node **ret_node)
 {
@@ -192,8 +208,8 @@ static int finish(struct session *session, const struct tree_directory *director
 		r = tree_made(session, directory, name, pinned, pinned, owner, mode, rdev, ret_entry, ret_parent, NULL);
 	if (r == 0)
 		(void) TAKE_FD(pinned);
-	else if (pinned >= 0)
-		(void) unlinkat(directory->fd.fd, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+	else
+		tree_unmake(session, directory, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
 	return r < 0 ? r : 0;
 }
 
@@ -354,35 +370,39 @@ static int open_existing(struct session *session, const struct tree_directory *d
 
 static int create_or_open(struct session *session, const struct tree_directory *directory,
                           const struct proto_create_request *request, struct proto_create_reply *ret_reply, int *ret_fd,
-                          struct node **ret_node)
+                          struct node **ret_node, bool *ret_made)
 {
 	const char *name = request->name.text;
 	mode_t mode = (request->mode & 07777) | S_IFREG;
 	_cleanup_close_ int pinned = -EBADF, fd = -EBADF;
 	struct statx stx;
+	bool made;
 	int r;
 
 	fd = create(session, directory, name, open_flags(request->flags) & ~O_TRUNC, mode);
-	if (fd >= 0) {
+	made = fd >= 0;
+	if (made) {
 		r = tree_made(session, directory, name, fd, -EBADF, &request->owner, mode, 0, &ret_reply->entry,
 		              &ret_reply->parent, ret_node);
 		if (r < 0)
-			(void) unlinkat(directory->fd.fd, name, 0);
+			tree_unmake(session, directory, name, 0);
 	} else if (fd == -EEXIST && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
 		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
 		if (r == 0)
 			r = attributes_stat(session, fd, &stx);
 		if (r == 0)
-			r = attributes_of(session, directory->node, directory->fd.fd, &ret_reply->parent, NULL);
-		if (r == 0)
 			r = tree_entry(session, directory, name, &stx, pinned, &ret_reply->entry, ret_node);
-		if (r == 0)
+		if (r == 0) {
 			(void) TAKE_FD(pinned);
+			tree_changed(session, directory, &ret_reply->parent);
+		}
 	} else {
 		r = fd;
 	}
-	if (r == 0)
+	if (r == 0) {
+		*ret_made = made;
 		*ret_fd = TAKE_FD(fd);
+	}
 	return r;
 }
 
@@ -393,11 +413,12 @@ int worker_create(struct lane *lane, const struct proto_create_request *request,
 	struct tree_directory directory;
 	struct handle *handle;
 	struct node *node;
+	bool made;
 	int r = tree_enter(session, request->parent, &directory);
 
 	if (r < 0)
 		return r;
-	r = create_or_open(session, &directory, request, ret_reply, &fd, &node);
+	r = create_or_open(session, &directory, request, ret_reply, &fd, &node, &made);
 	if (r == 0) {
 		r = nodes_open(session->nodes, node, fd, false, (request->flags & PROTO_OPEN_READ) != 0,
 		               (request->flags & PROTO_OPEN_WRITE) != 0, &ret_reply->handle, &handle);
@@ -406,6 +427,8 @@ int worker_create(struct lane *lane, const struct proto_create_request *request,
 			nodes_handle_put(session->nodes, handle);
 		} else {
 			nodes_forget(session->nodes, ret_reply->entry.node, 1);
+			if (made)
+				tree_unmake(session, &directory, request->name.text, 0);
 		}
 		nodes_put(session->nodes, node);
 	}

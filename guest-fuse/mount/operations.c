@@ -61,6 +61,8 @@ void operations_directory_changed(struct lane *lane, uint64_t node, const struct
 	nodes_changed(lane->client->nodes, node);
 	if (attributes_check(attr) == 0)
 		recent_put(&lane->client->recent, node, attr, atomic_load(&lane->since));
+	else
+		recent_drop(&lane->client->recent, node);
 }
 
 void operations_changed(struct lane *lane, uint64_t node)
