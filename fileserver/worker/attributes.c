@@ -89,13 +89,13 @@ static struct proto_time time_of(const struct statx_timestamp *stamp)
 	return (struct proto_time){ .seconds = stamp->tv_sec, .nanoseconds = stamp->tv_nsec };
 }
 
-void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+bool attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
                      struct proto_attr *ret_attr)
 {
 	struct ownership view;
-
 	/* A record that cannot be read hides no file. */
-	(void) ownership_view(session, node, place, stx, &view);
+	bool read = ownership_view(session, node, place, stx, &view) > 0;
+
 	*ret_attr = (struct proto_attr){
 		.ino = attributes_inode(session, stx),
 		.size = stx->stx_size,
@@ -109,6 +109,7 @@ void attributes_fill(struct session *session, struct node *node, const struct ow
 		.gid = view.gid,
 		.rdev = view.rdev,
 	};
+	return read;
 }
 
 int attributes_of(struct session *session, struct node *node, int fd, struct proto_attr *ret_attr,
@@ -120,7 +121,7 @@ int attributes_of(struct session *session, struct node *node, int fd, struct pro
 
 	if (r < 0)
 		return r;
-	attributes_fill(session, node, &place, &stx, ret_attr);
+	(void) attributes_fill(session, node, &place, &stx, ret_attr);
 	if (ret_stx != NULL)
 		*ret_stx = stx;
 	return 0;
@@ -232,10 +233,10 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 
 	if (r == 0)
 		r = ownership_view(session, node, &place, &stx, &wanted);
-	if (r == 0 && (set->valid & PROTO_SET_MODE) != 0 && S_ISLNK(stx.stx_mode))
+	if (r >= 0 && (set->valid & PROTO_SET_MODE) != 0 && S_ISLNK(stx.stx_mode))
 		r = -EOPNOTSUPP;
 	before = stx;
-	if (r == 0)
+	if (r >= 0)
 		r = set_real_owner(session, fd, set);
 	if (r < 0)
 		return r;
