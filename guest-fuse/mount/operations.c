@@ -78,6 +78,11 @@ void operations_close(struct lane *lane, uint64_t handle)
 	(void) rpc_release(lane, &request, NULL);
 }
 
+struct operations_file *operations_file_new(void)
+{
+	return FAULT_NULL(MOUNT_FILE, calloc(1, sizeof(struct operations_file)));
+}
+
 void operations_file_open(struct client *client, struct operations_file *file, uint64_t node, uint64_t handle,
                           int flags)
 {
@@ -99,11 +104,10 @@ void operations_file_free(struct client *client, struct operations_file *file)
 }
 
 int operations_created(struct lane *lane, uint64_t parent, const char *name, const struct proto_entry *entry,
-                       uint64_t handle, int flags, struct operations_file **ret_file)
+                       uint64_t handle, int flags, struct operations_file *file)
 {
-	struct operations_file *file = FAULT_NULL(MOUNT_FILE, malloc(sizeof(*file)));
 	struct client *client = lane->client;
-	int r = file == NULL ? -ENOMEM : attributes_check(&entry->attr);
+	int r = attributes_check(&entry->attr);
 
 	if (r == 0 && !S_ISREG(entry->attr.mode))
 		r = -EIO;
@@ -112,11 +116,9 @@ int operations_created(struct lane *lane, uint64_t parent, const char *name, con
 	if (r < 0) {
 		operations_give_back(client, entry->node, 1);
 		operations_close(lane, handle);
-		free(file);
 		return r;
 	}
 	operations_file_open(client, file, entry->node, handle, flags);
-	*ret_file = file;
 	return 0;
 }
 

@@ -115,7 +115,7 @@ int session_new(struct client *client)
 
 	operations_fill(client, &ops);
 	ops.init = set_up;
-	client->fuse = fuse_session_new(&args, &ops, sizeof(ops), client);
+	client->fuse = FAULT_NULL(MOUNT_SESSION, fuse_session_new(&args, &ops, sizeof(ops), client));
 	fuse_opt_free_args(&args);
 	if (client->fuse == NULL)
 		return -ENOMEM;
