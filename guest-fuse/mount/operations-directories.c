@@ -24,14 +24,32 @@ static void drop_piece(struct client *client, struct directory_piece *piece)
 	directory_piece_done(piece);
 }
 
+/* So does what could not be taken apart. */
+static void drop_bytes(struct client *client, const uint8_t *bytes, size_t length)
+{
+	struct proto_reader reader;
+	struct proto_dirent dirent;
+
+	proto_reader_init(&reader, bytes, length, length);
+	while (reader.next < reader.end) {
+		proto_get_dirent(&reader, &dirent);
+		if (reader.error != 0)
+			return;
+		if (dirent.node != 0)
+			operations_give_back(client, dirent.node, 1);
+	}
+}
+
 static int take_piece(struct lane *lane, struct directory *directory, size_t length, uint64_t after, int64_t fetched,
                       bool end)
 {
 	struct directory_piece piece;
 	int r = directory_piece_init(lane->buffer + LANE_DATA_AT, length, after, fetched, end, &piece);
 
-	if (r < 0)
+	if (r < 0) {
+		drop_bytes(lane->client, lane->buffer + LANE_DATA_AT, length);
 		return r;
+	}
 	drop_piece(lane->client, &directory->piece);
 	directory->piece = piece;
 	return 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""System calls that fail, do less or take long under a running mount: the right error, nothing half done, right bytes."""
+"""System calls that fail, do less or take long under a mount: the right error, nothing half done, right bytes."""
 import errno
 import hashlib
 import json
@@ -194,7 +194,8 @@ def _is_over(rig):
 @case
 def a_lane_that_breaks_costs_one_operation():
     for rules in ({"faults": "channel.receive:9:EIO"}, {"faults": "channel.send:6:EPIPE"},
-                  {"mount_faults": "channel.receive:10:ECONNRESET"}, {"mount_faults": ",".join(f"channel.send:{n}:EPIPE" for n in (8, 10, 11, 13))}):
+                  {"mount_faults": "channel.receive:10:ECONNRESET"},
+                  {"mount_faults": ",".join(f"channel.send:{n}:EPIPE" for n in (8, 10, 11, 13))}):
         rig = Rig(**rules)
         written = []
         try:
