@@ -350,11 +350,11 @@ bool lane_try_forget(struct lane *lane)
  * Before this thread sleeps for as long as the server likes. Waking another thread for each request would cost more
  * than most replies take.
  */
-static void await_reply(struct lane *lane)
+static void await_reply(struct lane *lane, bool into)
 {
 	struct lanes *lanes = &lane->client->lanes;
 
-	if (!lanes_are_read(lanes) && !proto_channel_await(&lane->channel, lanes_others(lanes), PATIENCE_US))
+	if (!lanes_are_read(lanes) && !proto_channel_await(&lane->channel, into, lanes_others(lanes), PATIENCE_US))
 		lanes_grow(lanes);
 }
 
@@ -364,7 +364,7 @@ static int receive(struct lane *lane, enum proto_op op, uint64_t id, struct prot
 {
 	int r;
 
-	await_reply(lane);
+	await_reply(lane, true);
 	do
 		r = proto_channel_next(&lane->channel, ret_header, ret_reader);
 	while (r == -EAGAIN && atomic_load(&lane->client->dead) == 0);
@@ -440,7 +440,7 @@ int lane_exchange_data(struct lane *lane, enum proto_op op, const struct proto_w
 	pthread_mutex_lock(&lane->use);
 	r = begin(lane, op, writer, &id);
 	if (r == 0) {
-		await_reply(lane);
+		await_reply(lane, false);
 		r = proto_channel_receive_data(&lane->channel, op, id, fixed, fixed_size, lane->buffer + LANE_DATA_AT,
 		                               size, ret_length, &header);
 		r = end(lane, op, r, r < 0 ? 0 : header.status);
@@ -452,18 +452,33 @@ int lane_exchange_data(struct lane *lane, enum proto_op op, const struct proto_w
 
 int lane_send(struct lane *lane, enum proto_op op, const struct proto_writer *writer)
 {
+	struct proto_header header = { .op = (uint16_t) op };
 	int64_t started = clock_ns();
-	uint64_t id;
 	int r;
 
 	pthread_mutex_lock(&lane->use);
 	r = ready(lane);
 	if (r == 0) {
-		r = send_frame(lane, op, writer, &id);
+		header.id = ++lane->next_id;
+		if (lane->channel.held == 0)
+			lane->held_since = started;
+		r = proto_channel_hold(&lane->channel, &header, writer);
 		if (r < 0)
 			r = lost(lane, op, r);
 	}
 	pthread_mutex_unlock(&lane->use);
 	count(lane, op, r, started, 0);
 	return r;
+}
+
+void lane_flush(struct lane *lane, int64_t age)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&lane->use);
+	if (lane->connected && lane->channel.held > 0 && (age == 0 || clock_ns() - lane->held_since > age))
+		r = proto_channel_flush(&lane->channel);
+	if (r < 0)
+		(void) lost(lane, PROTO_RELEASE, r);
+	pthread_mutex_unlock(&lane->use);
 }
