@@ -203,7 +203,9 @@ int proto_channel_flush(struct proto_channel *channel)
 	size_t sent = 0;
 
 	while (sent < channel->held) {
-		ssize_t n = send(channel->fd, channel->held_bytes + sent, channel->held - sent, MSG_NOSIGNAL);
+		size_t want = channel->held - sent;
+		ssize_t n = FAULT_SIZE(CHANNEL_SEND, want,
+		                       send(channel->fd, channel->held_bytes + sent, want, MSG_NOSIGNAL));
 
 		if (n < 0 && errno == EINTR)
 			continue;
