@@ -70,7 +70,8 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
 	bool arrived = channel->start != channel->end;
 
-	if (!arrived && proto_spin_begin(&channel->spin, others)) {
+	/* Where faults are injected, every byte comes by receive(), which counts calls. */
+	if (!arrived && !FAULTS_BUILT && proto_spin_begin(&channel->spin, others)) {
 		do
 			arrived = has_arrived(channel, into);
 		while (!arrived && proto_spin_again(&channel->spin));

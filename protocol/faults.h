@@ -12,6 +12,8 @@
 
 #ifdef BINDSHARE_WITH_FAULTS
 
+enum { FAULTS_BUILT = 1 };
+
 enum faults_point {
 #define POINT(SYMBOL, name, sized, doc) FAULTS_##SYMBOL,
 #include "protocol/faults.def"
@@ -68,6 +70,8 @@ enum { FAULTS_BUFFERS = 4 };
 	})
 
 #else
+
+enum { FAULTS_BUILT = 0 };
 
 #define faults_start() true
 
