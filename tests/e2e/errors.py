@@ -290,6 +290,27 @@ def a_full_disk_is_told_at_the_write_and_nothing_is_lost():
 
 
 @case
+def the_last_of_a_disk_is_not_for_guests():
+    share = os.path.join(world.case_directory("small"), "share")
+    os.mkdir(share)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", share], check=True)
+    world.at_end(lambda: unmount(share, lazy=True))
+    rig = Rig(share=share)
+    rig.fill("hosts", bytes(10_200_000))
+    file = rig.guest("file")
+    with open(file, "wb", buffering=0) as stream:
+        expect_errno(errno.ENOSPC, stream.write, b"x")
+        expect_errno(errno.ENOSPC, os.posix_fallocate, stream.fileno(), 0, 4096)
+        # Removing, and making a hole, needs no room; what the host writes is the host's business.
+        calls.fallocate(stream.fileno(), calls.FALLOC_PUNCH_HOLE | calls.FALLOC_KEEP_SIZE, 0, 4096)
+        rig.fill("more", bytes(100_000))
+        os.unlink(rig.guest("hosts"))
+        _once_freed(lambda: stream.write(b"content"))
+    assert read_file(rig.host("file")) == b"content"
+    rig.end()
+
+
+@case
 def a_full_disk_under_a_mapping_is_told_at_msync_or_by_a_signal():
     rig = _small("1m")
     descriptor = os.open(rig.guest("file"), os.O_CREAT | os.O_RDWR)

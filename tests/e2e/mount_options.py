@@ -4,12 +4,14 @@
 import errno
 import json
 import os
+import socket
 import stat
 import subprocess
+import threading
 import time
 
-from lib import (Mount, Rig, case, expect_errno, is_mounted, mount_command, program, read_file, run, skip, world,
-                 write_file)
+from lib import (Mount, Rig, case, expect_errno, is_mounted, mount_command, program, read_file, run, skip,
+                 unmount, world, write_file)
 
 
 def _install_helper():
@@ -196,7 +198,7 @@ def stats_are_for_people_and_for_programs():
     rig.fill("file", "x")
     read_file(rig.guest("file"))
     stats = rig.mount.stats()
-    assert stats["rpc"]["lookup"] >= 1 and stats["rpc"]["read"] >= 1, stats
+    assert stats["rpc"]["lookup"] >= 1 and stats["fuse"]["read"] >= 1, stats
     assert stats["fuse"]["lookup"] >= 1 and stats["fuse"]["init"] == 1, stats
     assert stats["lanes"] >= 2, stats
     done = subprocess.run([program("bindshare-mount"), "--stats", rig.mount.where], check=False, timeout=20,
@@ -215,6 +217,40 @@ def stats_of_what_is_no_mount_says_so():
     done = subprocess.run([program("bindshare-mount"), "--stats", where], check=False, timeout=20,
                           capture_output=True, text=True)
     assert done.returncode != 0 and where in done.stderr, done
+    done = _stats(os.path.join(where, "none"))
+    assert done.returncode == 1 and "No such file or directory" in done.stderr, done
+
+
+def _stats(where, **more):
+    return subprocess.run([program("bindshare-mount"), "--stats", where], check=False, timeout=20,
+                          capture_output=True, text=True, **more)
+
+
+@case
+def stats_are_for_root_and_a_mount_that_answers():
+    rig = Rig()
+    done = _stats(rig.mount.where, user=world.UID, group=world.GID, extra_groups=[])
+    assert done.returncode == 1 and "only root may ask for the figures of a mount" in done.stderr, done
+    where = _mountpoint()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", where], check=True)
+    world.at_end(lambda: unmount(where))
+    device = os.stat(where).st_dev
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(f"/run/bindshare/mounts/{os.major(device)}:{os.minor(device)}.sock")
+        listener.listen(4)
+        for answer, words in ((b"", "does not answer: No data available"),
+                              (b"[1]", "the mount's answer makes no sense"),
+                              (b"nonsense", "the mount's answer makes no sense")):
+            def once(answer=answer):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(answer)
+            thread = threading.Thread(target=once, daemon=True)
+            thread.start()
+            done = _stats(where)
+            thread.join(5)
+            assert done.returncode == 2 and words in done.stderr, done
+    rig.end()
 
 
 @case

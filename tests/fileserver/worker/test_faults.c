@@ -167,12 +167,66 @@ static void nor_where_the_owners_own_bits_are_in_the_way(void **state)
 	sweep_all(&(struct scene_setting){ .user = ORDINARY_USER, .file = 0111, .directory = 0 });
 }
 
+/* An operation by its name, with a rule that it gets over. */
+static void succeeds(const char *name, const char *rule)
+{
+	struct scene scene;
+	int r = -ENOSYS;
+
+	scene_setting = (struct scene_setting){ .user = geteuid(), .file = 0755, .directory = 0755 };
+	scene_begin(&scene);
+	arm(rule);
+	for (size_t i = 0; i < scene_operations_count; i++)
+		if (strcmp(scene_operations[i].name, name) == 0)
+			r = scene_operations[i].run(&scene);
+	if (r != 0 || faults_fired() == 0)
+		fail_msg("%s with %s: %d, %u faults", name, rule, r, faults_fired());
+	arm("");
+	scene_check(&scene);
+	scene_end(&scene);
+}
+
+static void a_call_that_a_signal_interrupts_is_made_again(void **state)
+{
+	succeeds("read_data", "worker.read:1:EINTR");
+	succeeds("write_data", "worker.write:1:EINTR");
+	succeeds("copy", "worker.copy:1:EINTR");
+	succeeds("set_size", "worker.truncate:1:EINTR");
+	succeeds("open_file", "worker.reopen:1:EINTR");
+	/* EAGAIN: a rename came in between. */
+	succeeds("look_up_directory", "worker.open:1:EINTR,worker.open:2:EAGAIN");
+	succeeds("get_attributes", "channel.receive:1+:short=3,channel.receive:2:EINTR,channel.send:1:EINTR");
+}
+
+static void short_calls_are_completed(void **state)
+{
+	succeeds("read_data", "worker.read:1+:short=2,channel.send:1+:short=5,channel.receive:1+:short=1");
+	succeeds("write_data", "worker.write:1+:short=1,channel.receive:1+:short=2");
+}
+
+static void a_removed_directory_is_empty(void **state)
+{
+	succeeds("list", "worker.list:1:ENOENT");
+}
+
+/* Kernels before 6.13 have no calls by directory and name. The last test: the worker asks for them no more. */
+static void records_are_read_without_the_calls_by_name(void **state)
+{
+	succeeds("look_up_file", "worker.getxattr:1:ENOSYS");
+	no_fault_leaves_anything_half_done(state);
+	nor_where_the_owners_own_bits_are_in_the_way(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_fault_leaves_anything_half_done),
 		cmocka_unit_test(nor_where_real_owners_are_shown),
 		cmocka_unit_test(nor_where_the_owners_own_bits_are_in_the_way),
+		cmocka_unit_test(a_call_that_a_signal_interrupts_is_made_again),
+		cmocka_unit_test(short_calls_are_completed),
+		cmocka_unit_test(a_removed_directory_is_empty),
+		cmocka_unit_test(records_are_read_without_the_calls_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
