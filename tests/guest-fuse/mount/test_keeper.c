@@ -26,6 +26,7 @@ struct fixture {
 	struct lane lane;
 	int signals;
 	pthread_t thread;
+	bool started;
 };
 
 static void *run(void *argument)
@@ -64,7 +65,8 @@ static int tear_down(void **state)
 	struct fixture *fixture = *state;
 
 	lanes_end(&fixture->client.lanes);
-	(void) pthread_join(fixture->thread, NULL);
+	if (fixture->started)
+		(void) pthread_join(fixture->thread, NULL);
 	keeper_free(fixture->keeper);
 	proto_channel_done(&fixture->server);
 	forgets_done(&fixture->client.forgets);
@@ -76,6 +78,7 @@ static int tear_down(void **state)
 static void start(struct fixture *fixture)
 {
 	assert_int_equal(pthread_create(&fixture->thread, NULL, run, fixture), 0);
+	fixture->started = true;
 }
 
 /* What every operation fails with, within milliseconds; 0: it lives. */
@@ -201,6 +204,93 @@ static void an_answer_that_nobody_asked_for_is_the_end(void **state)
 	assert_int_equal(death_within(*state, 800), ENOTCONN);
 }
 
+/* One message each; every keeper dies of it. */
+static void every_message_that_makes_no_sense_is_the_end(void **state)
+{
+	static const struct {
+		struct proto_header header;
+		uint32_t length; /* as the header says; so many zeros follow */
+	} cases[] = {
+		{ { .op = PROTO_GOODBYE, .id = 1 }, 0 },
+		{ { .op = PROTO_PING, .id = 1 }, 8 },
+		{ { .op = PROTO_PING, .flags = PROTO_FRAME_REPLY, .id = 1 }, 0 },
+		{ { .op = PROTO_PING, .flags = PROTO_FRAME_REPLY, .id = 1, .status = EIO }, 0 },
+		{ { .op = PROTO_LANE_STATE, .flags = PROTO_FRAME_REPLY, .id = 1 }, 3 },
+		{ { .op = PROTO_GETATTR, .flags = PROTO_FRAME_REPLY, .id = 1 }, 8 },
+		{ { .op = PROTO_PING, .flags = PROTO_FRAME_REPLY, .id = 1 }, 4000 },
+	};
+
+	assert_int_equal(tear_down(state), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct proto_header header = cases[i].header;
+		uint8_t bytes[PROTO_HEADER_SIZE + 4000] = { 0 };
+		ssize_t size = PROTO_HEADER_SIZE + cases[i].length;
+		struct fixture *fixture;
+
+		assert_int_equal(set_up(state), 0);
+		fixture = *state;
+		header.length = cases[i].length;
+		proto_header_encode(bytes, &header);
+		assert_int_equal(write(fixture->server.fd, bytes, (size_t) size), size);
+		start(fixture);
+		assert_int_equal(death_within(fixture, 800), ENOTCONN);
+		assert_int_equal(tear_down(state), 0);
+	}
+	assert_int_equal(set_up(state), 0);
+}
+
+static void a_message_in_pieces_is_one(void **state)
+{
+	const struct proto_header header = { .op = PROTO_GOODBYE, .id = 1, .length = 9 };
+	uint8_t bytes[PROTO_HEADER_SIZE + 9] = { [PROTO_HEADER_SIZE] = PROTO_GOODBYE_REVOKED,
+		                                 [PROTO_HEADER_SIZE + 4] = 3,
+		                                 [PROTO_HEADER_SIZE + 6] = 'w',
+		                                 'h',
+		                                 'y' };
+	struct fixture *fixture = *state;
+
+	proto_header_encode(bytes, &header);
+	start(fixture);
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		assert_int_equal(atomic_load(&fixture->client.dead), 0);
+		assert_int_equal(write(fixture->server.fd, bytes + i, 1), 1);
+		(void) usleep(2000);
+	}
+	assert_int_equal(death_within(fixture, 800), EACCES);
+}
+
+/* A keeper whose event lane had these bytes behind WELCOME. */
+static int keeper_with(struct fixture *fixture, const void *bytes, size_t size, struct keeper **ret_keeper)
+{
+	struct proto_channel event;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(proto_channel_init(&event, fds[0], PROTO_SMALL_MAX + PROTO_HEADER_SIZE, 1000), 0);
+	close(fds[1]);
+	memcpy(event.buffer, bytes, size);
+	event.end = size;
+	if (keeper_new(&fixture->client, &event, fixture->signals, -1, "/mnt", ret_keeper) == 0)
+		return 0;
+	proto_channel_done(&event);
+	return -EPROTO;
+}
+
+static void what_came_with_the_welcome_is_looked_at_too(void **state)
+{
+	struct fixture *fixture = *state;
+	static uint8_t nonsense[4096];
+	struct keeper *keeper;
+
+	memset(nonsense, 0xff, sizeof(nonsense));
+	assert_int_equal(keeper_with(fixture, nonsense, sizeof(nonsense), &keeper), -EPROTO);
+	assert_int_equal(keeper_with(fixture, nonsense, PROTO_HEADER_SIZE, &keeper), 0);
+	lanes_end(&fixture->client.lanes);
+	keeper_run(keeper);
+	assert_int_equal(fixture->client.dead, ENOTCONN);
+	keeper_free(keeper);
+}
+
 static void a_lane_that_lost_its_request_is_given_up(void **state)
 {
 	struct fixture *fixture = *state;
@@ -241,6 +331,9 @@ int main(void)
 		TEST(a_closed_event_lane_is_the_end),
 		TEST(nonsense_is_the_end),
 		TEST(an_answer_that_nobody_asked_for_is_the_end),
+		TEST(every_message_that_makes_no_sense_is_the_end),
+		TEST(a_message_in_pieces_is_one),
+		TEST(what_came_with_the_welcome_is_looked_at_too),
 		TEST(a_lane_that_lost_its_request_is_given_up),
 	};
 
