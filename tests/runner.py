@@ -210,9 +210,10 @@ class Runner:
                                   f"-artifact_prefix={place}{name}-"], 300)
 
     def faults(self):
-        """The build with fault injection, and what needs it."""
-        if self.build("faults", "build-faults", ["-Dtests=enabled", "-Dfaults=true"]):
-            self.tests("faults", "build-faults", ("faults",))
+        """The build with fault injection, and what needs it; sanitizers look for what leaks when something fails."""
+        if self.build("faults", "build-faults", ["-Dtests=enabled", "-Dfaults=true",
+                                                 "-Db_sanitize=address,undefined"]):
+            self.tests("faults", "build-faults", ("faults",), SANITIZED, "3")
 
     def coverage(self):
         """Lines and branches that the tests reach, with fault injection. Not the slow suites."""

@@ -107,8 +107,10 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 		return fail("cannot serve the share", r);
 	tell(WORKER_READY, "");
 	r = session_start(session);
-	if (r < 0)
+	if (r < 0) {
+		session_free(session);
 		return fail("cannot welcome the guest", r);
+	}
 	wait_for_end(session);
 	if (session_stop(session))
 		session_free(session);
