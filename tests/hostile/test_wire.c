@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -293,6 +294,15 @@ static void a_flood_of_connections_that_say_nothing_stops_nobody_for_long(void *
 	served_session_done(&good);
 }
 
+/* Bytes that have arrived and nobody has read. */
+static int unread(const struct raw *raw)
+{
+	int bytes = 0;
+
+	assert_int_equal(ioctl(raw->channel.fd, FIONREAD, &bytes), 0);
+	return bytes;
+}
+
 static void a_client_that_reads_no_replies_keeps_only_its_own_lane(void **state)
 {
 	struct served_session session;
@@ -305,9 +315,14 @@ static void a_client_that_reads_no_replies_keeps_only_its_own_lane(void **state)
 	assert_int_equal(served_lane(served, session.session, &lazy), 0);
 	proto_header_encode(frame, &header);
 	memcpy(frame + PROTO_HEADER_SIZE, &session.root, 8);
+	/* A second request before the first is answered would end the session. */
 	for (int i = 0; i < 3; i++) {
+		int had = unread(&lazy);
+
 		assert_int_equal(raw_bytes(&lazy, frame, sizeof(frame)), 0);
-		usleep(20000);
+		for (int waited = 0; unread(&lazy) == had && waited < 5000; waited++)
+			usleep(1000);
+		assert_true(unread(&lazy) > had);
 	}
 	assert_int_equal(raw_mkdir(&session.raw,
 	                           &(struct proto_mkdir_request){
