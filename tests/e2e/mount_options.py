@@ -227,6 +227,15 @@ def _stats(where, **more):
 
 
 @case
+def a_mount_may_be_synchronous():
+    rig = Rig("sync", "dirsync")
+    assert {"sync", "dirsync"} <= set(is_mounted(rig.mount.where)[-1].split(",")), is_mounted(rig.mount.where)
+    write_file(rig.guest("file"), b"content", owner=(0, 0))
+    assert read_file(rig.host("file")) == b"content"
+    rig.end()
+
+
+@case
 def stats_are_for_root_and_a_mount_that_answers():
     rig = Rig()
     done = _stats(rig.mount.where, user=world.UID, group=world.GID, extra_groups=[])

@@ -271,6 +271,36 @@ static void a_server_that_sends_more_data_than_asked_for_is_not_believed(void **
 	        -EBADMSG);
 }
 
+/* One frame of a reply with data; what the header, and what the frame itself say of its length may differ. */
+static int receive_lie(struct pair *pair, uint16_t flags, uint32_t length, uint32_t announced)
+{
+	static uint8_t frame[PROTO_HEADER_SIZE + 4 + PROTO_CHUNK], got[2 * PROTO_CHUNK];
+	struct proto_header header = {
+		.length = length, .op = PROTO_READ, .flags = PROTO_FRAME_REPLY | flags, .id = 3
+	};
+	uint8_t fixed[4];
+	size_t received;
+
+	proto_header_encode(frame, &header);
+	for (int i = 0; i < 4; i++)
+		frame[PROTO_HEADER_SIZE + i] = (uint8_t) (announced >> (8 * i));
+	send_all(pair->peer, frame, PROTO_HEADER_SIZE + length);
+	return proto_channel_receive_data(&pair->channel, PROTO_READ, 3, fixed, 4, got, sizeof(got), &received,
+	                                  &header);
+}
+
+static void lengths_that_contradict_each_other_are_not_believed(void **state)
+{
+	struct pair *pair = *state;
+
+	assert_int_equal(receive_lie(pair, 0, 14, 10), 0);
+	assert_int_equal(receive_lie(pair, 0, 14, 11), -EBADMSG);
+	assert_int_equal(receive_lie(pair, 0, 14, 9), -EBADMSG);
+	assert_int_equal(receive_lie(pair, 0, 3, 0), -EBADMSG);                  /* not even its fixed fields */
+	assert_int_equal(receive_lie(pair, PROTO_FRAME_MORE, 14, 10), -EBADMSG); /* only the last may be short */
+	assert_int_equal(receive_lie(pair, 0, 4, 0), 0);
+}
+
 static void a_reply_to_another_request_is_not_believed(void **state)
 {
 	struct pair *pair = *state;
@@ -409,6 +439,7 @@ int main(void)
 		TEST(data_in_several_frames_is_put_together),
 		TEST(a_server_that_sends_more_data_than_asked_for_is_not_believed),
 		TEST(a_reply_to_another_request_is_not_believed),
+		TEST(lengths_that_contradict_each_other_are_not_believed),
 		TEST(a_peer_that_does_not_read_stalls_the_sender_for_a_bounded_time),
 		TEST(a_killed_channel_wakes_who_waits_on_it),
 		TEST(what_is_held_goes_before_the_next_frame),

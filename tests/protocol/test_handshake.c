@@ -285,6 +285,12 @@ static void a_token_file_holds_64_digits_and_belongs_to_one(void **state)
 	token_is_refused(-EPERM, "chmod 600");
 	write_token(HEX64, 0602);
 	token_is_refused(-EPERM, "chmod 600");
+	if (geteuid() == 0) {
+		write_token(HEX64, 0600);
+		assert_int_equal(chown(token_path, 1234, 0), 0);
+		token_is_refused(-EPERM, "belongs to user 1234; it must belong to root or to user 0");
+		assert_int_equal(chown(token_path, 0, 0), 0);
+	}
 	write_token("", 0600);
 	token_is_refused(-EINVAL, "64 hexadecimal digits");
 	write_token(HEX64 "0", 0600);
