@@ -102,7 +102,7 @@ void allowlist_done(struct allowlist *list)
 
 /*
  * The outermost entry that path lies in, by its own path or by the one that it leads to. ret_canonical: where the
- * entry is, ret_rest: what of path is beneath it. 0; -EACCES; or why the entry is not there.
+ * entry is, ret_rest: what of path is beneath it. 0; -EACCES; -ESTALE; or why the entry is not there.
  */
 static int find_start(const struct allowlist *list, const char *path, char ret_canonical[PATH_MAX],
                       const char **ret_rest)
@@ -121,6 +121,8 @@ static int find_start(const struct allowlist *list, const char *path, char ret_c
 			r = errno == ENOTDIR ? -ENOTDIR : -ENOENT;
 		if (!is_there || (!by_name && !allowlist_is_beneath(path, canonical)))
 			continue;
+		if (entry->replaced)
+			return -ESTALE;
 		*ret_rest = path + (by_name ? strlen(entry->path) : strlen(canonical));
 		strcpy(ret_canonical, canonical);
 		return 0;
@@ -134,8 +136,8 @@ static bool is_within(const struct allowlist *list, const char *path)
 	char canonical[PATH_MAX];
 
 	for (size_t i = 0; i < list->count; i++)
-		if (list->entries[i].outermost && realpath(list->entries[i].path, canonical) != NULL &&
-		    allowlist_is_beneath(path, canonical))
+		if (list->entries[i].outermost && !list->entries[i].replaced &&
+		    realpath(list->entries[i].path, canonical) != NULL && allowlist_is_beneath(path, canonical))
 			return true;
 	return false;
 }
@@ -236,7 +238,7 @@ static int resolve(const struct allowlist *list, const char *path, char ret_cano
 	if (r == 0)
 		strcpy(ret_canonical, walk.at);
 	free(walk.rest);
-	return r == 0 || r == -ENOENT || r == -ENOTDIR || r == -ENOMEM ? r : -EACCES;
+	return r == 0 || r == -ENOENT || r == -ENOTDIR || r == -ENOMEM || r == -ESTALE ? r : -EACCES;
 }
 
 int allowlist_match(const struct allowlist *list, const char *path, struct allowlist_match *ret_match)

@@ -7,23 +7,6 @@
 #include "fileserver/broker/control.h"
 #include "protocol/cleanup.h"
 
-/* Of a path whose bytes are no UTF-8, which JSON cannot carry, the others. */
-static json_t *text(const char *bytes)
-{
-	_cleanup_free_ char *copy = NULL;
-	json_t *string = json_string(bytes);
-
-	if (string != NULL)
-		return string;
-	copy = strdup(bytes);
-	if (copy == NULL)
-		return NULL;
-	for (char *next = copy; *next != '\0'; next++)
-		if ((unsigned char) *next >= 0x80)
-			*next = '?';
-	return json_string(copy);
-}
-
 static json_t *number(uint64_t value)
 {
 	return json_integer((json_int_t) (value > INT64_MAX ? INT64_MAX : value));
@@ -57,8 +40,8 @@ static json_t *mount_status(const struct worker *worker)
 	static const char *const states[] = { "starting", "serving", "stopping" };
 	const struct proto_counters *counters = worker->process.counters;
 
-	return json_pack("{so so sb ss sI si so so so so}", "share", text(worker->path), "requested",
-	                 text(worker->requested), "read_only", worker->read_only, "state", states[worker->state],
+	return json_pack("{so so sb ss sI si so so so so}", "share", events_text(worker->path), "requested",
+	                 events_text(worker->requested), "read_only", worker->read_only, "state", states[worker->state],
 	                 "since", (json_int_t) worker->since, "pid", (int) worker->process.handle.pid, "lanes",
 	                 gauge(&counters->lanes), "nodes", gauge(&counters->nodes), "handles",
 	                 gauge(&counters->handles), "descriptors", gauge(&counters->descriptors));
@@ -70,13 +53,13 @@ static json_t *status(const struct control_facts *facts)
 	json_t *mounts = json_array(), *listen = json_array();
 
 	for (size_t i = 0; i < facts->listen_count; i++)
-		json_array_append_new(listen, text(facts->listen[i]));
+		json_array_append_new(listen, events_text(facts->listen[i]));
 	for (worker = facts->supervisor->workers; worker != NULL; worker = worker->next)
 		json_array_append_new(mounts, mount_status(worker));
 	return json_pack("{si ss si si si sI so sb so si so}", "version", 1, "release", BINDSHARE_VERSION, "protocol",
 	                 PROTO_VERSION_MAX, "pid", (int) getpid(), "uid", (int) geteuid(), "since",
 	                 (json_int_t) facts->since, "listen", listen, "token", facts->has_token, "settings",
-	                 facts->settings == NULL ? json_null() : text(facts->settings), "mounts_max",
+	                 facts->settings == NULL ? json_null() : events_text(facts->settings), "mounts_max",
 	                 (int) facts->supervisor->workers_max, "mounts", mounts);
 }
 
@@ -90,7 +73,7 @@ static json_t *stats(const struct control_facts *facts)
 	process_add_counters(&sum, &facts->supervisor->past);
 	for (worker = facts->supervisor->workers; worker != NULL; worker = worker->next) {
 		process_add_counters(&sum, worker->process.counters);
-		json_array_append_new(mounts, json_pack("{so si so}", "share", text(worker->path), "pid",
+		json_array_append_new(mounts, json_pack("{so si so}", "share", events_text(worker->path), "pid",
 		                                        (int) worker->process.handle.pid, "operations",
 		                                        operations(worker->process.counters)));
 	}
@@ -106,8 +89,8 @@ static json_t *shares(const struct control_facts *facts)
 		struct allowlist_match match;
 		bool present = allowlist_match(list, list->entries[i].path, &match) == 0;
 
-		json_array_append_new(array, json_pack("{so so sb sb}", "path", text(list->entries[i].path),
-		                                       "canonical", present ? text(match.path) : json_null(),
+		json_array_append_new(array, json_pack("{so so sb sb}", "path", events_text(list->entries[i].path),
+		                                       "canonical", present ? events_text(match.path) : json_null(),
 		                                       "read_only", list->entries[i].read_only, "present", present));
 	}
 	return json_pack("{si so}", "version", 1, "shares", array);

@@ -28,7 +28,50 @@ enum {
 
 bool session_is_read_only(const struct session *session)
 {
-	return (session->config.flags & PROTO_HELLO_READ_ONLY) != 0;
+	return atomic_load(&session->read_only);
+}
+
+/* True: the lane is still at the request that it was at, when its last was this. */
+static bool is_still_at(struct session *session, size_t number, uint64_t last)
+{
+	const struct lane *lane;
+	bool still;
+
+	pthread_mutex_lock(&session->lock);
+	lane = session->lanes[number];
+	still = lane != NULL && atomic_load(&lane->busy) != 0 && atomic_load(&lane->last) == last;
+	pthread_mutex_unlock(&session->lock);
+	return still;
+}
+
+bool session_make_read_only(struct session *session, int timeout_ms)
+{
+	const struct timespec pause = { .tv_nsec = 200000 };
+	uint64_t last[ARRAY_SIZE(session->lanes)];
+	bool busy[ARRAY_SIZE(session->lanes)];
+	struct timespec now, until;
+
+	atomic_store(&session->read_only, true);
+	pthread_mutex_lock(&session->lock);
+	for (size_t i = 0; i < ARRAY_SIZE(session->lanes); i++) {
+		const struct lane *lane = session->lanes[i];
+
+		busy[i] = lane != NULL && atomic_load(&lane->busy) != 0;
+		last[i] = busy[i] ? atomic_load(&lane->last) : 0;
+	}
+	pthread_mutex_unlock(&session->lock);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += (long) (timeout_ms % 1000) * 1000000;
+	for (size_t i = 0; i < ARRAY_SIZE(session->lanes); i++) {
+		while (busy[i] && is_still_at(session, i, last[i])) {
+			clock_gettime(CLOCK_MONOTONIC, &now);
+			if ((now.tv_sec - until.tv_sec) * 1000000000 + now.tv_nsec - until.tv_nsec > 0)
+				return false;
+			(void) nanosleep(&pause, NULL);
+		}
+	}
+	return true;
 }
 
 static int pin_with_lift(void *context, int directory, const char *name)
@@ -52,6 +95,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	if (session == NULL)
 		return -ENOMEM;
 	session->config = *config;
+	session->read_only = (config->flags & PROTO_HELLO_READ_ONLY) != 0;
 	session->uid = geteuid();
 	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;
@@ -413,7 +457,22 @@ int session_add_lane(struct session *session, int fd, uint64_t proof_id)
 	return r;
 }
 
-static bool wait_for_threads(struct session *session, int timeout_ms)
+static unsigned count_lanes(const struct session *session)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(session->lanes); i++)
+		count += session->lanes[i] != NULL;
+	return count;
+}
+
+static unsigned count_threads(const struct session *session)
+{
+	return session->threads;
+}
+
+/* Waits until there are none of what count(), which is called with the lock held, counts. */
+static bool wait_for_none(struct session *session, unsigned (*count)(const struct session *session), int timeout_ms)
 {
 	struct timespec until;
 	bool all;
@@ -425,20 +484,25 @@ static bool wait_for_threads(struct session *session, int timeout_ms)
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&session->lock);
-	while (session->threads > 0 && r == 0)
+	while (count(session) > 0 && r == 0)
 		r = pthread_cond_timedwait(&session->thread_ended, &session->lock, &until);
-	all = session->threads == 0;
+	all = count(session) == 0;
 	pthread_mutex_unlock(&session->lock);
 	return all;
+}
+
+bool session_wait_lanes(struct session *session, int timeout_ms)
+{
+	return wait_for_none(session, count_lanes, timeout_ms);
 }
 
 bool session_stop(struct session *session)
 {
 	session_end(session, PROTO_GOODBYE_DONE, "");
-	if (wait_for_threads(session, DRAIN_MS))
+	if (wait_for_none(session, count_threads, DRAIN_MS))
 		return true;
 	proto_channel_kill(&session->event);
-	return wait_for_threads(session, DRAIN_MS);
+	return wait_for_none(session, count_threads, DRAIN_MS);
 }
 
 void session_free(struct session *session)
