@@ -47,8 +47,7 @@ static bool is(const char *name, size_t length, const char *text)
 	return length == strlen(text) && memcmp(name, text, length) == 0;
 }
 
-/* Without double slashes, "." and a slash at the end. */
-static int normalise(const char *path, char normal[PATH_MAX])
+int allowlist_normalise(const char *path, char normal[PATH_MAX])
 {
 	const char *rest = path, *name;
 	size_t length;
@@ -70,7 +69,7 @@ int allowlist_add(struct allowlist *list, const char *path, bool read_only)
 {
 	struct allowlist_entry *entries, *added;
 	char normal[PATH_MAX];
-	int r = normalise(path, normal);
+	int r = allowlist_normalise(path, normal);
 
 	if (r < 0)
 		return r;
@@ -168,7 +167,7 @@ static int follow(struct walk *walk, const char *link, const char *rest)
 		char normal[PATH_MAX];
 
 		/* "..": only the walk itself could say where it leads, and it would look outside. */
-		if (normalise(joined, normal) < 0)
+		if (allowlist_normalise(joined, normal) < 0)
 			return -EACCES;
 		strcpy(joined, normal);
 		r = find_start(walk->list, joined, walk->at, &start);
@@ -245,7 +244,7 @@ int allowlist_match(const struct allowlist *list, const char *path, struct allow
 {
 	struct allowlist_match match = { 0 };
 	char normal[PATH_MAX], entry[PATH_MAX];
-	int r = normalise(path, normal);
+	int r = allowlist_normalise(path, normal);
 
 	if (r == 0)
 		r = resolve(list, normal, match.path);

@@ -33,6 +33,9 @@ struct allowlist_match {
 	bool read_only;
 };
 
+/* Without double slashes, "." and a slash at the end. 0, -EINVAL (not absolute, or with ".."), -ENAMETOOLONG. */
+int allowlist_normalise(const char *path, char normal[PATH_MAX]);
+
 /* Adds an absolute path. 0, -EINVAL (not absolute, or with a component ".."), -ENAMETOOLONG, -ENOMEM. */
 int allowlist_add(struct allowlist *list, const char *path, bool read_only);
 void allowlist_done(struct allowlist *list);

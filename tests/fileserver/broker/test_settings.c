@@ -50,8 +50,8 @@ static void the_list_of_directories_is_read(void **state)
 	        read_text("{\"other\": 1, \"FilesharingDirectories\": [\"/home\", \"/srv/\\u00e4\"]}");
 
 	assert_int_equal(settings.count, 2);
-	assert_string_equal(settings.directories[0], "/home");
-	assert_string_equal(settings.directories[1], "/srv/\xc3\xa4");
+	assert_string_equal(settings.directories[0].path, "/home");
+	assert_string_equal(settings.directories[1].path, "/srv/\xc3\xa4");
 	settings_done(&settings);
 	settings_done(&settings);
 }
@@ -60,11 +60,11 @@ static void the_older_spelling_counts_where_the_newer_is_missing(void **state)
 {
 	struct settings settings = read_text("{\"filesharingDirectories\": [\"/old\"]}");
 
-	assert_string_equal(settings.directories[0], "/old");
+	assert_string_equal(settings.directories[0].path, "/old");
 	settings_done(&settings);
 	settings = read_text("{\"filesharingDirectories\": [\"/old\"], \"FilesharingDirectories\": [\"/new\"]}");
 	assert_int_equal(settings.count, 1);
-	assert_string_equal(settings.directories[0], "/new");
+	assert_string_equal(settings.directories[0].path, "/new");
 	settings_done(&settings);
 }
 
