@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -41,6 +42,29 @@ void proto_channel_done(struct proto_channel *channel)
 void proto_channel_kill(struct proto_channel *channel)
 {
 	(void) shutdown(channel->fd, SHUT_RDWR);
+}
+
+/* Bytes, the end or an error: whatever makes receiving return at once. */
+static bool has_arrived(const struct proto_channel *channel)
+{
+	char byte;
+
+	return recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+bool proto_channel_await(struct proto_channel *channel, unsigned others, int64_t sleep_us)
+{
+	struct timespec patience = { .tv_sec = sleep_us / 1000000, .tv_nsec = sleep_us % 1000000 * 1000 };
+	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
+	bool arrived = channel->start != channel->end;
+
+	if (!arrived && proto_spin_begin(&channel->spin, others)) {
+		do
+			arrived = has_arrived(channel);
+		while (!arrived && proto_spin_again(&channel->spin));
+		proto_spin_end(&channel->spin, arrived);
+	}
+	return arrived || (sleep_us > 0 && ppoll(&wait, 1, &patience, NULL) != 0);
 }
 
 /*

@@ -13,12 +13,14 @@
 #include <sys/types.h>
 
 #include "frame.h"
+#include "spin.h"
 
 struct proto_channel {
 	int fd;
 	uint8_t *buffer; /* what was received and not consumed lies at start..end */
 	size_t capacity, start, end;
 	int stall_ms;
+	struct proto_spin spin;
 	size_t unread; /* payload bytes of the current frame that have not been received into the buffer */
 };
 
@@ -31,6 +33,13 @@ void proto_channel_done(struct proto_channel *channel);
 
 /* Ends both directions: a thread that waits on the channel returns. Any thread may call it. */
 void proto_channel_kill(struct proto_channel *channel);
+
+/*
+ * Waits until something has arrived, so that receiving does not sleep: looks for it while that is worth it (spin.h,
+ * others as there),
+ * then sleeps for at most sleep_us, 0 not at all. False: nothing came.
+ */
+bool proto_channel_await(struct proto_channel *channel, unsigned others, int64_t sleep_us);
 
 /*
  * Waits for the next frame. The payload is in memory up to what the buffer holds: ret_reader covers it, with

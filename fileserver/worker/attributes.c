@@ -88,12 +88,12 @@ static struct proto_time time_of(const struct statx_timestamp *stamp)
 	return (struct proto_time){ .seconds = stamp->tv_sec, .nanoseconds = stamp->tv_nsec };
 }
 
-void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+bool attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
                      struct proto_attr *ret_attr)
 {
 	struct ownership view;
+	bool read = ownership_view(session, node, place, stx, &view);
 
-	ownership_view(session, node, place, stx, &view);
 	*ret_attr = (struct proto_attr){
 		.ino = attributes_inode(session, stx),
 		.size = stx->stx_size,
@@ -107,6 +107,7 @@ void attributes_fill(struct session *session, struct node *node, const struct ow
 		.gid = view.gid,
 		.rdev = view.rdev,
 	};
+	return read;
 }
 
 int attributes_of(struct session *session, struct node *node, int fd, struct proto_attr *ret_attr,
@@ -118,7 +119,7 @@ int attributes_of(struct session *session, struct node *node, int fd, struct pro
 
 	if (r < 0)
 		return r;
-	attributes_fill(session, node, &place, &stx, ret_attr);
+	(void) attributes_fill(session, node, &place, &stx, ret_attr);
 	if (ret_stx != NULL)
 		*ret_stx = stx;
 	return 0;
@@ -196,7 +197,7 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 
 	if (r < 0)
 		return r;
-	ownership_view(session, node, &place, &stx, &wanted);
+	(void) ownership_view(session, node, &place, &stx, &wanted);
 	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) != 0 &&
 	    (set->valid & (PROTO_SET_UID | PROTO_SET_GID)) != 0 &&
 	    fchownat(fd, "", (set->valid & PROTO_SET_UID) != 0 ? set->uid : (uid_t) -1,

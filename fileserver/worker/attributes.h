@@ -10,8 +10,8 @@ bool attributes_late_errors(int fd);
 int attributes_stat(struct session *session, int fd, struct statx *ret_stx);
 int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx);
 
-/* Fills attr from stx and the record at place. node may be NULL. */
-void attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+/* Fills attr from stx and the record at place. node may be NULL. As ownership_view(). */
+bool attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
                      struct proto_attr *ret_attr);
 
 /* Both, of a descriptor. ret_stx may be NULL. */

@@ -10,15 +10,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
+#include <time.h>
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
+#include "fileserver/worker/xattr-at.h"
 #include "protocol/cleanup.h"
 
-enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96 };
+enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96, CTIME_TICK_NS = 20000000 };
 
 /* A decimal or octal number of at most max, and what follows it. */
 static bool parse_number(const char **at, int base, unsigned long max, uint32_t *ret_value)
@@ -131,29 +132,13 @@ static const char *record_name(const struct session *session)
 	return owner_host(session) && session->uid == 0 ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
 }
 
-enum { PLACE_PATH_SIZE = RESOLVE_PATH_SIZE + 1 + NAME_MAX + 1 };
-
-/* Ends at the object itself with the calls that follow no symbolic link at the end, when there is a name. */
-static void place_path(const struct ownership_place *place, char path[PLACE_PATH_SIZE])
-{
-	size_t length;
-
-	(void) resolve_path(place->fd, path);
-	length = strlen(path);
-	if (place->name != NULL)
-		(void) snprintf(path + length, PLACE_PATH_SIZE - length, "/%s", place->name);
-}
-
 /* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it. */
 static int read_record(const struct session *session, const struct ownership_place *place, struct ownership *ret_record)
 {
-	char path[PLACE_PATH_SIZE], value[RECORD_MAX];
-	ssize_t n;
+	char value[RECORD_MAX];
+	ssize_t n = xattr_at_get(place->fd, place->name, record_name(session), value, sizeof(value));
 
-	place_path(place, path);
-	n = place->name == NULL ? getxattr(path, record_name(session), value, sizeof(value))
-	                        : lgetxattr(path, record_name(session), value, sizeof(value));
-	if (n < 0 && errno == EACCES)
+	if (n == -EACCES)
 		return -EACCES;
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
 }
@@ -161,14 +146,12 @@ static int read_record(const struct session *session, const struct ownership_pla
 /* Whether there may be one. Names can be listed without any permission but that to search the directory. */
 static bool has_record(const struct session *session, const struct ownership_place *place)
 {
-	char path[PLACE_PATH_SIZE], names[4096];
+	char names[4096];
 	const char *wanted = record_name(session);
-	ssize_t n;
+	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
 
-	place_path(place, path);
-	n = place->name == NULL ? listxattr(path, names, sizeof(names)) : llistxattr(path, names, sizeof(names));
 	if (n < 0)
-		return errno == ERANGE || errno == EACCES;
+		return n == -ERANGE || n == -EACCES;
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1)
 		if (strcmp(names + at, wanted) == 0)
 			return true;
@@ -229,29 +212,38 @@ static bool may_have_record(const struct session *session, const struct statx *s
 	return owned && (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
 }
 
-void ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+/*
+ * Whether another change would give another ctime: kernels before 6.13 count time in ticks of up to 10 ms. Where
+ * reading the record changes the file, the view is kept all the same.
+ */
+static bool may_keep(const struct session *session, const struct statx *stx)
+{
+	struct timespec now;
+	int64_t age;
+
+	if (is_hidden(session, stx))
+		return true;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	age = ((int64_t) now.tv_sec - stx->stx_ctime.tv_sec) * 1000000000 + now.tv_nsec - stx->stx_ctime.tv_nsec;
+	return age > CTIME_TICK_NS;
+}
+
+bool ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
                     struct ownership *ret_view)
 {
-	enum nodes_view kept = NODES_VIEW_UNKNOWN;
 	struct ownership record;
-	bool hidden;
 	int r;
 
 	default_view(session, stx, ret_view);
-	if (!may_have_record(session, stx))
-		return;
-	hidden = is_hidden(session, stx);
-	if (node != NULL || hidden)
-		kept = nodes_view_at(session->nodes, node, stx, ret_view);
-	if (kept != NODES_VIEW_UNKNOWN)
-		return;
+	if (!may_have_record(session, stx) || nodes_view_at(session->nodes, node, stx, ret_view) != NODES_VIEW_UNKNOWN)
+		return false;
 	r = read_record(session, place, &record);
 	if (r == -EACCES)
 		r = read_hidden_record(session, place, stx, &record);
 	if (r < 0) {
-		if (node != NULL && r != -EACCES)
+		if (r != -EACCES && may_keep(session, stx))
 			nodes_keep_view(session->nodes, node, stx, NULL);
-		return;
+		return r != -EACCES;
 	}
 	if (!owner_host(session)) {
 		ret_view->uid = record.uid;
@@ -262,16 +254,21 @@ void ownership_view(struct session *session, struct node *node, const struct own
 		ret_view->mode = (ret_view->mode & 07777) | (record.mode & S_IFMT);
 		ret_view->rdev = record.rdev;
 	}
-	if (hidden)
+	if (may_keep(session, stx))
 		nodes_keep_view(session->nodes, node, stx, ret_view);
+	return true;
 }
 
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr)
 {
-	struct ownership view = { .uid = attr->uid, .gid = attr->gid, .mode = attr->mode, .rdev = attr->rdev };
+	struct ownership view = { .uid = attr->uid, .gid = attr->gid, .mode = attr->mode, .rdev = attr->rdev }, plain;
+	bool is_plain;
 
-	if (is_hidden(session, stx))
-		nodes_keep_view(session->nodes, node, stx, &view);
+	if (!may_keep(session, stx))
+		return;
+	default_view(session, stx, &plain);
+	is_plain = view.uid == plain.uid && view.gid == plain.gid && view.mode == plain.mode && view.rdev == plain.rdev;
+	nodes_keep_view(session->nodes, node, stx, is_plain ? NULL : &view);
 }
 
 bool ownership_is_default(const struct session *session, const struct statx *stx, const struct ownership *wanted)
@@ -286,23 +283,19 @@ bool ownership_is_default(const struct session *session, const struct statx *stx
 int ownership_record(struct session *session, int fd, const struct statx *stx, const struct ownership *wanted)
 {
 	struct lift lift = LIFT_INIT(session, fd, -1);
-	char path[RESOLVE_PATH_SIZE], text[RECORD_MAX];
+	char text[RECORD_MAX];
 	bool same = ownership_is_default(session, stx, wanted);
 	int r, length;
 
 	if (!may_have_record(session, stx))
 		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
 		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
-	(void) resolve_path(fd, path);
 	length = format(wanted, text);
-
 	do {
-		if (same)
-			r = removexattr(path, record_name(session)) < 0 && errno != ENODATA && errno != EOPNOTSUPP
-			            ? -errno
-			            : 0;
-		else
-			r = setxattr(path, record_name(session), text, (size_t) length, 0) < 0 ? -errno : 0;
+		r = same ? xattr_at_remove(fd, record_name(session))
+		         : xattr_at_set(fd, record_name(session), text, (size_t) length, 0);
+		if (same && (r == -ENODATA || r == -EOPNOTSUPP))
+			r = 0;
 	} while (lift_again(&lift, r));
 	nodes_drop_view(session->nodes, stx);
 	return r == -EOPNOTSUPP ? -EPERM : r;
@@ -340,7 +333,7 @@ int ownership_kill_privileges(struct session *session, int fd)
 		return r;
 	if (!S_ISREG(stx.stx_mode))
 		return 0;
-	ownership_view(session, NULL, &place, &stx, &view);
+	(void) ownership_view(session, NULL, &place, &stx, &view);
 	if ((view.mode & S_IXGRP) != 0)
 		kill |= S_ISGID;
 	/* Bits that somebody set on the host: the host's kernel clears them itself, but not for root. */

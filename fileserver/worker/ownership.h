@@ -33,12 +33,13 @@ struct ownership_place {
 };
 
 /*
- * How the object appears; node (may be NULL) remembers what was found. *stx is read again when the record could only be
- * read by lifting the owner's bits, which changes ctime.
+ * How the object appears. node, or the one of that identity when it is NULL, remembers what was found. *stx is read
+ * again when the record could only be read by lifting the owner's bits, which changes ctime. True: the record was read,
+ * or looked for; false: it was known, or could not be read.
  */
-void ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+bool ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
                     struct ownership *ret_view);
-/* A node was made for an object whose view was found before: remembers it where finding it again would cost a lift. */
+/* A node was made for an object whose view was read before: remembers it. */
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr);
 
 /* Whether the object appears so without a record. */

@@ -331,10 +331,13 @@ static int lane_serve(struct lane *lane)
 	int r = send_welcome(session, &lane->channel, lane->proof_id, lane->number);
 
 	while (r == 0 && !atomic_load(&session->ended)) {
+		(void) proto_channel_await(&lane->channel, atomic_load(&session->working), 0);
 		r = proto_channel_next(&lane->channel, &header, &reader);
-		if (r == 0)
+		if (r == 0) {
+			atomic_fetch_add(&session->working, 1);
 			r = dispatch_request(lane, &header, &reader);
-		else if (r == -EAGAIN)
+			atomic_fetch_sub(&session->working, 1);
+		} else if (r == -EAGAIN)
 			r = 0; /* idle */
 	}
 	return r;

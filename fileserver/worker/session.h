@@ -56,6 +56,7 @@ struct session {
 	struct lane *lanes[SESSION_LANES_MAX + 1];
 	struct proto_channel event;
 	pthread_mutex_t event_lock; /* sending on the event lane */
+	_Atomic unsigned working;   /* lanes that serve a request */
 	_Atomic bool ended;
 	struct log_limit log_limit;
 };

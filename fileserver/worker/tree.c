@@ -41,14 +41,16 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 	struct ownership_place place = { .fd = pinned >= 0 ? pinned : directory->fd.fd,
 		                         .name = pinned >= 0 ? NULL : name };
 	struct node *node;
+	bool read;
 	int r;
 
 	/* Before the node takes the descriptor, and may close it. */
-	attributes_fill(session, NULL, &place, stx, &ret_entry->attr);
+	read = attributes_fill(session, NULL, &place, stx, &ret_entry->attr);
 	r = nodes_learn(session->nodes, directory->node, name, stx, pinned, true, &node);
 	if (r < 0)
 		return r;
-	ownership_keep(session, node, stx, &ret_entry->attr);
+	if (read)
+		ownership_keep(session, node, stx, &ret_entry->attr);
 	ret_entry->node = nodes_id(node);
 	if (ret_node != NULL)
 		*ret_node = node;

@@ -7,7 +7,7 @@
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
+#include "fileserver/worker/xattr-at.h"
 #include "protocol/cleanup.h"
 
 static bool is_private(const char *name)
@@ -33,11 +33,10 @@ static int check_name(const char *name)
 	return strncmp(name, "trusted.", 8) == 0 ? -EPERM : -EOPNOTSUPP;
 }
 
-/* A node with a descriptor, for the calls that take a path. */
+/* A node with a descriptor. */
 struct target {
 	struct node *node;
 	struct node_fd fd;
-	char path[RESOLVE_PATH_SIZE];
 };
 
 static int target_get(struct session *session, uint64_t id, struct target *ret_target)
@@ -50,12 +49,9 @@ static int target_get(struct session *session, uint64_t id, struct target *ret_t
 	type = nodes_type(ret_target->node);
 	/* As on any Linux file system: no user.* on anything but these. */
 	r = type == S_IFREG || type == S_IFDIR ? nodes_fd(session->nodes, ret_target->node, &ret_target->fd) : -EPERM;
-	if (r < 0) {
+	if (r < 0)
 		nodes_put(session->nodes, ret_target->node);
-		return r;
-	}
-	(void) resolve_path(ret_target->fd.fd, ret_target->path);
-	return 0;
+	return r;
 }
 
 static void target_put(struct session *session, struct target *target)
@@ -79,8 +75,8 @@ int worker_getxattr(struct lane *lane, const struct proto_getxattr_request *requ
 		return r == -EPERM ? -ENODATA : r;
 	struct lift lift = LIFT_INIT(session, target.fd.fd, -1);
 	do {
-		n = getxattr(target.path, request->name.text, lane->channel.buffer, PROTO_BLOB_MAX);
-		r = n < 0 ? -errno : 0;
+		n = xattr_at_get(target.fd.fd, NULL, request->name.text, lane->channel.buffer, PROTO_BLOB_MAX);
+		r = n < 0 ? (int) n : 0;
 	} while (lift_again(&lift, r));
 	target_put(session, &target);
 	if (r == 0)
@@ -105,9 +101,7 @@ int worker_setxattr(struct lane *lane, const struct proto_setxattr_request *requ
 		return r;
 	struct lift lift = LIFT_INIT(session, target.fd.fd, -1);
 	do
-		r = setxattr(target.path, request->name.text, request->value.bytes, request->value.length, flags) < 0
-		            ? -errno
-		            : 0;
+		r = xattr_at_set(target.fd.fd, request->name.text, request->value.bytes, request->value.length, flags);
 	while (lift_again(&lift, r));
 	target_put(session, &target);
 	return r;
@@ -145,8 +139,8 @@ int worker_listxattr(struct lane *lane, const struct proto_listxattr_request *re
 		return 0; /* none: the empty list */
 	if (r < 0)
 		return r;
-	n = listxattr(target.path, names, PROTO_BLOB_MAX);
-	r = n < 0 ? -errno : 0;
+	n = xattr_at_list(target.fd.fd, NULL, names, PROTO_BLOB_MAX);
+	r = n < 0 ? (int) n : 0;
 	target_put(session, &target);
 	if (r == 0)
 		ret_reply->names = (struct proto_blob){ .length = filter_names(names, (size_t) n), .bytes = names };
@@ -167,7 +161,7 @@ int worker_removexattr(struct lane *lane, const struct proto_removexattr_request
 		return r;
 	struct lift lift = LIFT_INIT(session, target.fd.fd, -1);
 	do
-		r = removexattr(target.path, request->name.text) < 0 ? -errno : 0;
+		r = xattr_at_remove(target.fd.fd, request->name.text);
 	while (lift_again(&lift, r));
 	target_put(session, &target);
 	return r;

@@ -21,6 +21,7 @@
 enum {
 	SOCKET_BUFFER = 1024 * 1024,
 	RETRY_NS = 1000000000,
+	PATIENCE_US = 300, /* for a reply, before another thread is to read the kernel's requests */
 	ERRNO_LIMIT = 512, /* the kernel takes no error from here on from a file system (fs/fuse/dev.c) */
 };
 
@@ -49,7 +50,7 @@ const void *lane_argument(const struct lane *lane)
 /* A request must be answered on the descriptor that it was read from; each clone has its own list of them. */
 static int clone_device(int device)
 {
-	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	uint32_t from = (uint32_t) device;
 
 	if (fd < 0 || ioctl(fd, FUSE_DEV_IOC_CLONE, &from) < 0)
@@ -233,6 +234,7 @@ static int ready(struct lane *lane)
 		return 0;
 	if (clock_ns() < lane->retry_at)
 		return -EIO;
+	lanes_grow(&lane->client->lanes);
 	r = lane_attach(lane);
 	if (r == 0)
 		return 0;
@@ -342,12 +344,25 @@ bool lane_try_forget(struct lane *lane)
 	return done;
 }
 
+/*
+ * Before this thread sleeps for as long as the server likes. Waking another thread for each request would cost more
+ * than most replies take.
+ */
+static void await_reply(struct lane *lane)
+{
+	struct lanes *lanes = &lane->client->lanes;
+
+	if (!lanes_are_read(lanes) && !proto_channel_await(&lane->channel, lanes_others(lanes), PATIENCE_US))
+		lanes_grow(lanes);
+}
+
 /* With use held. The reply's header, checked against the request. */
 static int receive(struct lane *lane, enum proto_op op, uint64_t id, struct proto_header *ret_header,
                    struct proto_reader *ret_reader)
 {
 	int r;
 
+	await_reply(lane);
 	do
 		r = proto_channel_next(&lane->channel, ret_header, ret_reader);
 	while (r == -EAGAIN && atomic_load(&lane->client->dead) == 0);
@@ -370,6 +385,9 @@ static int begin(struct lane *lane, enum proto_op op, const struct proto_writer 
 	if (r < 0)
 		return r;
 	atomic_store(&lane->rpc, lane->next_id + 1);
+	/* A server that is slow to take it must not keep other requests waiting. */
+	if (writer->tail_length > SOCKET_BUFFER / 4)
+		lanes_grow(&lane->client->lanes);
 	r = send_frame(lane, op, writer, ret_id);
 	if (r < 0) {
 		atomic_store(&lane->rpc, 0);
@@ -420,6 +438,7 @@ int lane_exchange_data(struct lane *lane, enum proto_op op, const struct proto_w
 	pthread_mutex_lock(&lane->use);
 	r = begin(lane, op, writer, &id);
 	if (r == 0) {
+		await_reply(lane);
 		r = proto_channel_receive_data(&lane->channel, op, id, fixed, fixed_size, lane->buffer + LANE_DATA_AT,
 		                               size, ret_length, &header);
 		r = end(lane, op, r, r < 0 ? 0 : header.status);

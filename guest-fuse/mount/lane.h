@@ -27,7 +27,8 @@ struct fuse_in_header;
 
 struct lane {
 	struct client *client;
-	int device;
+	int device;             /* O_NONBLOCK */
+	struct proto_spin spin; /* for the kernel's requests */
 	uint8_t *buffer; /* LANE_BUFFER_SIZE bytes: the kernel's request, of request_size bytes; then data for the reply
 	                  */
 	size_t request_size;

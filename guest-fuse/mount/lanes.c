@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,7 +14,12 @@
 #include "guest-fuse/mount/session.h"
 #include "protocol/log.h"
 
-enum { LANES_STACK = 256 * 1024, RETRY_NS = 1000000000 };
+enum {
+	LANES_STACK = 256 * 1024,
+	RETRY_NS = 1000000000,
+	CROWD = 4,         /* so many requests in a row that waited: the threads are too slow for them */
+	CROWD_THREADS = 8, /* so many are enough for what the server answers at once */
+};
 
 void lanes_init(struct lanes *lanes, struct client *client)
 {
@@ -59,6 +65,16 @@ static void take_place(struct lanes *lanes)
 	pthread_mutex_unlock(&lanes->lock);
 }
 
+bool lanes_are_read(const struct lanes *lanes)
+{
+	return atomic_load_explicit(&lanes->idle, memory_order_relaxed) > 0;
+}
+
+unsigned lanes_others(const struct lanes *lanes)
+{
+	return atomic_load_explicit(&lanes->working, memory_order_relaxed) - 1;
+}
+
 static int start_thread(struct lanes *lanes, struct lane *lane);
 
 void lanes_grow(struct lanes *lanes)
@@ -92,31 +108,57 @@ void lanes_grow(struct lanes *lanes)
 		log_warning("cannot start another thread: %s", strerror(-r));
 }
 
-/* These are done without the server: no need for another thread meanwhile. */
-static bool is_short(uint32_t opcode)
-{
-	return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT;
-}
-
-/* True: a request lies in the lane's buffer. False: the mount is gone. */
-static bool next_request(struct lane *lane)
+/* One look. 1: a request lies in the lane's buffer; 0: there is none; -1: the mount is gone. */
+static int read_request(struct lane *lane)
 {
 	struct lanes *lanes = &lane->client->lanes;
+	ssize_t n;
 
-	for (;;) {
-		ssize_t n = read(lane->device, lane->buffer, LANE_BUFFER_SIZE);
-
-		if (n >= (ssize_t) sizeof(struct fuse_in_header)) {
-			lane->request_size = (size_t) n;
-			return true;
-		}
-		if (n >= 0 || errno == EINTR || errno == EAGAIN || errno == ENOENT)
-			continue; /* ENOENT: the request was taken back */
-		if (errno != ENODEV && errno != ECONNABORTED)
-			log_error("reading from /dev/fuse: %s", strerror(errno));
-		lanes_end(lanes);
-		return false;
+	do
+		n = read(lane->device, lane->buffer, LANE_BUFFER_SIZE);
+	while (n < 0 && (errno == EINTR || errno == ENOENT)); /* ENOENT: the request was taken back */
+	if (n >= (ssize_t) sizeof(struct fuse_in_header)) {
+		lane->request_size = (size_t) n;
+		return 1;
 	}
+	if (n >= 0 || errno == EAGAIN)
+		return 0;
+	if (errno != ENODEV && errno != ECONNABORTED)
+		log_error("reading from /dev/fuse: %s", strerror(errno));
+	lanes_end(lanes);
+	return -1;
+}
+
+/* waited: the request was there before the thread was. True: so many in a row that more threads are to read. */
+static bool is_crowd(struct lanes *lanes, bool waited)
+{
+	unsigned row = waited ? atomic_load_explicit(&lanes->waited, memory_order_relaxed) + 1 : 0;
+	bool crowd = row >= CROWD && atomic_load(&lanes->working) < CROWD_THREADS;
+
+	atomic_store_explicit(&lanes->waited, row < CROWD ? row : 0, memory_order_relaxed);
+	return crowd;
+}
+
+/* There is nothing to do: looks for a request while that is worth it, then sleeps. As read_request(). */
+static int wait_for_request(struct lane *lane)
+{
+	struct pollfd wait = { .fd = lane->device, .events = POLLIN };
+	struct lanes *lanes = &lane->client->lanes;
+	int r = 0;
+
+	take_place(lanes);
+	if (proto_spin_begin(&lane->spin, atomic_load(&lanes->working))) {
+		do
+			r = read_request(lane);
+		while (r == 0 && proto_spin_again(&lane->spin));
+		proto_spin_end(&lane->spin, r > 0);
+	}
+	while (r == 0 && !atomic_load(&lanes->ending)) {
+		(void) poll(&wait, 1, -1);
+		r = read_request(lane);
+	}
+	atomic_fetch_sub(&lanes->idle, 1);
+	return r;
 }
 
 static void serve(struct lane *lane)
@@ -124,15 +166,20 @@ static void serve(struct lane *lane)
 	struct lanes *lanes = &lane->client->lanes;
 
 	while (!atomic_load(&lanes->ending)) {
-		take_place(lanes);
-		if (atomic_load(&lanes->ending) || !next_request(lane))
-			break;
-		if (atomic_fetch_sub(&lanes->idle, 1) == 1 && !is_short(lane_request(lane)->opcode))
+		int r = read_request(lane);
+
+		if (is_crowd(lanes, r > 0))
 			lanes_grow(lanes);
+		if (r == 0)
+			r = wait_for_request(lane);
+		if (r <= 0)
+			continue;
+		atomic_fetch_add(&lanes->working, 1);
 		lane_begin(lane);
 		interrupts_arrived_early(lanes, lane);
 		session_process(lane);
 		lane_end(lane);
+		atomic_fetch_sub(&lanes->working, 1);
 	}
 }
 

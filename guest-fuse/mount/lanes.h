@@ -2,24 +2,27 @@
 /*
  * The threads of a mount: as many as there are requests at once, up to a limit.
  *
- * At most LANES_IDLE threads wait for the kernel at a time; the others are parked, so that one process that works alone
- * always meets the same threads with warm caches. When a thread takes a request and nobody is left to wait for the next
- * one, a parked thread is woken or another one started.
+ * One thread reads the kernel's requests as long as it answers them fast enough: a process that works alone always
+ * meets the same thread with warm caches, and nobody is woken for a request but this thread. When the server takes its
+ * time with a reply, or several requests in a row had to wait, a parked thread is woken to read, too, or another one
+ * started. Whoever finds another thread waiting for the kernel is parked.
  */
 #pragma once
 
 #include "guest-fuse/mount/lane.h"
 
-enum { LANES_FIRST = 2, LANES_IDLE = 2, LANES_MAX = 64 };
+enum { LANES_FIRST = 2, LANES_IDLE = 1, LANES_MAX = 64 };
 
 struct lanes {
 	struct client *client;
 	unsigned max;
 	struct lane *all[LANES_MAX];
-	_Atomic unsigned count; /* of all; grows only */
-	_Atomic int idle;       /* threads that wait for the kernel, or are about to */
-	_Atomic bool ending;    /* unmounted: the threads leave */
-	_Atomic bool saturated; /* nobody waits for the kernel, and nobody is about to */
+	_Atomic unsigned count;   /* of all; grows only */
+	_Atomic int idle;         /* threads that wait for the kernel, or are about to */
+	_Atomic unsigned working; /* threads that have a request */
+	_Atomic unsigned waited;  /* the last requests that were there before a thread was, in a row */
+	_Atomic bool ending;      /* unmounted: the threads leave */
+	_Atomic bool saturated;   /* nobody waits for the kernel, and nobody is about to */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -43,6 +46,10 @@ void lanes_init(struct lanes *lanes, struct client *client);
 void lanes_limit(struct lanes *lanes, unsigned max);
 /* Connects the first lanes and starts their threads. 0 or a negative errno. */
 int lanes_start(struct lanes *lanes);
+/* Somebody waits for the kernel's next request, or is about to. */
+bool lanes_are_read(const struct lanes *lanes);
+/* A thread that has a request: how many others have one. */
+unsigned lanes_others(const struct lanes *lanes);
 /* Starts or wakes another thread if nobody waits for the kernel. Any thread. */
 void lanes_grow(struct lanes *lanes);
 /* Breaks every connection, so that nobody waits for the server any more. Any thread. */

@@ -131,6 +131,8 @@ static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struc
 	struct proto_lseek_reply reply;
 	int r = offset < 0 ? -ENXIO : 0;
 
+	/* What the kernel writes meanwhile comes to other threads. */
+	lanes_grow(&client->lanes);
 	if (r == 0 && nodes_may_be_mapped(client->nodes, wire(lane, ino)) && !notifier_flush(&client->notifier, ino))
 		r = seek_in_solid(lane, wire(lane, ino), &request, &reply.offset);
 	else if (r == 0)

@@ -325,6 +325,20 @@ static void a_killed_channel_wakes_who_waits_on_it(void **state)
 	pthread_join(thread, NULL);
 }
 
+static void waiting_ends_with_bytes_with_the_end_and_with_time(void **state)
+{
+	struct pair *pair = *state;
+
+	assert_false(proto_channel_await(&pair->channel, 0, 0));
+	assert_false(proto_channel_await(&pair->channel, 1, 1000));
+	assert_int_equal(write(pair->peer, "x", 1), 1);
+	assert_true(proto_channel_await(&pair->channel, 0, 1000));
+	assert_true(proto_channel_await(&pair->channel, 1, 1000));
+	close(pair->peer);
+	pair->peer = -1;
+	assert_true(proto_channel_await(&pair->channel, 1, 1000));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -342,6 +356,7 @@ int main(void)
 		TEST(a_reply_to_another_request_is_not_believed),
 		TEST(a_peer_that_does_not_read_stalls_the_sender_for_a_bounded_time),
 		TEST(a_killed_channel_wakes_who_waits_on_it),
+		TEST(waiting_ends_with_bytes_with_the_end_and_with_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,7 @@ static int set_up(void **state)
 	pthread_mutex_init(&fixture.lane.state, NULL);
 	fixture.lane.buffer = malloc(LANE_BUFFER_SIZE);
 	fixture.lane.out = malloc(PROTO_SMALL_MAX);
+	lanes_init(&fixture.client.lanes, &fixture.client);
 	fixture.client.lanes.all[0] = &fixture.lane;
 	fixture.client.lanes.count = 1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ||
@@ -65,6 +66,8 @@ static int tear_down(void **state)
 	free(fixture->lane.buffer);
 	free(fixture->lane.out);
 	forgets_done(&fixture->client.forgets);
+	atomic_store(&fixture->client.lanes.count, 0); /* the lane is no heap's */
+	lanes_done(&fixture->client.lanes);
 	close(fixture->client.wake);
 	return 0;
 }

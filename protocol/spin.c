@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may look for bytes in place of sleeping. */
+#include "spin.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
+
+static pthread_once_t counted = PTHREAD_ONCE_INIT;
+static int most;
+static _Atomic int looking;
+
+static void count_cpus(void)
+{
+	cpu_set_t set;
+
+	/* It fails where there are more CPUs than a cpu_set_t has. */
+	most = (sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE) / 2;
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+bool proto_spin_begin(struct proto_spin *spin, unsigned others)
+{
+	if (others > 0)
+		return false;
+	if (spin->left > 0) {
+		spin->left--;
+		return false;
+	}
+	(void) pthread_once(&counted, count_cpus);
+	if (atomic_fetch_add_explicit(&looking, 1, memory_order_relaxed) >= most) {
+		atomic_fetch_sub_explicit(&looking, 1, memory_order_relaxed);
+		return false;
+	}
+	spin->until = now_ns() + PROTO_SPIN_NS;
+	return true;
+}
+
+bool proto_spin_again(const struct proto_spin *spin)
+{
+	(void) sched_yield();
+	return now_ns() < spin->until;
+}
+
+void proto_spin_end(struct proto_spin *spin, bool found)
+{
+	atomic_fetch_sub_explicit(&looking, 1, memory_order_relaxed);
+	spin->pause = found ? 0 : spin->pause == 0 ? 1 : spin->pause * 2;
+	if (spin->pause > PROTO_SPIN_PAUSE_MAX)
+		spin->pause = PROTO_SPIN_PAUSE_MAX;
+	spin->left = spin->pause;
+}
