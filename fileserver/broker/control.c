@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <utlist.h>
 
@@ -23,6 +24,7 @@ struct control_client {
 	size_t length, sent;
 	enum control_next next_step;
 	bool answered; /* the request was read in full */
+	bool said;     /* the answer is sent: until the client closes, what else it sends is thrown away */
 };
 
 static void on_closed(uv_handle_t *handle)
@@ -49,12 +51,13 @@ static void on_io(uv_poll_t *poll, int status, int events);
 /* Waits for what is to happen next. */
 static void client_watch(struct control_client *client)
 {
-	int events = client->sent < client->length ? UV_WRITABLE : 0;
+	/* One who only sends no more still gets the answer. */
+	int events = client->sent < client->length ? UV_WRITABLE : UV_DISCONNECT;
 
-	/* Of a subscriber only the end is read. */
-	if (!client->answered || client->next_step == CONTROL_SUBSCRIBE)
+	/* Of a subscriber, and of one who has the answer, only the end counts. */
+	if (!client->answered || client->said || client->next_step == CONTROL_SUBSCRIBE)
 		events |= UV_READABLE;
-	if (uv_poll_start(&client->poll, events | UV_DISCONNECT, on_io) < 0)
+	if (uv_poll_start(&client->poll, events, on_io) < 0)
 		client_end(client);
 }
 
@@ -73,9 +76,10 @@ static bool client_flush(struct control_client *client)
 	if (client->sent < client->length)
 		return true;
 	client->sent = client->length = 0;
+	/* A close with bytes unread would take the answer from the client. */
 	if (client->next_step != CONTROL_SUBSCRIBE) {
-		client_end(client);
-		return false;
+		client->said = true;
+		(void) shutdown(client->fd, SHUT_WR);
 	}
 	return true;
 }
@@ -145,7 +149,7 @@ static void take_request(struct control_client *client, const char *end)
 static void client_read(struct control_client *client)
 {
 	ssize_t n;
-	char *end, more[64];
+	char *end, more[4096];
 
 	if (client->answered) {
 		n = recv(client->fd, more, sizeof(more), MSG_DONTWAIT);

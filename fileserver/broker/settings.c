@@ -102,7 +102,6 @@ static bool is_same(const char *left, const char *right)
 
 static int take_shares(const struct reader *reader, json_t *shares, struct settings *settings)
 {
-	struct settings_directory unused = { .path = "a directory" };
 	const char *key;
 	json_t *object;
 	int r = 0;
@@ -113,6 +112,8 @@ static int take_shares(const struct reader *reader, json_t *shares, struct setti
 	json_object_foreach(shares, key, object)
 	{
 		/* Also what counts for nothing must be well formed. */
+		struct settings_directory unused = { .path = (char *) key };
+
 		r = take_share(reader, object, &unused);
 		for (size_t i = 0; i < settings->count && r == 0; i++)
 			if (is_same(settings->directories[i].path, key))

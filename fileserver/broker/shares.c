@@ -302,7 +302,8 @@ static void take_error(const struct shares *shares, const char *subject, char ke
 	if (error[0] != '\0')
 		log_warning("%s; what was shared before stays shared", error);
 	else
-		log_info("the %s is good again", subject);
+		log_info("the %s is good again",
+		         strcmp(subject, "policy") == 0 ? "administrator's policy" : "settings file");
 	(void) snprintf(kept, SHARES_ERROR_SIZE, "%s", error);
 	(void) snprintf(event, sizeof(event), "%s-%s", subject, error[0] != '\0' ? "error" : "good");
 	events_tell(shares->events, event, json_pack("{so}", "error", error[0] ? events_text(error) : json_null()));

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
-enum { WATCH_DELAY_MS = 5, WATCH_INTERVAL_MS = 50, WATCH_DIRECTORIES_MAX = 4096 };
+enum { WATCH_DELAY_MS = 5, WATCH_INTERVAL_MS = 20, WATCH_DIRECTORIES_MAX = 4096 };
 
 struct watch {
 	uv_loop_t *loop;

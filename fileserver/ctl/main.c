@@ -172,6 +172,8 @@ static int run_events(const struct arguments *arguments)
 			(void) print_json(event);
 		else if (!first)
 			tables_event(event);
+		else
+			(void) fputs("bindsharectl: waiting for events; Ctrl-C ends this\n", stderr);
 		first = false;
 		(void) fflush(stdout);
 		json_decref(event);
