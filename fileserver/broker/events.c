@@ -36,7 +36,7 @@ void events_tell(struct events *events, const char *name, json_t *details)
 	}
 	(void) clock_gettime(CLOCK_REALTIME, &now);
 	event = json_pack("{si ss sI sf}", "version", 1, "event", name, "sequence", (json_int_t) ++events->sequence,
-	                  "time", (double) now.tv_sec + (double) (now.tv_nsec / 1000000) / 1000.0);
+	                  "time", (double) now.tv_sec + (double) now.tv_nsec / 1e9);
 	if (details != NULL)
 		(void) json_object_update_missing(event, details);
 	json_decref(details);

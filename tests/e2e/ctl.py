@@ -219,7 +219,11 @@ def completions_work_in_their_shells():
     share = _directory("a share")
     script = f"""
         source {COMPLETION}/bindsharectl.bash
-        complete_line() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _bindsharectl; echo "${{COMPREPLY[*]}}"; }}
+        complete_line() {{
+            COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+            _bindsharectl
+            echo "${{COMPREPLY[*]}}"
+        }}
         complete_line bindsharectl s
         complete_line bindsharectl share ''
         complete_line bindsharectl --j
