@@ -13,6 +13,8 @@
 
 #include "protocol/cleanup.h"
 
+enum { FIXED_MAX = 8 + PROTO_ATTR_SIZE + 4 }; /* the fields before the data: OPEN has the most */
+
 int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, int stall_ms)
 {
 	struct timeval stall = { .tv_sec = stall_ms / 1000, .tv_usec = (stall_ms % 1000) * 1000 };
@@ -170,21 +172,11 @@ static void advance(struct iovec *iov, size_t count, size_t n)
 	}
 }
 
-int proto_channel_send(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
+/* What is held first. 0 or a negative errno. */
+static int send_all(struct proto_channel *channel, struct iovec *iov, size_t count, size_t left)
 {
-	uint8_t bytes[PROTO_HEADER_SIZE];
-	size_t body = writer == NULL ? 0 : (size_t) (writer->next - writer->start);
-	size_t tail = writer == NULL ? 0 : writer->tail_length;
-	struct iovec iov[3] = {
-		{ .iov_base = bytes, .iov_len = sizeof(bytes) },
-		{ .iov_base = writer == NULL ? NULL : writer->start, .iov_len = body },
-		{ .iov_base = writer == NULL ? NULL : (void *) writer->tail, .iov_len = tail },
-	};
-	struct msghdr message = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
-	size_t left = sizeof(bytes) + body + tail;
+	struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
 
-	header->length = (uint32_t) (body + tail);
-	proto_header_encode(bytes, header);
 	while (left > 0) {
 		ssize_t n = sendmsg(channel->fd, &message, MSG_NOSIGNAL);
 
@@ -192,10 +184,49 @@ int proto_channel_send(struct proto_channel *channel, struct proto_header *heade
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		advance(iov, ARRAY_SIZE(iov), (size_t) n);
+		advance(iov, count, (size_t) n);
 		left -= (size_t) n;
 	}
+	channel->held = 0;
 	return 0;
+}
+
+int proto_channel_send(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
+{
+	uint8_t bytes[PROTO_HEADER_SIZE];
+	size_t body = writer == NULL ? 0 : (size_t) (writer->next - writer->start);
+	size_t tail = writer == NULL ? 0 : writer->tail_length;
+	struct iovec iov[4] = {
+		{ .iov_base = channel->held_bytes, .iov_len = channel->held },
+		{ .iov_base = bytes, .iov_len = sizeof(bytes) },
+		{ .iov_base = writer == NULL ? NULL : writer->start, .iov_len = body },
+		{ .iov_base = writer == NULL ? NULL : (void *) writer->tail, .iov_len = tail },
+	};
+
+	header->length = (uint32_t) (body + tail);
+	proto_header_encode(bytes, header);
+	return send_all(channel, iov, ARRAY_SIZE(iov), channel->held + sizeof(bytes) + body + tail);
+}
+
+int proto_channel_hold(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
+{
+	size_t body = (size_t) (writer->next - writer->start);
+	uint8_t *at = channel->held_bytes + channel->held;
+
+	if (writer->tail_length > 0 || PROTO_HELD_MAX - channel->held < PROTO_HEADER_SIZE + body)
+		return proto_channel_send(channel, header, writer);
+	header->length = (uint32_t) body;
+	proto_header_encode(at, header);
+	memcpy(at + PROTO_HEADER_SIZE, writer->start, body);
+	channel->held += PROTO_HEADER_SIZE + body;
+	return 0;
+}
+
+int proto_channel_flush(struct proto_channel *channel)
+{
+	struct iovec iov = { .iov_base = channel->held_bytes, .iov_len = channel->held };
+
+	return send_all(channel, &iov, 1, channel->held);
 }
 
 /*
@@ -236,7 +267,7 @@ int proto_channel_receive_data(struct proto_channel *channel, enum proto_op op, 
                                size_t fixed_size, void *data, size_t size, size_t *ret_length,
                                struct proto_header *ret_header)
 {
-	uint8_t head[PROTO_HEADER_SIZE + 64];
+	uint8_t head[PROTO_HEADER_SIZE + FIXED_MAX];
 	size_t head_size = PROTO_HEADER_SIZE + fixed_size, length = 0;
 	struct proto_header header;
 	struct proto_reader reader;

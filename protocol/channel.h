@@ -15,12 +15,16 @@
 #include "frame.h"
 #include "spin.h"
 
+enum { PROTO_HELD_MAX = 1024 };
+
 struct proto_channel {
 	int fd;
 	uint8_t *buffer; /* what was received and not consumed lies at start..end */
 	size_t capacity, start, end;
 	int stall_ms;
 	struct proto_spin spin;
+	size_t held; /* bytes of held_bytes: frames that are to be sent before the next one */
+	uint8_t held_bytes[PROTO_HELD_MAX];
 	size_t unread; /* payload bytes of the current frame that have not been received into the buffer */
 };
 
@@ -57,6 +61,12 @@ ssize_t proto_channel_more(struct proto_channel *channel, const void **ret_bytes
 
 /* Sends header, what writer holds and its tail as one frame; fills header->length. 0 or a negative errno. */
 int proto_channel_send(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer);
+/*
+ * The same for a frame that nobody waits for: a small one goes along with the next frame that is sent, which saves a
+ * system call on both sides, or with proto_channel_flush(), which the caller must not forget.
+ */
+int proto_channel_hold(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer);
+int proto_channel_flush(struct proto_channel *channel);
 
 /*
  * Receives the reply to a request whose reply ends in a data field: fixed bytes of fields (the data's length counted)

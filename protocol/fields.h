@@ -87,7 +87,9 @@ struct proto_time {
 	uint32_t nanoseconds;
 };
 
-/* What stat(2) tells. 80 bytes on the wire. */
+enum { PROTO_ATTR_SIZE = 80 }; /* bytes on the wire */
+
+/* What stat(2) tells. */
 struct proto_attr {
 	uint64_t ino, size, blocks; /* blocks of 512 bytes */
 	struct proto_time atime, mtime, ctime;

@@ -9,6 +9,7 @@
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
@@ -85,6 +86,16 @@ static ssize_t read_whole(int fd, uint8_t *bytes, size_t size, uint64_t offset)
 		done += (size_t) n;
 	}
 	return (ssize_t) done;
+}
+
+void io_read_first(struct lane *lane, int fd, uint32_t size, struct proto_data *ret_data)
+{
+	ssize_t n = size == 0 ? 0 : read_whole(fd, lane->channel.buffer, size, 0);
+
+	/* What cannot be read is for READ to say. */
+	if (n < 0)
+		n = 0;
+	*ret_data = (struct proto_data){ .length = (size_t) n, .available = (size_t) n, .bytes = lane->channel.buffer };
 }
 
 static int send_chunk(struct lane *lane, size_t length)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
@@ -304,8 +305,11 @@ int worker_open(struct lane *lane, const struct proto_open_request *request, str
 	struct handle *handle;
 	struct node *node;
 	struct node_fd fd;
-	int r = nodes_get(session->nodes, request->node, &node);
+	int r;
 
+	if (request->size > PROTO_CHUNK || (request->size > 0 && (request->flags & PROTO_OPEN_READ) == 0))
+		return -EINVAL;
+	r = nodes_get(session->nodes, request->node, &node);
 	if (r < 0)
 		return r;
 	r = nodes_type(node) == S_IFDIR ? -EISDIR : nodes_fd(session->nodes, node, &fd);
@@ -322,6 +326,8 @@ int worker_open(struct lane *lane, const struct proto_open_request *request, str
 		r = nodes_open(session->nodes, node, opened, false, (request->flags & PROTO_OPEN_READ) != 0,
 		               (request->flags & PROTO_OPEN_WRITE) != 0, &ret_reply->handle, &handle);
 	if (r == 0) {
+		/* After the attributes: older contents must not be taken for theirs. */
+		io_read_first(lane, opened, request->size, &ret_reply->data);
 		(void) TAKE_FD(opened);
 		nodes_handle_put(session->nodes, handle);
 	}

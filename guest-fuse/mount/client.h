@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "guest-fuse/mount/ahead.h"
 #include "guest-fuse/mount/forgets.h"
 #include "guest-fuse/mount/lanes.h"
 #include "guest-fuse/mount/nodes.h"
@@ -23,6 +24,7 @@ struct client {
 	double timeout; /* of names, negative names and attributes in the kernel, in seconds */
 	struct nodes *nodes;
 	struct recent recent;
+	struct ahead ahead;
 	struct forgets forgets;
 	struct lanes lanes;
 	struct notifier notifier;

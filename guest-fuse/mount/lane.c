@@ -450,18 +450,33 @@ int lane_exchange_data(struct lane *lane, enum proto_op op, const struct proto_w
 
 int lane_send(struct lane *lane, enum proto_op op, const struct proto_writer *writer)
 {
+	struct proto_header header = { .op = (uint16_t) op };
 	int64_t started = clock_ns();
-	uint64_t id;
 	int r;
 
 	pthread_mutex_lock(&lane->use);
 	r = ready(lane);
 	if (r == 0) {
-		r = send_frame(lane, op, writer, &id);
+		header.id = ++lane->next_id;
+		if (lane->channel.held == 0)
+			lane->held_since = started;
+		r = proto_channel_hold(&lane->channel, &header, writer);
 		if (r < 0)
 			r = lost(lane, op, r);
 	}
 	pthread_mutex_unlock(&lane->use);
 	count(lane, op, r, started, 0);
 	return r;
+}
+
+void lane_flush(struct lane *lane, int64_t age)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&lane->use);
+	if (lane->connected && lane->channel.held > 0 && (age == 0 || clock_ns() - lane->held_since > age))
+		r = proto_channel_flush(&lane->channel);
+	if (r < 0)
+		(void) lost(lane, PROTO_RELEASE, r);
+	pthread_mutex_unlock(&lane->use);
 }

@@ -38,7 +38,8 @@ struct lane {
 	uint8_t *out;                 /* the fields of the request to the server: PROTO_SMALL_MAX bytes */
 	uint32_t number;              /* the server's name for this lane */
 	uint64_t next_id;
-	int64_t retry_at; /* clock_ns(): no attempt to connect before */
+	int64_t held_since; /* clock_ns() of the first message that lane_send() kept */
+	int64_t retry_at;   /* clock_ns(): no attempt to connect before */
 
 	pthread_mutex_t state;
 	bool connected;
@@ -89,8 +90,12 @@ int lane_exchange(struct lane *lane, enum proto_op op, const struct proto_writer
  */
 int lane_exchange_data(struct lane *lane, enum proto_op op, const struct proto_writer *writer, void *fixed,
                        size_t fixed_size, size_t size, size_t *ret_length);
-/* A request that has no reply. */
+/* A request that has no reply: it goes with the next one, or with lane_flush(). */
 int lane_send(struct lane *lane, enum proto_op op, const struct proto_writer *writer);
+
+/* The lane's thread: what lane_send() kept for longer than age, in ns, goes to the server. 0: before the thread sleeps.
+ */
+void lane_flush(struct lane *lane, int64_t age);
 
 /* What the server answered makes no sense: the connection is of no use any more. Returns -EIO. */
 int lane_broken(struct lane *lane, enum proto_op op, const char *what);

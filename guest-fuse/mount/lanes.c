@@ -17,6 +17,7 @@
 enum {
 	LANES_STACK = 256 * 1024,
 	RETRY_NS = 1000000000,
+	HELD_NS = 1000000, /* messages without a reply wait no longer for another one to go with */
 	CROWD = 4,         /* so many requests in a row that waited: the threads are too slow for them */
 	CROWD_THREADS = 8, /* so many are enough for what the server answers at once */
 };
@@ -44,12 +45,18 @@ void lanes_done(struct lanes *lanes)
 	pthread_mutex_destroy(&lanes->lock);
 }
 
-/* Before the thread waits for the kernel: only if few enough do. */
-static void take_place(struct lanes *lanes)
+/* This thread will read. How many others do. */
+static int note_reader(struct lanes *lanes)
 {
 	if (atomic_load_explicit(&lanes->saturated, memory_order_relaxed))
 		atomic_store(&lanes->saturated, false);
-	if (atomic_fetch_add(&lanes->idle, 1) < LANES_IDLE)
+	return atomic_fetch_add(&lanes->idle, 1);
+}
+
+/* Before the thread waits for the kernel: only if few enough do. */
+static void take_place(struct lanes *lanes)
+{
+	if (note_reader(lanes) < LANES_IDLE)
 		return;
 	pthread_mutex_lock(&lanes->lock);
 	if (atomic_load(&lanes->idle) > LANES_IDLE && !atomic_load(&lanes->ending)) {
@@ -146,17 +153,20 @@ static int wait_for_request(struct lane *lane)
 	struct lanes *lanes = &lane->client->lanes;
 	int r = 0;
 
-	take_place(lanes);
-	if (proto_spin_begin(&lane->spin, atomic_load(&lanes->working))) {
+	if (proto_spin_begin(&lane->spin, atomic_load(&lanes->working) + (unsigned) atomic_load(&lanes->idle))) {
+		note_reader(lanes);
 		do
 			r = read_request(lane);
 		while (r == 0 && proto_spin_again(&lane->spin));
+		atomic_fetch_sub(&lanes->idle, 1);
 		proto_spin_end(&lane->spin, r > 0);
 	}
-	while (r == 0 && !atomic_load(&lanes->ending)) {
+	if (r != 0)
+		return r;
+	lane_flush(lane, 0);
+	take_place(lanes);
+	while ((r = read_request(lane)) == 0 && !atomic_load(&lanes->ending))
 		(void) poll(&wait, 1, -1);
-		r = read_request(lane);
-	}
 	atomic_fetch_sub(&lanes->idle, 1);
 	return r;
 }
@@ -168,6 +178,7 @@ static void serve(struct lane *lane)
 	while (!atomic_load(&lanes->ending)) {
 		int r = read_request(lane);
 
+		lane_flush(lane, HELD_NS);
 		if (is_crowd(lanes, r > 0))
 			lanes_grow(lanes);
 		if (r == 0)

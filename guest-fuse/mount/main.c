@@ -113,6 +113,7 @@ static void prepare_client(struct client *client)
 {
 	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	recent_init(&client->recent);
+	ahead_init(&client->ahead);
 	forgets_init(&client->forgets);
 	lanes_init(&client->lanes, client);
 	notifier_init(&client->notifier);
@@ -267,6 +268,7 @@ static void tear_down(struct program *program)
 	lanes_done(&client->lanes);
 	forgets_done(&client->forgets);
 	recent_done(&client->recent);
+	ahead_done(&client->ahead);
 	nodes_free(client->nodes);
 	close_fd(client->device);
 	close_fd(client->wake);

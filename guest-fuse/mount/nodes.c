@@ -348,6 +348,18 @@ void nodes_unsure(struct nodes *nodes, uint64_t id)
 	pthread_mutex_unlock(&nodes->lock);
 }
 
+uint64_t nodes_unread(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+	uint64_t size;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	size = node == NULL || node->state == CONTENTS_KNOWN ? 0 : node->told.size;
+	pthread_mutex_unlock(&nodes->lock);
+	return size;
+}
+
 int nodes_opened(struct nodes *nodes, uint64_t id, const struct proto_attr *attr, struct nodes_opened *ret_opened)
 {
 	struct stamp stamp = stamp_of(attr);

@@ -64,6 +64,9 @@ void nodes_unsure(struct nodes *nodes, uint64_t id);
 void nodes_mappable(struct nodes *nodes, uint64_t id, int change);
 bool nodes_may_be_mapped(struct nodes *nodes, uint64_t id);
 
+/* How many bytes the kernel is to read when it opens this file: its size, or 0 when the page cache has its contents. */
+uint64_t nodes_unread(struct nodes *nodes, uint64_t id);
+
 struct nodes_opened {
 	bool keep_cache;  /* the page cache still holds this state */
 	bool attr_differ; /* the kernel was told another size or time */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 
+#include "guest-fuse/mount/clock.h"
 #include "guest-fuse/mount/operations-internal.h"
 
 /* Of flags2, since Linux 6.6; not in the headers of Linux 6.1. */
@@ -43,25 +44,44 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 	return 0;
 }
 
+/*
+ * How much of a file is to come with OPEN: all of a small one that will be read, since nobody has it. A mount without a
+ * cache asks the server for everything when it is read.
+ */
+static uint32_t wanted_ahead(const struct client *client, uint64_t node, int flags)
+{
+	uint64_t size;
+
+	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || client->options->no_cache)
+		return 0;
+	size = nodes_unread(client->nodes, node);
+	return size <= AHEAD_SIZE ? (uint32_t) size : 0;
+}
+
 static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct lane *lane = lane_current();
+	struct client *client = lane->client;
 	struct proto_open_request request = { .node = wire(lane, ino), .flags = operations_open_flags(fi->flags) };
 	struct operations_file *file = malloc(sizeof(*file));
+	int64_t since = clock_ns();
 	struct proto_open_reply reply;
 	int r = file == NULL ? -ENOMEM : 0;
 
 	/* The host's file is read by the server: noatime of this mount is a matter for it. */
-	if ((lane->client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
+	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
 		request.flags |= PROTO_OPEN_NOATIME;
+	request.size = wanted_ahead(client, request.node, fi->flags);
 	if (r == 0)
-		r = rpc_open(lane, &request, &reply);
+		r = rpc_open_data(lane, &request, &reply);
 	if (r < 0) {
 		free(file);
 		reply_error(req, r);
 		return;
 	}
-	operations_file_open(lane->client, file, request.node, reply.handle, fi->flags);
+	operations_file_open(client, file, request.node, reply.handle, fi->flags);
+	file->ahead = ahead_put(&client->ahead, since, reply.data.bytes, reply.data.length,
+	                        reply.data.length == reply.attr.size);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	r = opened(lane, ino, &reply.attr, fi);
 	if (r < 0)
@@ -70,7 +90,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		r = fuse_reply_open(req, fi);
 	if (r < 0) {
 		operations_close(lane, file->handle);
-		operations_file_free(lane->client, file);
+		operations_file_free(client, file);
 	}
 }
 

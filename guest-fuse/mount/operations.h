@@ -12,6 +12,7 @@ struct fuse_lowlevel_ops;
 /* An open regular file; the kernel has its address as file handle. */
 struct operations_file {
 	uint64_t handle, node;
+	uint64_t ahead; /* ticket of ahead.h, or 0 */
 	bool writable, mappable;
 };
 

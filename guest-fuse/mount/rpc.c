@@ -57,6 +57,29 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 #define END(op)
 #include "protocol/ops.def"
 
+int rpc_open_data(struct lane *lane, const struct proto_open_request *request, struct proto_open_reply *ret_reply)
+{
+	uint8_t fixed[8 + PROTO_ATTR_SIZE + 4];
+	struct proto_writer writer;
+	struct proto_reader reader;
+	size_t length;
+	int r;
+
+	*ret_reply = (struct proto_open_reply){ .handle = 0 };
+	proto_writer_init(&writer, lane->out, PROTO_SMALL_MAX);
+	r = proto_encode_open_request(&writer, request);
+	if (r == 0)
+		r = lane_exchange_data(lane, PROTO_OPEN, &writer, fixed, sizeof(fixed), request->size, &length);
+	if (r < 0)
+		return r;
+	proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));
+	proto_get_handle(&reader, &ret_reply->handle);
+	proto_get_attr(&reader, &ret_reply->attr);
+	ret_reply->data =
+	        (struct proto_data){ .length = length, .available = length, .bytes = lane->buffer + LANE_DATA_AT };
+	return reader.error < 0 ? checked(lane, PROTO_OPEN, reader.error) : 0;
+}
+
 int rpc_read_data(struct lane *lane, const struct proto_read_request *request, size_t *ret_length)
 {
 	struct proto_writer writer;

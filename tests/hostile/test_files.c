@@ -211,8 +211,9 @@ static void links_that_lead_out_are_read_and_never_followed(void **state)
 		assert_int_equal(raw_symlink(&session.raw, &request, &made), 0);
 		node = made.entry.node;
 		assert_int_equal(lookup(node, "secret", &(uint64_t){ 0 }), -ENOTDIR);
-		assert_int_equal(raw_open(&session.raw, &(struct proto_open_request){ node, PROTO_OPEN_READ }, &file),
-		                 -ELOOP);
+		assert_int_equal(
+		        raw_open(&session.raw, &(struct proto_open_request){ node, PROTO_OPEN_READ, 0 }, &file),
+		        -ELOOP);
 		assert_int_equal(raw_opendir(&session.raw, &(struct proto_opendir_request){ node, 65536 }, &opened),
 		                 -ENOTDIR);
 		assert_true(raw_setattr(&session.raw,
@@ -237,12 +238,13 @@ static void special_files_are_never_opened_and_never_block(void **state)
 	assert_int_equal(mkfifo(in_share("pipe"), 0666), 0);
 	assert_int_equal(lookup(session.root, "pipe", &node), 0);
 	for (uint32_t flags = 1; flags <= 3; flags++)
-		assert_int_equal(raw_open(&session.raw, &(struct proto_open_request){ node, flags }, &opened), -ENXIO);
+		assert_int_equal(raw_open(&session.raw, &(struct proto_open_request){ node, flags, 0 }, &opened),
+		                 -ENXIO);
 	if (geteuid() == 0) {
 		assert_int_equal(mknod(in_share("null"), S_IFCHR | 0666, (1 << 8) | 3), 0);
 		assert_int_equal(lookup(session.root, "null", &node), 0);
 		assert_int_equal(
-		        raw_open(&session.raw, &(struct proto_open_request){ node, PROTO_OPEN_WRITE }, &opened),
+		        raw_open(&session.raw, &(struct proto_open_request){ node, PROTO_OPEN_WRITE, 0 }, &opened),
 		        -ENXIO);
 		unlink(in_share("null"));
 	}
@@ -258,7 +260,7 @@ static void a_file_swapped_for_a_fifo_after_lookup_is_stale(void **state)
 	assert_int_equal(lookup(session.root, "file", &node), 0);
 	assert_int_equal(unlink(in_share("file")), 0);
 	assert_int_equal(mkfifo(in_share("file"), 0666), 0);
-	assert_int_equal(raw_open(&session.raw, &(struct proto_open_request){ node, PROTO_OPEN_READ }, &opened),
+	assert_int_equal(raw_open(&session.raw, &(struct proto_open_request){ node, PROTO_OPEN_READ, 0 }, &opened),
 	                 -ESTALE);
 	unlink(in_share("file"));
 }
@@ -296,7 +298,7 @@ static void a_directory_exchanged_with_a_link_never_leads_out(void **state)
 		if (lookup(session.root, i % 2 == 0 ? "dir" : "link", &directory) < 0)
 			continue;
 		if (lookup(directory, "secret", &file) == 0 &&
-		    raw_open(&session.raw, &(struct proto_open_request){ file, PROTO_OPEN_READ }, &opened) == 0) {
+		    raw_open(&session.raw, &(struct proto_open_request){ file, PROTO_OPEN_READ, 0 }, &opened) == 0) {
 			assert_int_equal(
 			        raw_read(&session.raw, &(struct proto_read_request){ opened.handle, 0, 16 }, &bytes),
 			        0);
@@ -344,7 +346,7 @@ static void ids_of_another_session_mean_nothing_here(void **state)
 	assert_int_equal(host_file(served->share, "file", "x"), 0);
 	assert_int_equal(served_session(served, served->share, &other, NULL), 0);
 	assert_int_equal(lookup(session.root, "file", &node), 0);
-	assert_int_equal(raw_open(&session.raw, &(struct proto_open_request){ node, PROTO_OPEN_READ }, &opened), 0);
+	assert_int_equal(raw_open(&session.raw, &(struct proto_open_request){ node, PROTO_OPEN_READ, 0 }, &opened), 0);
 	assert_int_equal(raw_read(&other.raw, &(struct proto_read_request){ opened.handle, 0, 1 }, &bytes), -EBADF);
 	for (int bit = 0; bit < 64; bit++)
 		assert_int_equal(raw_read(&session.raw,

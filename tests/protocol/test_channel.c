@@ -339,6 +339,61 @@ static void waiting_ends_with_bytes_with_the_end_and_with_time(void **state)
 	assert_true(proto_channel_await(&pair->channel, 1, 1000));
 }
 
+static size_t arrived(struct pair *pair, uint8_t *bytes, size_t size)
+{
+	ssize_t n = recv(pair->peer, bytes, size, MSG_DONTWAIT);
+
+	return n < 0 ? 0 : (size_t) n;
+}
+
+static void what_is_held_goes_before_the_next_frame(void **state)
+{
+	struct proto_header header = { .op = PROTO_RELEASE };
+	uint8_t bytes[4096], memory[16];
+	struct proto_writer writer;
+	struct pair *pair = *state;
+	uint64_t handle = 1;
+
+	proto_writer_init(&writer, memory, sizeof(memory));
+	proto_put_u64(&writer, &handle);
+	for (header.id = 1; header.id <= 2; header.id++)
+		assert_int_equal(proto_channel_hold(&pair->channel, &header, &writer), 0);
+	assert_int_equal(arrived(pair, bytes, sizeof(bytes)), 0);
+	header = (struct proto_header){ .op = PROTO_LOOKUP, .id = 3 };
+	assert_int_equal(proto_channel_send(&pair->channel, &header, NULL), 0);
+	assert_int_equal(arrived(pair, bytes, sizeof(bytes)), 3 * PROTO_HEADER_SIZE + 2 * 8);
+	for (uint64_t id = 1, at = 0; id <= 3; id++, at += PROTO_HEADER_SIZE + 8) {
+		assert_int_equal(proto_header_decode(bytes + at, &header), 0);
+		assert_int_equal(header.id, id);
+	}
+	header = (struct proto_header){ .op = PROTO_RELEASE, .id = 4 };
+	assert_int_equal(proto_channel_hold(&pair->channel, &header, &writer), 0);
+	assert_int_equal(proto_channel_flush(&pair->channel), 0);
+	assert_int_equal(arrived(pair, bytes, sizeof(bytes)), PROTO_HEADER_SIZE + 8);
+	assert_int_equal(proto_channel_flush(&pair->channel), 0);
+	assert_int_equal(arrived(pair, bytes, sizeof(bytes)), 0);
+}
+
+static void more_than_can_be_held_is_sent(void **state)
+{
+	struct proto_header header = { .op = PROTO_RELEASE };
+	uint8_t bytes[4 * PROTO_HELD_MAX], memory[16];
+	struct proto_writer writer;
+	struct pair *pair = *state;
+	uint64_t handle = 1;
+	size_t size = 0;
+
+	proto_writer_init(&writer, memory, sizeof(memory));
+	proto_put_u64(&writer, &handle);
+	for (header.id = 1; size == 0; header.id++) {
+		assert_int_equal(proto_channel_hold(&pair->channel, &header, &writer), 0);
+		size = arrived(pair, bytes, sizeof(bytes));
+	}
+	assert_int_equal(size, (header.id - 1) * (PROTO_HEADER_SIZE + 8));
+	assert_true(size > PROTO_HELD_MAX);
+	assert_int_equal(pair->channel.held, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -356,6 +411,8 @@ int main(void)
 		TEST(a_reply_to_another_request_is_not_believed),
 		TEST(a_peer_that_does_not_read_stalls_the_sender_for_a_bounded_time),
 		TEST(a_killed_channel_wakes_who_waits_on_it),
+		TEST(what_is_held_goes_before_the_next_frame),
+		TEST(more_than_can_be_held_is_sent),
 		TEST(waiting_ends_with_bytes_with_the_end_and_with_time),
 	};
 
