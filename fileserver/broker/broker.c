@@ -35,7 +35,7 @@ struct broker {
 	struct events events;
 	struct control control;
 	bool has_control, stopping;
-	char default_settings[PATH_MAX];
+	char settings[PATH_MAX], policy[PATH_MAX];
 };
 
 /* The exit code for a file that was refused. */
@@ -81,6 +81,17 @@ static int add_share(struct shares *shares, const struct options_share *share)
 	return r < 0 ? EX_OSERR : EX_OK;
 }
 
+/* A path that is watched must be a whole one. */
+static const char *absolute(const char *path, char whole[PATH_MAX])
+{
+	char here[PATH_MAX];
+
+	if (path[0] == '/' || getcwd(here, sizeof(here)) == NULL ||
+	    snprintf(whole, PATH_MAX, "%s/%s", here, path) >= PATH_MAX)
+		return path;
+	return whole;
+}
+
 /* Which files say what is shared, and what they say. EX_OK or an exit code after a message. */
 static int read_shares(struct broker *broker)
 {
@@ -90,12 +101,14 @@ static int read_shares(struct broker *broker)
 	int r, code = EX_OK;
 
 	shares->events = &broker->events;
-	shares->policy_path = options->admin_settings != NULL ? options->admin_settings : POLICY_DEFAULT_PATH;
+	shares->policy_path = absolute(options->admin_settings != NULL ? options->admin_settings : POLICY_DEFAULT_PATH,
+	                               broker->policy);
 	shares->policy_is_optional = options->admin_settings == NULL;
-	shares->settings_path = options->settings;
-	if (options->settings == NULL && options->share_count == 0 &&
-	    settings_default_path(broker->default_settings, sizeof(broker->default_settings)) == 0) {
-		shares->settings_path = broker->default_settings;
+	if (options->settings != NULL) {
+		shares->settings_path = absolute(options->settings, broker->settings);
+	} else if (options->share_count == 0 &&
+	           settings_default_path(broker->settings, sizeof(broker->settings)) == 0) {
+		shares->settings_path = broker->settings;
 		shares->settings_are_optional = true;
 	}
 	for (size_t i = 0; i < options->share_count && code == EX_OK; i++)

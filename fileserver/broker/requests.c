@@ -25,7 +25,9 @@ static json_t *change_share(const struct control_facts *facts, json_t *question,
 {
 	const json_t *path = json_object_get(question, "path");
 	struct shares_problem problem;
+	struct allowlist_match match;
 	bool persist, read_only, persistent;
+	json_t *answer;
 	int r;
 
 	if (json_string_value(path) == NULL || strlen(json_string_value(path)) != json_string_length(path) ||
@@ -45,8 +47,14 @@ static json_t *change_share(const struct control_facts *facts, json_t *question,
 	         add && read_only ? ", read-only" : "");
 	facts->changed(facts->context);
 	*ret_next = CONTROL_SETTLE;
-	return json_pack("{si ss sb}", "version", 1, add ? "added" : "removed", json_string_value(path), "persistent",
-	                 persistent);
+	answer = json_pack("{si ss sb}", "version", 1, add ? "added" : "removed", json_string_value(path), "persistent",
+	                   persistent);
+	/* A directory above it may be on the list. */
+	if (!add)
+		(void) json_object_set_new(
+		        answer, "still_shared",
+		        json_boolean(allowlist_match(&facts->shares->allowlist, json_string_value(path), &match) == 0));
+	return answer;
 }
 
 static json_t *rotate_token(const struct control_facts *facts, json_t *question, enum control_next *ret_next)

@@ -365,6 +365,9 @@ static int check_addition(const struct shares *shares, const char *path, char no
 	if (!S_ISDIR(st.st_mode))
 		return problem(ret_problem, -ENOTDIR, "not-directory",
 		               "%.1024s is not a directory; share the directory it is in", normal);
+	if (shares->list.count >= SHARES_MAX && list_find(&shares->list, normal) == NULL)
+		return problem(ret_problem, -E2BIG, "too-many", "%d directories are on the list, more are not shared",
+		               SHARES_MAX);
 	if (!policy_allows(&shares->policy, normal))
 		return problem(ret_problem, -EACCES, "policy",
 		               "the administrator's policy %.1024s does not allow to share %.1024s; ask the "

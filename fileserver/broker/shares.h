@@ -32,7 +32,7 @@ struct share_list {
 	size_t count;
 };
 
-enum { SHARES_ERROR_SIZE = PATH_MAX + 512 };
+enum { SHARES_ERROR_SIZE = PATH_MAX + 512, SHARES_MAX = 1024 };
 
 struct shares {
 	/* To be set before shares_load(). */

@@ -160,15 +160,6 @@ static void worker_make_read_only(struct worker *worker)
 	worker_tell(worker, "mount-read-only", "the share became read-only");
 }
 
-static void on_settled(struct worker *worker)
-{
-	if (worker->state == WORKER_STATE_STOPPING)
-		(void) uv_timer_start(&worker->timer, on_kill, SUPERVISOR_STOP_MS, 0);
-	else
-		(void) uv_timer_stop(&worker->timer);
-	worker_settled(worker);
-}
-
 /* What a worker says is not trusted either: it has read a guest's bytes. */
 static void on_message(uv_poll_t *poll, int status, int events)
 {
@@ -187,10 +178,15 @@ static void on_message(uv_poll_t *poll, int status, int events)
 		worker_tell(worker, "mounted", "asked for by the guest");
 		return;
 	}
-	if (r == 0 && message.type == WORKER_SETTLED && worker->unsettled) {
-		on_settled(worker);
+	if (r == 0 && message.type == WORKER_SETTLED && worker->unsettled && worker->state == WORKER_STATE_SERVING) {
+		(void) uv_timer_stop(&worker->timer);
+		worker_settled(worker);
 		return;
 	}
+	/* Said before it read that it is to stop: then only its end counts. */
+	if (r == 0 && worker->state == WORKER_STATE_STOPPING &&
+	    (message.type == WORKER_READY || message.type == WORKER_SETTLED))
+		return;
 	if (r == 0 && message.type == WORKER_FAILED) {
 		char text[sizeof(message.text) + 64];
 

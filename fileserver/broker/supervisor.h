@@ -31,7 +31,7 @@ struct worker {
 	struct identity root;
 	bool read_only, wants_read_only;
 	bool crashed;
-	bool unsettled; /* was told to stop or to refuse changes, and may still be at what it had begun */
+	bool unsettled; /* was told to stop, or to refuse changes, and may still be at what it had begun */
 	enum worker_state state;
 	time_t since;
 };
@@ -70,8 +70,9 @@ const struct proto_token *supervisor_token(void *context, uint64_t session);
 /*
  * The allowlist, or what is at a share's path, has changed. A worker whose share is not allowed any more, or whose
  * directory is not at its path any more, is stopped; one that was writable and may not be is told to refuse every
- * change. A worker never gains a right. They have settled, and nothing more is written, when settled() is called:
- * within WORKER_SETTLE_MS and the time that a kill takes. Returns how many have not settled yet.
+ * change. A worker never gains a right. When settled() is called the former have ended and the latter have said that
+ * nothing is written any more: within WORKER_SETTLE_MS and the time that a kill takes. Returns how many have not
+ * settled yet.
  */
 unsigned supervisor_reconsider(struct supervisor *supervisor);
 

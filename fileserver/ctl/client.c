@@ -123,10 +123,10 @@ int client_check(const json_t *answer)
 		const char *code;
 		int exit_code;
 	} codes[] = {
-		{ "bad-path", EX_DATAERR },   { "not-found", EX_NOINPUT }, { "not-directory", EX_NOINPUT },
-		{ "not-shared", EX_NOINPUT }, { "policy", EX_NOPERM },     { "settings", EX_CONFIG },
-		{ "token-file", EX_CONFIG },  { "no-token", EX_CONFIG },   { "unsettled", EX_TEMPFAIL },
-		{ "system", EX_OSERR },
+		{ "bad-path", EX_DATAERR },      { "too-many", EX_DATAERR },   { "not-found", EX_NOINPUT },
+		{ "not-directory", EX_NOINPUT }, { "not-shared", EX_NOINPUT }, { "policy", EX_NOPERM },
+		{ "settings", EX_CONFIG },       { "token-file", EX_CONFIG },  { "no-token", EX_CONFIG },
+		{ "unsettled", EX_TEMPFAIL },    { "system", EX_OSERR },
 	};
 	const char *error = json_string_value(json_object_get(answer, "error"));
 	const char *code = json_string_value(json_object_get(answer, "code"));

@@ -133,7 +133,11 @@ void tables_change(const json_t *answer)
 
 	printf("%s ", added ? "shared" : "no longer shared");
 	print_text(answer, added ? "added" : "removed");
-	(void) puts(json_is_true(json_object_get(answer, "persistent")) ? "" : " (until the server ends)");
+	if (!json_is_true(json_object_get(answer, "persistent")))
+		(void) fputs(" (until the server ends)", stdout);
+	(void) puts(json_is_true(json_object_get(answer, "still_shared"))
+	                    ? ", but it lies in another shared directory and can be mounted through that"
+	                    : "");
 }
 
 void tables_token(const json_t *answer)

@@ -460,22 +460,7 @@ int session_add_lane(struct session *session, int fd, uint64_t proof_id)
 	return r;
 }
 
-static unsigned count_lanes(const struct session *session)
-{
-	unsigned count = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(session->lanes); i++)
-		count += session->lanes[i] != NULL;
-	return count;
-}
-
-static unsigned count_threads(const struct session *session)
-{
-	return session->threads;
-}
-
-/* Waits until there are none of what count(), which is called with the lock held, counts. */
-static bool wait_for_none(struct session *session, unsigned (*count)(const struct session *session), int timeout_ms)
+static bool wait_for_threads(struct session *session, int timeout_ms)
 {
 	struct timespec until;
 	bool all;
@@ -487,25 +472,20 @@ static bool wait_for_none(struct session *session, unsigned (*count)(const struc
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&session->lock);
-	while (count(session) > 0 && r == 0)
+	while (session->threads > 0 && r == 0)
 		r = pthread_cond_timedwait(&session->thread_ended, &session->lock, &until);
-	all = count(session) == 0;
+	all = session->threads == 0;
 	pthread_mutex_unlock(&session->lock);
 	return all;
-}
-
-bool session_wait_lanes(struct session *session, int timeout_ms)
-{
-	return wait_for_none(session, count_lanes, timeout_ms);
 }
 
 bool session_stop(struct session *session)
 {
 	session_end(session, PROTO_GOODBYE_DONE, "");
-	if (wait_for_none(session, count_threads, DRAIN_MS))
+	if (wait_for_threads(session, DRAIN_MS))
 		return true;
 	proto_channel_kill(&session->event);
-	return wait_for_none(session, count_threads, DRAIN_MS);
+	return wait_for_threads(session, DRAIN_MS);
 }
 
 void session_free(struct session *session)

@@ -84,8 +84,6 @@ bool session_is_read_only(const struct session *session);
  * has not within timeout_ms, since the host blocks it.
  */
 bool session_make_read_only(struct session *session, int timeout_ms);
-/* After session_end(): waits until no data lane is at work. False: one still is after timeout_ms. */
-bool session_wait_lanes(struct session *session, int timeout_ms);
 
 /* One frame of a reply that comes in several: exactly PROTO_CHUNK bytes of data at the tail of what was encoded. */
 int lane_send_part(struct lane *lane, enum proto_op op, const struct proto_writer *writer);

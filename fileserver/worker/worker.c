@@ -66,12 +66,6 @@ static int fail(const char *what, int error)
 	return EX_OSERR;
 }
 
-static void settled(bool is)
-{
-	if (is)
-		tell(WORKER_SETTLED, "");
-}
-
 /* One of the broker's messages; takes fd. False: the session is to end. */
 static bool take_message(struct session *session, struct worker_message *message, int fd)
 {
@@ -88,12 +82,12 @@ static bool take_message(struct session *session, struct worker_message *message
 		return true;
 	case WORKER_READ_ONLY:
 		/* Not settled in time: the broker, which waits no longer, kills this process. */
-		settled(session_make_read_only(session, WORKER_SETTLE_MS));
+		if (session_make_read_only(session, WORKER_SETTLE_MS))
+			tell(WORKER_SETTLED, "");
 		return true;
 	case WORKER_STOP:
 		message->text[sizeof(message->text) - 1] = '\0';
 		session_end(session, message->goodbye, message->text);
-		settled(session_wait_lanes(session, WORKER_SETTLE_MS));
 		return false;
 	default:
 		return true;

@@ -36,7 +36,7 @@ enum worker_message_type {
 	WORKER_LOG,        /* broker to worker, with one descriptor: the log's new file */
 	WORKER_READY,      /* worker to broker: locked down, WELCOME goes out */
 	WORKER_FAILED,     /* worker to broker: cannot serve; text says why; exits */
-	WORKER_SETTLED,    /* worker to broker: after STOP, READ_ONLY: what was begun before has ended */
+	WORKER_SETTLED,    /* worker to broker: after READ_ONLY: what was begun before has ended */
 };
 
 struct worker_message {
@@ -49,7 +49,7 @@ struct worker_message {
 	};
 };
 
-/* How long what was begun before STOP or READ_ONLY may take; then the broker kills the worker. */
+/* How long a worker may take to end when its share is taken away, or to settle; then the broker kills it. */
 enum { WORKER_SETTLE_MS = 500 };
 
 /* The worker's main: never returns to the broker's code. Returns the exit code. */

@@ -33,7 +33,13 @@ def shares_are_listed_added_and_removed():
     assert "until the server ends" in server.ctl("share", "add", "--read-only", two)
     assert re.search(rf"^ro +served +control +{two}$", server.ctl("share", "ls"), re.MULTILINE)
     expect_errno(30, os.mkdir, Mount(server, two) / "dir")
-    assert json.loads(server.ctl("share", "rm", two, "--json")) == {"version": 1, "removed": two, "persistent": False}
+    assert json.loads(server.ctl("share", "rm", two, "--json")) == {"version": 1, "removed": two, "persistent": False,
+                                                                      "still_shared": False}
+    below = os.path.join(one, "below")
+    os.mkdir(below)
+    os.chown(below, world.UID, world.GID)
+    server.ctl("share", "add", below)
+    assert "another shared directory" in server.ctl("share", "rm", below)
     assert two not in server.ctl("share", "ls")
     # A relative path is one of where it is called.
     done = world.as_user(_command(server, "share", "add", "two"), cwd=os.path.dirname(two))

@@ -323,6 +323,51 @@ def a_worker_that_is_held_up_by_the_host_is_killed():
     hang.release()
 
 
+@case
+def a_thousand_changes_leave_no_trace():
+    share, other = _directory("share"), _directory("other")
+    live = Live(_list(share))
+    mount = Mount(live.server, share)
+
+    def change(times):
+        for number in range(times):
+            for request in ("share-add", "share-remove"):
+                answer = ask(live.control, request, path=other, persist=number % 10 == 0)
+                assert "error" not in answer, answer
+        return live.server.descriptors(), _resident(live.server.process.pid)
+
+    descriptors, resident = change(50)
+    after, more = change(500)
+    assert after == descriptors, (descriptors, after)
+    assert more - resident < 2048, f"{more - resident} kB more after 1000 changes"
+    write_file(mount / "file", "x", owner=(0, 0))
+    assert live.shares() == {share: "served"}
+
+
+def _resident(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+
+
+@case
+def a_server_that_has_nothing_to_do_is_not_woken():
+    share = _directory("share")
+    live = Live(_list(share))
+    Mount(live.server, share)
+    wait_for(lambda: live.server.workers(), "the worker")
+    time.sleep(1)
+    before = _wakes(live.server.process.pid)
+    for number in range(20):  # in the share, which is no way to anything
+        write_file(f"{share}/{number}", "x")
+    time.sleep(2)
+    assert _wakes(live.server.process.pid) == before
+
+
+def _wakes(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
+
+
 # The administrator's policy.
 
 @case
