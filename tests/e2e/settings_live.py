@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from lib import Mount, Server, case, expect_errno, mount_command, read_file, run, wait_for, world, write_file
+from lib import Mount, Server, case, expect_errno, mount_command, program, read_file, run, wait_for, world, write_file
 from lib.control import Subscriber, ask
 from lib.hang import Hang
 
@@ -334,12 +334,13 @@ def a_thousand_changes_leave_no_trace():
             for request in ("share-add", "share-remove"):
                 answer = ask(live.control, request, path=other, persist=number % 10 == 0)
                 assert "error" not in answer, answer
-        return live.server.descriptors(), _resident(live.server.process.pid)
+        return _resident(live.server.process.pid)
 
-    descriptors, resident = change(50)
-    after, more = change(500)
-    assert after == descriptors, (descriptors, after)
-    assert more - resident < 2048, f"{more - resident} kB more after 1000 changes"
+    resident, descriptors = change(50), live.server.descriptors()
+    more = change(500)
+    wait_for(lambda: live.server.descriptors() <= descriptors, "the descriptors are back where they were")
+    if b"__asan_init" not in read_file(program("bindshare-fileserver")):  # it keeps what was freed, and looks for leaks
+        assert more - resident < 2048, f"{more - resident} kB more after 1000 changes"
     write_file(mount / "file", "x", owner=(0, 0))
     assert live.shares() == {share: "served"}
 

@@ -20,6 +20,8 @@ static unsigned count_descriptors(void)
 
 	while (directory != NULL && readdir(directory) != NULL)
 		count++;
+	if (directory != NULL)
+		(void) closedir(directory);
 	/* ".", ".." and the directory itself. */
 	return count - 3;
 }
