@@ -46,15 +46,23 @@ void proto_channel_kill(struct proto_channel *channel)
 	(void) shutdown(channel->fd, SHUT_RDWR);
 }
 
-/* Bytes, the end or an error: whatever makes receiving return at once. */
-static bool has_arrived(const struct proto_channel *channel)
+/*
+ * Whether bytes, the end or an error have arrived: whatever makes receiving return at once. into: bytes go to the
+ * channel's buffer, which is empty.
+ */
+static bool has_arrived(struct proto_channel *channel, bool into)
 {
-	char byte;
+	ssize_t n =
+	        recv(channel->fd, channel->buffer, into ? channel->capacity : 1, MSG_DONTWAIT | (into ? 0 : MSG_PEEK));
 
-	return recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
+	if (n > 0 && into) {
+		channel->start = 0;
+		channel->end = (size_t) n;
+	}
+	return n >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
-bool proto_channel_await(struct proto_channel *channel, unsigned others, int64_t sleep_us)
+bool proto_channel_await(struct proto_channel *channel, bool into, unsigned others, int64_t sleep_us)
 {
 	struct timespec patience = { .tv_sec = sleep_us / 1000000, .tv_nsec = sleep_us % 1000000 * 1000 };
 	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
@@ -62,7 +70,7 @@ bool proto_channel_await(struct proto_channel *channel, unsigned others, int64_t
 
 	if (!arrived && proto_spin_begin(&channel->spin, others)) {
 		do
-			arrived = has_arrived(channel);
+			arrived = has_arrived(channel, into);
 		while (!arrived && proto_spin_again(&channel->spin));
 		proto_spin_end(&channel->spin, arrived);
 	}
@@ -172,11 +180,55 @@ static void advance(struct iovec *iov, size_t count, size_t n)
 	}
 }
 
-/* What is held first. 0 or a negative errno. */
-static int send_all(struct proto_channel *channel, struct iovec *iov, size_t count, size_t left)
+/* A small frame behind those that are held; one copy is cheaper than a list of buffers. False: there is no room. */
+static bool hold(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
-	struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
+	size_t body = writer == NULL ? 0 : (size_t) (writer->next - writer->start);
+	uint8_t *at = channel->held_bytes + channel->held;
 
+	if ((writer != NULL && writer->tail_length > 0) || PROTO_HELD_MAX - channel->held < PROTO_HEADER_SIZE + body)
+		return false;
+	header->length = (uint32_t) body;
+	proto_header_encode(at, header);
+	if (body > 0)
+		memcpy(at + PROTO_HEADER_SIZE, writer->start, body);
+	channel->held += PROTO_HEADER_SIZE + body;
+	return true;
+}
+
+int proto_channel_flush(struct proto_channel *channel)
+{
+	size_t sent = 0;
+
+	while (sent < channel->held) {
+		ssize_t n = send(channel->fd, channel->held_bytes + sent, channel->held - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		sent += (size_t) n;
+	}
+	channel->held = 0;
+	return 0;
+}
+
+/* A frame that is too large to be held, behind those that are. */
+static int send_large(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
+{
+	size_t body = (size_t) (writer->next - writer->start);
+	size_t left = channel->held + PROTO_HEADER_SIZE + body + writer->tail_length;
+	uint8_t bytes[PROTO_HEADER_SIZE];
+	struct iovec iov[4] = {
+		{ .iov_base = channel->held_bytes, .iov_len = channel->held },
+		{ .iov_base = bytes, .iov_len = sizeof(bytes) },
+		{ .iov_base = writer->start, .iov_len = body },
+		{ .iov_base = (void *) writer->tail, .iov_len = writer->tail_length },
+	};
+	struct msghdr message = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
+
+	header->length = (uint32_t) (body + writer->tail_length);
+	proto_header_encode(bytes, header);
 	while (left > 0) {
 		ssize_t n = sendmsg(channel->fd, &message, MSG_NOSIGNAL);
 
@@ -184,7 +236,7 @@ static int send_all(struct proto_channel *channel, struct iovec *iov, size_t cou
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		advance(iov, count, (size_t) n);
+		advance(iov, ARRAY_SIZE(iov), (size_t) n);
 		left -= (size_t) n;
 	}
 	channel->held = 0;
@@ -193,40 +245,12 @@ static int send_all(struct proto_channel *channel, struct iovec *iov, size_t cou
 
 int proto_channel_send(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
-	uint8_t bytes[PROTO_HEADER_SIZE];
-	size_t body = writer == NULL ? 0 : (size_t) (writer->next - writer->start);
-	size_t tail = writer == NULL ? 0 : writer->tail_length;
-	struct iovec iov[4] = {
-		{ .iov_base = channel->held_bytes, .iov_len = channel->held },
-		{ .iov_base = bytes, .iov_len = sizeof(bytes) },
-		{ .iov_base = writer == NULL ? NULL : writer->start, .iov_len = body },
-		{ .iov_base = writer == NULL ? NULL : (void *) writer->tail, .iov_len = tail },
-	};
-
-	header->length = (uint32_t) (body + tail);
-	proto_header_encode(bytes, header);
-	return send_all(channel, iov, ARRAY_SIZE(iov), channel->held + sizeof(bytes) + body + tail);
+	return hold(channel, header, writer) ? proto_channel_flush(channel) : send_large(channel, header, writer);
 }
 
 int proto_channel_hold(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
-	size_t body = (size_t) (writer->next - writer->start);
-	uint8_t *at = channel->held_bytes + channel->held;
-
-	if (writer->tail_length > 0 || PROTO_HELD_MAX - channel->held < PROTO_HEADER_SIZE + body)
-		return proto_channel_send(channel, header, writer);
-	header->length = (uint32_t) body;
-	proto_header_encode(at, header);
-	memcpy(at + PROTO_HEADER_SIZE, writer->start, body);
-	channel->held += PROTO_HEADER_SIZE + body;
-	return 0;
-}
-
-int proto_channel_flush(struct proto_channel *channel)
-{
-	struct iovec iov = { .iov_base = channel->held_bytes, .iov_len = channel->held };
-
-	return send_all(channel, &iov, 1, channel->held);
+	return hold(channel, header, writer) ? 0 : send_large(channel, header, writer);
 }
 
 /*

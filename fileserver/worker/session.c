@@ -331,7 +331,7 @@ static int lane_serve(struct lane *lane)
 	int r = send_welcome(session, &lane->channel, lane->proof_id, lane->number);
 
 	while (r == 0 && !atomic_load(&session->ended)) {
-		(void) proto_channel_await(&lane->channel, atomic_load(&session->working), 0);
+		(void) proto_channel_await(&lane->channel, true, atomic_load(&session->working), 0);
 		r = proto_channel_next(&lane->channel, &header, &reader);
 		if (r == 0) {
 			atomic_fetch_add(&session->working, 1);

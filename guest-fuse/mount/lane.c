@@ -348,11 +348,11 @@ bool lane_try_forget(struct lane *lane)
  * Before this thread sleeps for as long as the server likes. Waking another thread for each request would cost more
  * than most replies take.
  */
-static void await_reply(struct lane *lane)
+static void await_reply(struct lane *lane, bool into)
 {
 	struct lanes *lanes = &lane->client->lanes;
 
-	if (!lanes_are_read(lanes) && !proto_channel_await(&lane->channel, lanes_others(lanes), PATIENCE_US))
+	if (!lanes_are_read(lanes) && !proto_channel_await(&lane->channel, into, lanes_others(lanes), PATIENCE_US))
 		lanes_grow(lanes);
 }
 
@@ -362,7 +362,7 @@ static int receive(struct lane *lane, enum proto_op op, uint64_t id, struct prot
 {
 	int r;
 
-	await_reply(lane);
+	await_reply(lane, true);
 	do
 		r = proto_channel_next(&lane->channel, ret_header, ret_reader);
 	while (r == -EAGAIN && atomic_load(&lane->client->dead) == 0);
@@ -438,7 +438,7 @@ int lane_exchange_data(struct lane *lane, enum proto_op op, const struct proto_w
 	pthread_mutex_lock(&lane->use);
 	r = begin(lane, op, writer, &id);
 	if (r == 0) {
-		await_reply(lane);
+		await_reply(lane, false);
 		r = proto_channel_receive_data(&lane->channel, op, id, fixed, fixed_size, lane->buffer + LANE_DATA_AT,
 		                               size, ret_length, &header);
 		r = end(lane, op, r, r < 0 ? 0 : header.status);

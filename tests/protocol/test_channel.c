@@ -329,14 +329,14 @@ static void waiting_ends_with_bytes_with_the_end_and_with_time(void **state)
 {
 	struct pair *pair = *state;
 
-	assert_false(proto_channel_await(&pair->channel, 0, 0));
-	assert_false(proto_channel_await(&pair->channel, 1, 1000));
+	assert_false(proto_channel_await(&pair->channel, false, 0, 0));
+	assert_false(proto_channel_await(&pair->channel, false, 1, 1000));
 	assert_int_equal(write(pair->peer, "x", 1), 1);
-	assert_true(proto_channel_await(&pair->channel, 0, 1000));
-	assert_true(proto_channel_await(&pair->channel, 1, 1000));
+	assert_true(proto_channel_await(&pair->channel, true, 0, 1000));
+	assert_true(proto_channel_await(&pair->channel, false, 1, 1000));
 	close(pair->peer);
 	pair->peer = -1;
-	assert_true(proto_channel_await(&pair->channel, 1, 1000));
+	assert_true(proto_channel_await(&pair->channel, false, 1, 1000));
 }
 
 static size_t arrived(struct pair *pair, uint8_t *bytes, size_t size)
