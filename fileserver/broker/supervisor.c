@@ -337,10 +337,17 @@ static void on_failed_start(uv_handle_t *handle)
 	worker_free(handle->data);
 }
 
-int supervisor_open(void *context, int fd, const struct proto_hello_request *hello, uint64_t id,
-                    struct proto_refusal *ret_refusal)
+/* The user may want to share what a guest asked for. */
+static void tell_refused(struct supervisor *supervisor, const char *path, const struct proto_refusal *refusal)
 {
-	struct supervisor *supervisor = context;
+	if (supervisor->events != NULL && log_limit_allows(&supervisor->event_limit))
+		events_tell(supervisor->events, "mount-refused",
+		            json_pack("{so so}", "path", events_text(path), "reason", events_text(refusal->text)));
+}
+
+static int open_share(struct supervisor *supervisor, int fd, const struct proto_hello_request *hello, uint64_t id,
+                      struct proto_refusal *ret_refusal)
+{
 	_cleanup_close_ int root = -EBADF;
 	struct allowlist_match match;
 	struct worker_config config = supervisor->config;
@@ -380,6 +387,17 @@ int supervisor_open(void *context, int fd, const struct proto_hello_request *hel
 	watch(worker);
 	close_fd(fd);
 	return 0;
+}
+
+int supervisor_open(void *context, int fd, const struct proto_hello_request *hello, uint64_t id,
+                    struct proto_refusal *ret_refusal)
+{
+	struct supervisor *supervisor = context;
+	int r = open_share(supervisor, fd, hello, id, ret_refusal);
+
+	if (r < 0)
+		tell_refused(supervisor, hello->share.path, ret_refusal);
+	return r;
 }
 
 int supervisor_attach(void *context, int fd, uint64_t session, uint64_t id, struct proto_refusal *ret_refusal)

@@ -11,6 +11,7 @@
 #include "fileserver/broker/identity.h"
 #include "fileserver/broker/process.h"
 #include "protocol/handshake.h"
+#include "protocol/log.h"
 
 enum { SUPERVISOR_WORKERS_MAX = 64, SUPERVISOR_STOP_MS = 3000 };
 
@@ -56,7 +57,8 @@ struct supervisor {
 	unsigned count, unsettled;
 	bool stopping;
 	struct crashes crashes;
-	struct proto_counters past; /* sums over the workers that are gone */
+	struct log_limit event_limit; /* of events that a guest can cause without a mount */
+	struct proto_counters past;   /* sums over the workers that are gone */
 };
 
 /* The two that admission hands proven peers to; context is the supervisor. See admission.h. */

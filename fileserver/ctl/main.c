@@ -100,14 +100,14 @@ static int run_list(const struct arguments *arguments)
 	return ask(arguments, client_request("shares"), "shares", tables_shares);
 }
 
-/* A directory as the server is to know it: a relative path is completed. */
+/* A directory as the server is to know it: a relative path is completed, by its name where that is possible. */
 static int complete(const char *directory, char path[PATH_MAX])
 {
 	char here[PATH_MAX];
 
 	if (directory[0] == '/')
 		return snprintf(path, PATH_MAX, "%s", directory) < PATH_MAX ? 0 : -ENAMETOOLONG;
-	if (realpath(directory, path) != NULL)
+	if (strstr(directory, "..") != NULL && realpath(directory, path) != NULL)
 		return 0;
 	if (getcwd(here, sizeof(here)) == NULL)
 		return -errno;

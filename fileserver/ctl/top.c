@@ -101,7 +101,9 @@ static json_t *difference(const struct look *before, const struct look *after)
 
 	json_array_foreach(json_object_get(after->status, "mounts"), i, mount)
 	{
-		(void) json_array_append_new(rows, compare(mount, before, after));
+		/* One that ended between the two questions has no figures. */
+		if (mount_of(after->stats, json_integer_value(json_object_get(mount, "pid"))) != NULL)
+			(void) json_array_append_new(rows, compare(mount, before, after));
 	}
 	return json_pack("{si sf so}", "version", 1, "seconds", after->at - before->at, "mounts", rows);
 }

@@ -160,6 +160,8 @@ def events_tell_what_happens():
     event = subscriber.wait("mounted", share=backend.share, read_only=False)
     assert event["peer"].startswith("uid 0") and event["time"] > 1e9, event
     other = _directory("other")
+    backend.mount(other, expect=41)
+    assert "not shared" in subscriber.wait("mount-refused", path=other)["reason"]
     backend.ask("share-add", path=other, persist=False)
     subscriber.wait("share-added", path=other, state="served", source="control")
     backend.ask("share-add", path=other, persist=False, read_only=True)
