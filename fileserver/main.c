@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bindshare-fileserver: the broker, or with --worker the half that serves one mounted share. */
 #include <string.h>
+#include <sysexits.h>
 
 #include "fileserver/broker/broker.h"
 #include "fileserver/worker/worker.h"
+#include "protocol/faults.h"
 
 int main(int argc, char **argv)
 {
@@ -12,8 +14,10 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "--worker") == 0) {
 		log_init("bindshare-worker", LOG_LEVEL_INFO);
-		return worker_main();
+		return faults_start() ? worker_main() : EX_USAGE;
 	}
 	code = options_parse(argc, argv, &options);
-	return code >= 0 ? code : broker_run(&options);
+	if (code >= 0)
+		return code;
+	return faults_start() ? broker_run(&options) : EX_USAGE;
 }

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 enum { FIXED_MAX = 8 + PROTO_ATTR_SIZE + 4 }; /* the fields before the data: OPEN has the most */
 
@@ -21,12 +22,13 @@ int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, i
 	int flags = fcntl(fd, F_GETFL);
 	void *buffer;
 
-	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 ||
+	if (flags < 0 || FAULT(CHANNEL_OPTIONS, fcntl(fd, F_SETFL, flags & ~O_NONBLOCK)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &stall, sizeof(stall)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall)) < 0)
 		return -errno;
 	/* Pages that a lane never touches are never there. */
-	buffer = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	buffer =
+	        FAULT(CHANNEL_BUFFER, mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	if (buffer == MAP_FAILED)
 		return -ENOMEM;
 	*channel = (struct proto_channel){ .fd = fd, .buffer = buffer, .capacity = capacity, .stall_ms = stall_ms };
@@ -68,7 +70,8 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
 	bool arrived = channel->start != channel->end;
 
-	if (!arrived && proto_spin_begin(&channel->spin, others)) {
+	/* Where faults are injected, every byte comes by receive(), which counts calls. */
+	if (!arrived && !FAULTS_BUILT && proto_spin_begin(&channel->spin, others)) {
 		do
 			arrived = has_arrived(channel, into);
 		while (!arrived && proto_spin_again(&channel->spin));
@@ -86,7 +89,7 @@ static ssize_t receive(struct proto_channel *channel, struct iovec *iov, size_t 
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
 
 	for (;;) {
-		ssize_t n = recvmsg(channel->fd, &message, 0);
+		ssize_t n = FAULT_BUFFERS(CHANNEL_RECEIVE, iov, count, recvmsg(channel->fd, &message, 0));
 
 		if (n > 0)
 			return n;
@@ -201,7 +204,9 @@ int proto_channel_flush(struct proto_channel *channel)
 	size_t sent = 0;
 
 	while (sent < channel->held) {
-		ssize_t n = send(channel->fd, channel->held_bytes + sent, channel->held - sent, MSG_NOSIGNAL);
+		size_t want = channel->held - sent;
+		ssize_t n = FAULT_SIZE(CHANNEL_SEND, want,
+		                       send(channel->fd, channel->held_bytes + sent, want, MSG_NOSIGNAL));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -230,7 +235,8 @@ static int send_large(struct proto_channel *channel, struct proto_header *header
 	header->length = (uint32_t) (body + writer->tail_length);
 	proto_header_encode(bytes, header);
 	while (left > 0) {
-		ssize_t n = sendmsg(channel->fd, &message, MSG_NOSIGNAL);
+		ssize_t n =
+		        FAULT_BUFFERS(CHANNEL_SEND, iov, ARRAY_SIZE(iov), sendmsg(channel->fd, &message, MSG_NOSIGNAL));
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+import coverage
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = str(os.cpu_count() or 2)
 FUZZ_SECONDS = "20"
@@ -207,6 +209,25 @@ class Runner:
                                   "-rss_limit_mb=2048", "-print_final_stats=0", "-verbosity=0",
                                   f"-artifact_prefix={place}{name}-"], 300)
 
+    def faults(self):
+        """The build with fault injection, and what needs it."""
+        if self.build("faults", "build-faults", ["-Dtests=enabled", "-Dfaults=true"]):
+            self.tests("faults", "build-faults", ("faults",))
+
+    def coverage(self):
+        """Lines and branches that the tests reach, with fault injection. Not the slow suites."""
+        options = ["-Dtests=enabled", "-Dfaults=true", "-Db_coverage=true", "-Doptimization=0",
+                   "-Dc_args=-fprofile-update=atomic", "-Dwerror=false"]
+        directory = os.path.join(ROOT, "build-coverage")
+        if not self.build("coverage", "build-coverage", options):
+            return
+        coverage.prepare(directory)
+        self.tests("coverage", "build-coverage", ("-slow", "-bench"), None, "3")
+        begin = time.monotonic()
+        text, problem = coverage.report(ROOT, directory)
+        print(text, flush=True)
+        self.sum.stage("coverage report", problem, time.monotonic() - begin)
+
     def counts(self):
         """Messages of operations and workloads are no more than those of the table that is kept."""
         if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
@@ -235,6 +256,8 @@ class Runner:
         for name, script in (("docs", "check-docs"), ("readme", "check-readme")):
             if self.chosen(name):
                 self.stage(name, [os.path.join("tests", script)], 600)
+        if self.chosen("faults"):
+            self.faults()
         if not self.options.filters:
             self.sanitized()
         if self.chosen("fuzz") and self.build("fuzz", "build-fuzz", [
@@ -264,6 +287,8 @@ def main():
                         help="only the build with the address and undefined-behaviour sanitizers")
     parser.add_argument("--tsan", dest="only", action="store_const", const="tsan",
                         help="only the build with the thread sanitizer")
+    parser.add_argument("--coverage", action="store_true", help="only a build with coverage and fault injection: its "
+                        "tests, then lines and branches reached of protocol/, fileserver/worker/ and guest-fuse/mount/")
     parser.add_argument("--all", action="store_true", help="everything, as without a flag")
     parser.add_argument("filters", nargs="*", metavar="FILTER",
                         help="only tests and stages whose name contains it")
@@ -273,6 +298,8 @@ def main():
         runner.sum.stage("meson", "meson is not installed", 0)
     elif runner.options.only:
         runner.sanitized()
+    elif runner.options.coverage:
+        runner.coverage()
     elif runner.options.quick:
         runner.quick()
     else:

@@ -15,6 +15,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* statfs(2) has the list. Disks reserve space when something is written; what is asked over a network need not. */
 bool attributes_late_errors(int fd)
@@ -39,7 +40,7 @@ int attributes_stat(struct session *session, int fd, struct statx *ret_stx)
 	for (int i = 0; i < STAT_TRIES; i++) {
 		uint64_t before = atomic_load(&session->lift_sequence);
 
-		if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx) < 0)
+		if (FAULT(WORKER_STAT, statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx)) < 0)
 			return -errno;
 		if (!lift_disturbed(session, before, ret_stx))
 			break;
@@ -54,7 +55,7 @@ static int stat_name_once(struct session *session, int directory, const char *na
 	for (int i = 0; i < STAT_TRIES; i++) {
 		uint64_t before = atomic_load(&session->lift_sequence);
 
-		if (statx(directory, name, flags, NODES_STATX, ret_stx) < 0)
+		if (FAULT(WORKER_STAT_NAME, statx(directory, name, flags, NODES_STATX, ret_stx)) < 0)
 			return -errno;
 		if (!lift_disturbed(session, before, ret_stx))
 			break;
@@ -92,7 +93,8 @@ bool attributes_fill(struct session *session, struct node *node, const struct ow
                      struct proto_attr *ret_attr)
 {
 	struct ownership view;
-	bool read = ownership_view(session, node, place, stx, &view);
+	/* A record that cannot be read hides no file. */
+	bool read = ownership_view(session, node, place, stx, &view) > 0;
 
 	*ret_attr = (struct proto_attr){
 		.ino = attributes_inode(session, stx),
@@ -162,7 +164,8 @@ static int set_size(struct session *session, int fd, const struct handle *handle
 			return opened == -ENXIO || opened == -ELOOP ? -EINVAL : opened;
 	}
 	do
-		r = ftruncate(handle == NULL ? opened : handle->fd, (off_t) size) < 0 ? -errno : 0;
+		r = FAULT(WORKER_TRUNCATE, ftruncate(handle == NULL ? opened : handle->fd, (off_t) size)) < 0 ? -errno
+		                                                                                              : 0;
 	while (r == -EINTR);
 	return r;
 }
@@ -183,48 +186,76 @@ static int set_times(int fd, const struct proto_setattr *set)
 		times[1].tv_nsec = UTIME_NOW;
 	else if ((set->valid & PROTO_SET_MTIME) == 0)
 		times[1].tv_nsec = UTIME_OMIT;
-	return utimensat(AT_FDCWD, resolve_path(fd, path), times, 0) < 0 ? -errno : 0;
+	return FAULT(WORKER_TIMES, utimensat(AT_FDCWD, resolve_path(fd, path), times, 0)) < 0 ? -errno : 0;
+}
+
+static int set_mode(struct session *session, int fd, mode_t mode)
+{
+	char path[RESOLVE_PATH_SIZE];
+	int r;
+
+	/* Who lifts would put the old mode back over it. */
+	pthread_mutex_lock(&session->lift_lock);
+	r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), mode)) < 0 ? -errno : 0;
+	pthread_mutex_unlock(&session->lift_lock);
+	return r;
+}
+
+/* The real owner, where it is shown. */
+static int set_real_owner(const struct session *session, int fd, const struct proto_setattr *set)
+{
+	uid_t uid = (set->valid & PROTO_SET_UID) != 0 ? set->uid : (uid_t) -1;
+	gid_t gid = (set->valid & PROTO_SET_GID) != 0 ? set->gid : (gid_t) -1;
+
+	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) == 0 ||
+	    (set->valid & (PROTO_SET_UID | PROTO_SET_GID)) == 0)
+		return 0;
+	return FAULT(WORKER_CHOWN, fchownat(fd, "", uid, gid, AT_EMPTY_PATH)) < 0 ? -errno : 0;
+}
+
+/* After the last step failed: owner and mode as they were. */
+static void put_back(struct session *session, int fd, const struct proto_setattr *set, const struct statx *before)
+{
+	struct proto_setattr owner = { .valid = set->valid, .uid = before->stx_uid, .gid = before->stx_gid };
+
+	(void) set_real_owner(session, fd, &owner);
+	if ((set->valid & PROTO_SET_MODE) != 0)
+		(void) set_mode(session, fd, before->stx_mode & 07777);
 }
 
 /* Owner and mode: what is real is set for real, the rest goes into the record. */
 static int set_owner_and_mode(struct session *session, struct node *node, int fd, const struct proto_setattr *set)
 {
 	struct ownership_place place = { .fd = fd };
-	char path[RESOLVE_PATH_SIZE];
 	struct ownership wanted;
-	struct statx stx;
+	struct statx stx, before;
 	int r = attributes_stat(session, fd, &stx);
 
+	if (r == 0)
+		r = ownership_view(session, node, &place, &stx, &wanted);
+	if (r >= 0 && (set->valid & PROTO_SET_MODE) != 0 && S_ISLNK(stx.stx_mode))
+		r = -EOPNOTSUPP;
+	before = stx;
+	if (r >= 0)
+		r = set_real_owner(session, fd, set);
 	if (r < 0)
 		return r;
-	(void) ownership_view(session, node, &place, &stx, &wanted);
-	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) != 0 &&
-	    (set->valid & (PROTO_SET_UID | PROTO_SET_GID)) != 0 &&
-	    fchownat(fd, "", (set->valid & PROTO_SET_UID) != 0 ? set->uid : (uid_t) -1,
-	             (set->valid & PROTO_SET_GID) != 0 ? set->gid : (gid_t) -1, AT_EMPTY_PATH) < 0)
-		return -errno;
 	if ((set->valid & PROTO_SET_UID) != 0)
 		wanted.uid = set->uid;
 	if ((set->valid & PROTO_SET_GID) != 0)
 		wanted.gid = set->gid;
-	if ((set->valid & PROTO_SET_MODE) != 0 && S_ISLNK(stx.stx_mode))
-		return -EOPNOTSUPP;
 	if ((set->valid & PROTO_SET_MODE) != 0) {
 		/* setuid, setgid and sticky never reach the host's inode; those that the host set may stay. */
-		mode_t real = (set->mode & 0777) | (set->mode & stx.stx_mode & 07000);
-
-		/* Who lifts would put the old mode back over it. */
-		pthread_mutex_lock(&session->lift_lock);
-		r = chmod(resolve_path(fd, path), real) < 0 ? -errno : 0;
-		pthread_mutex_unlock(&session->lift_lock);
-		if (r < 0)
-			return r;
+		r = set_mode(session, fd, (set->mode & 0777) | (set->mode & before.stx_mode & 07000));
 		wanted.mode = (wanted.mode & S_IFMT) | (set->mode & 07777);
-		r = attributes_stat(session, fd, &stx);
-		if (r < 0)
-			return r;
+		if (r == 0)
+			r = attributes_stat(session, fd, &stx);
 	}
-	return ownership_record(session, fd, &stx, &wanted);
+	if (r == 0)
+		r = ownership_record(session, fd, &stx, &wanted);
+	if (r < 0)
+		put_back(session, fd, set, &before);
+	return r;
 }
 
 /* Whatever the owner becomes, ctime changes. The host lets everybody do so to every file: not here. */
@@ -236,7 +267,7 @@ static int touch_ctime(const struct session *session, int fd)
 		return -errno;
 	if (st.st_uid != session->uid && session->uid != 0)
 		return 0;
-	return fchownat(fd, "", (uid_t) -1, (gid_t) -1, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return FAULT(WORKER_CHOWN, fchownat(fd, "", (uid_t) -1, (gid_t) -1, AT_EMPTY_PATH)) < 0 ? -errno : 0;
 }
 
 static int set_attributes(struct session *session, struct node *node, int fd, const struct handle *handle,
@@ -325,7 +356,7 @@ int worker_statfs(struct lane *lane, const struct proto_statfs_request *request,
 		return r;
 	r = nodes_fd(session->nodes, node, &fd);
 	if (r == 0) {
-		r = fstatvfs(fd.fd, &st) < 0 ? -errno : 0;
+		r = FAULT(WORKER_SPACE, fstatvfs(fd.fd, &st)) < 0 ? -errno : 0;
 		nodes_fd_done(session->nodes, &fd);
 	}
 	nodes_put(session->nodes, node);

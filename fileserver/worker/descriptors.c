@@ -11,6 +11,7 @@
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/search.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 uint64_t nodes_hash_seed;
 
@@ -238,7 +239,7 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 		                        : nodes->pin(nodes->pin_context, parent->fd, name);
 		if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
 			fd = -ESTALE;
-		if (fd >= 0 && statx(fd, "", AT_EMPTY_PATH, NODES_STATX, &stx) < 0) {
+		if (fd >= 0 && FAULT(WORKER_STAT, statx(fd, "", AT_EMPTY_PATH, NODES_STATX, &stx)) < 0) {
 			int r = -errno;
 
 			close_fd(fd);
@@ -314,7 +315,8 @@ static int handle_slot_take(struct nodes *nodes, struct handle *handle)
 	if (slot == SLOT_NONE) {
 		if (nodes->handles_used == nodes->handles_size) {
 			uint32_t size = nodes->handles_size == 0 ? 64 : nodes->handles_size * 2;
-			struct handle_slot *slots = realloc(nodes->handles, size * sizeof(*slots));
+			struct handle_slot *slots =
+			        FAULT_NULL(WORKER_HANDLE_SLOTS, realloc(nodes->handles, size * sizeof(*slots)));
 
 			if (slots == NULL)
 				return -ENOMEM;
@@ -334,7 +336,7 @@ static int handle_slot_take(struct nodes *nodes, struct handle *handle)
 int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, bool readable, bool writable,
                uint64_t *ret_id, struct handle **ret_handle)
 {
-	struct handle *handle = calloc(1, sizeof(*handle));
+	struct handle *handle = FAULT_NULL(WORKER_HANDLE, calloc(1, sizeof(*handle)));
 	int r = handle == NULL ? -ENOMEM : 0;
 
 	pthread_mutex_lock(&nodes->lock);

@@ -12,6 +12,7 @@
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* What getdents64 fills (linux/dirent.h). */
 struct linux_dirent64 {
@@ -30,6 +31,7 @@ struct listing {
 	uint64_t handle;
 	size_t left; /* bytes that may still be added */
 	struct proto_writer writer;
+	bool some; /* there is an entry */
 	bool end;
 };
 
@@ -119,12 +121,21 @@ static int add_entries(struct listing *listing, const char *bytes, size_t size)
 		if (strlen(from->d_name) > PROTO_NAME_MAX || !entry_fill(listing, from, &entry))
 			continue;
 		proto_put_dirent(&listing->writer, &entry);
+		listing->some = true;
 		listing->left -= PROTO_DIRENT_MAX - PROTO_NAME_MAX + entry.name.length;
 		r = send_full(listing);
 		if (r < 0)
 			return r;
 	}
 	return 1;
+}
+
+/* Entries that are there carry references: they are told, and the next request gets the error. */
+static int listing_failed(struct listing *listing, int error)
+{
+	if (error == -ENOENT) /* the directory was removed */
+		listing->end = true;
+	return listing->end || listing->some ? 0 : error;
 }
 
 /* Reads from cookie on. With the handle's lock held: the descriptor's position is used. */
@@ -136,10 +147,10 @@ static int list(struct listing *listing, int fd, uint64_t cookie)
 	if (lseek(fd, (off_t) cookie, SEEK_SET) < 0)
 		return -errno;
 	while (r > 0) {
-		long n = syscall(SYS_getdents64, fd, bytes, sizeof(bytes));
+		long n = FAULT(WORKER_LIST, syscall(SYS_getdents64, fd, bytes, sizeof(bytes)));
 
 		if (n < 0)
-			return errno == ENOENT ? (listing->end = true, 0) : -errno; /* the directory was removed */
+			return listing_failed(listing, -errno);
 		if (n == 0) {
 			listing->end = true;
 			return 0;

@@ -13,6 +13,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 enum { SPACE_CHECK_MS = 200 };
 
@@ -54,7 +55,7 @@ static int space_check(struct session *session, struct handle *handle)
 
 	if (now - atomic_load_explicit(&handle->space_checked, memory_order_relaxed) < SPACE_CHECK_MS)
 		return 0;
-	if (fstatvfs(handle->fd, &st) < 0)
+	if (FAULT(WORKER_SPACE, fstatvfs(handle->fd, &st)) < 0)
 		return -errno;
 	size = (uint64_t) st.f_blocks * st.f_frsize;
 	available = (uint64_t) st.f_bavail * st.f_frsize;
@@ -75,7 +76,8 @@ static ssize_t read_whole(int fd, uint8_t *bytes, size_t size, uint64_t offset)
 	size_t done = 0;
 
 	while (done < size) {
-		ssize_t n = pread(fd, bytes + done, size - done, (off_t) (offset + done));
+		size_t want = size - done;
+		ssize_t n = FAULT_SIZE(WORKER_READ, want, pread(fd, bytes + done, want, (off_t) (offset + done)));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -159,8 +161,9 @@ static ssize_t write_whole(struct session *session, int fd, const uint8_t *bytes
 
 	while (done < size) {
 		struct iovec iov = { .iov_base = (void *) (bytes + done), .iov_len = size - done };
-		ssize_t n = append ? pwritev2(fd, &iov, 1, 0, RWF_APPEND)
-		                   : pwrite(fd, iov.iov_base, iov.iov_len, (off_t) (offset + done));
+		ssize_t n = FAULT_SIZE(WORKER_WRITE, iov.iov_len,
+		                       append ? pwritev2(fd, &iov, 1, 0, RWF_APPEND)
+		                              : pwrite(fd, iov.iov_base, iov.iov_len, (off_t) (offset + done)));
 
 		if (n < 0) {
 			int error = errno;
@@ -214,12 +217,13 @@ int worker_write(struct lane *lane, const struct proto_write_request *request, s
 	if (r < 0)
 		return r;
 	r = space_check(session, handle);
+	/* Before the data, as the kernel does: what cannot lose its privileges is not written. */
+	if (r == 0 && (request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
+		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
 		n = write_data(lane, handle->fd, request);
 		r = n < 0 ? (int) n : 0;
 	}
-	if (r == 0 && (request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
-		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
 		ret_reply->written = (uint32_t) n;
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
@@ -244,9 +248,9 @@ int worker_fsync(struct lane *lane, const struct proto_fsync_request *request, s
 	if (r < 0)
 		return r;
 	if (request->datasync != 0)
-		r = fdatasync(handle->fd) < 0 ? -errno : 0;
+		r = FAULT(WORKER_SYNC, fdatasync(handle->fd)) < 0 ? -errno : 0;
 	else
-		r = fsync(handle->fd) < 0 ? -errno : 0;
+		r = FAULT(WORKER_SYNC, fsync(handle->fd)) < 0 ? -errno : 0;
 	nodes_handle_put(session->nodes, handle);
 	return r;
 }
@@ -267,18 +271,18 @@ int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *re
 		return r;
 	if ((request->mode & PROTO_FALLOCATE_PUNCH_HOLE) == 0)
 		r = space_check(session, handle);
+	if (r == 0)
+		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
 		struct lift lift = LIFT_INIT(session, -1, -1);
 
 		do
-			r = fallocate(handle->fd, (int) request->mode, (off_t) request->offset,
-			              (off_t) request->length) < 0
+			r = FAULT(WORKER_ALLOCATE, fallocate(handle->fd, (int) request->mode, (off_t) request->offset,
+			                                     (off_t) request->length)) < 0
 			            ? -errno
 			            : 0;
 		while (lift_again(&lift, r));
 	}
-	if (r == 0)
-		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0)
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
 	nodes_handle_put(session->nodes, handle);
@@ -298,7 +302,7 @@ int worker_lseek(struct lane *lane, const struct proto_lseek_request *request, s
 	if (r < 0)
 		return r;
 	/* Nothing else uses the position of a file's descriptor. */
-	at = lseek(handle->fd, (off_t) request->offset, (int) request->whence);
+	at = FAULT(WORKER_SEEK, lseek(handle->fd, (off_t) request->offset, (int) request->whence));
 	r = at < 0 ? -errno : 0;
 	nodes_handle_put(session->nodes, handle);
 	if (r == 0)
@@ -309,20 +313,20 @@ int worker_lseek(struct lane *lane, const struct proto_lseek_request *request, s
 /* Bounded, so that a huge range does not keep a lane for minutes; the guest's kernel asks again for the rest. */
 enum { COPY_STEP = 64 * 1024 * 1024 };
 
-static int copy(struct session *session, const struct handle *in, const struct handle *out,
-                const struct proto_copy_range_request *request, uint64_t *ret_copied)
+static int copy(const struct handle *in, const struct handle *out, const struct proto_copy_range_request *request,
+                uint64_t *ret_copied)
 {
 	size_t length = request->length < COPY_STEP ? (size_t) request->length : COPY_STEP;
 	off_t from = (off_t) request->offset_in, to = (off_t) request->offset_out;
 	ssize_t n;
 
 	do
-		n = copy_file_range(in->fd, &from, out->fd, &to, length, 0);
+		n = FAULT_SIZE(WORKER_COPY, length, copy_file_range(in->fd, &from, out->fd, &to, length, 0));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
 	*ret_copied = (uint64_t) n;
-	return ownership_kill_privileges(session, out->fd);
+	return 0;
 }
 
 int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *request,
@@ -341,7 +345,9 @@ int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *
 	}
 	r = space_check(session, out);
 	if (r == 0)
-		r = copy(session, in, out, request, &ret_reply->copied);
+		r = ownership_kill_privileges(session, out->fd);
+	if (r == 0)
+		r = copy(in, out, request, &ret_reply->copied);
 	if (r == 0)
 		r = attributes_of(session, out->node, out->fd, &ret_reply->attr, NULL);
 	nodes_handle_put(session->nodes, out);
@@ -362,7 +368,7 @@ int worker_syncfs(struct lane *lane, const struct proto_syncfs_request *request,
 	r = nodes_fd(session->nodes, node, &pinned);
 	if (r == 0) {
 		fd = resolve_reopen(pinned.fd, O_RDONLY);
-		r = fd < 0 ? fd : syncfs(fd) < 0 ? -errno : 0;
+		r = fd < 0 ? fd : FAULT(WORKER_SYNC, syncfs(fd)) < 0 ? -errno : 0;
 		nodes_fd_done(session->nodes, &pinned);
 	}
 	nodes_put(session->nodes, node);

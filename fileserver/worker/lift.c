@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "fileserver/worker/resolve.h"
+#include "protocol/faults.h"
 
 _Static_assert((int) LIFT_MAX <= (int) SESSION_LIFTED_MAX, "room for what is shown of each");
 
@@ -48,7 +49,7 @@ static bool lift_one(struct lift *lift, int i)
 	if ((st.st_mode & wanted) == wanted)
 		return false;
 	show(lift->session, i, &st);
-	if (chmod(resolve_path(lift->fds[i], path), (st.st_mode & 07777) | wanted) < 0)
+	if (FAULT(WORKER_CHMOD, chmod(resolve_path(lift->fds[i], path), (st.st_mode & 07777) | wanted)) < 0)
 		return false;
 	lift->modes[i] = st.st_mode & 07777;
 	return true;

@@ -10,6 +10,7 @@
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* What is about to lose its name stays within reach: an O_PATH descriptor when it needs one, or -EBADF. */
 static int pin_leaving(struct session *session, const struct tree_directory *directory, const char *name,
@@ -41,13 +42,13 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 
 		leaving = pin_leaving(session, &directory, name, &stx);
 		do
-			r = unlinkat(directory.fd.fd, name, flags) < 0 ? -errno : 0;
+			r = FAULT(WORKER_UNLINK, unlinkat(directory.fd.fd, name, flags)) < 0 ? -errno : 0;
 		while (lift_again(&lift, r));
 	}
 	if (r == 0) {
 		nodes_orphan(session->nodes, &stx, TAKE_FD(leaving));
 		*ret_node = nodes_find(session->nodes, &stx);
-		r = attributes_of(session, directory.node, directory.fd.fd, ret_parent, NULL);
+		tree_changed(session, &directory, ret_parent);
 	}
 	tree_leave(session, &directory);
 	return r;
@@ -89,8 +90,8 @@ static int rename_lifted(struct session *session, const struct tree_directory *f
 	lift.fds[2] = moving[0];
 	lift.fds[3] = moving[1];
 	do
-		r = renameat2(from->fd.fd, request->name.text, to->fd.fd, request->new_name.text,
-		              (unsigned) rename_flags(request->flags)) < 0
+		r = FAULT(WORKER_RENAME, renameat2(from->fd.fd, request->name.text, to->fd.fd, request->new_name.text,
+		                                   (unsigned) rename_flags(request->flags))) < 0
 		            ? -errno
 		            : 0;
 	while (lift_again(&lift, r));
@@ -132,10 +133,9 @@ static int rename_between(struct session *session, const struct tree_directory *
 		nodes_moved(session->nodes, &replaced, from->node, request->name.text);
 	ret_reply->node = nodes_find(session->nodes, &moved);
 	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;
-	r = attributes_of(session, from->node, from->fd.fd, &ret_reply->parent, NULL);
-	if (r == 0)
-		r = attributes_of(session, to->node, to->fd.fd, &ret_reply->new_parent, NULL);
-	return r;
+	tree_changed(session, from, &ret_reply->parent);
+	tree_changed(session, to, &ret_reply->new_parent);
+	return 0;
 }
 
 int worker_rename(struct lane *lane, const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
@@ -164,8 +164,25 @@ static int link_to(struct session *session, int fd, const struct tree_directory 
 
 	(void) resolve_path(fd, path);
 	do
-		r = linkat(AT_FDCWD, path, directory->fd.fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+		r = FAULT(WORKER_LINK, linkat(AT_FDCWD, path, directory->fd.fd, name, AT_SYMLINK_FOLLOW)) < 0 ? -errno
+		                                                                                              : 0;
 	while (lift_again(&lift, r));
+	return r;
+}
+
+/* What cannot be told is taken back. */
+static int linked(struct session *session, int fd, const struct tree_directory *directory, const char *name,
+                  struct proto_link_reply *ret_reply)
+{
+	struct statx stx;
+	int r = attributes_stat(session, fd, &stx);
+
+	if (r == 0)
+		r = tree_entry(session, directory, name, &stx, -EBADF, &ret_reply->entry, NULL);
+	if (r == 0)
+		tree_changed(session, directory, &ret_reply->parent);
+	else
+		tree_unmake(session, directory, name, 0);
 	return r;
 }
 
@@ -175,7 +192,6 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 	struct tree_directory directory;
 	struct node *node;
 	struct node_fd fd;
-	struct statx stx;
 	int r = nodes_get(session->nodes, request->node, &node);
 
 	if (r < 0)
@@ -189,11 +205,7 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)
-			r = attributes_stat(session, fd.fd, &stx);
-		if (r == 0)
-			r = attributes_of(session, directory.node, directory.fd.fd, &ret_reply->parent, NULL);
-		if (r == 0)
-			r = tree_entry(session, &directory, request->name.text, &stx, -EBADF, &ret_reply->entry, NULL);
+			r = linked(session, fd.fd, &directory, request->name.text, ret_reply);
 		tree_leave(session, &directory);
 	}
 	nodes_fd_done(session->nodes, &fd);

@@ -14,6 +14,7 @@
 #include "fileserver/worker/ownership.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 static void key_fill(struct node_key *key, const struct statx *stx)
 {
@@ -52,7 +53,8 @@ static int slot_take(struct nodes *nodes, struct node *node)
 	if (slot == SLOT_NONE) {
 		if (nodes->slots_used == nodes->slots_size) {
 			uint32_t size = nodes->slots_size == 0 ? 64 : nodes->slots_size * 2;
-			struct node_slot *slots = realloc(nodes->slots, size * sizeof(*slots));
+			struct node_slot *slots =
+			        FAULT_NULL(WORKER_NODE_SLOTS, realloc(nodes->slots, size * sizeof(*slots)));
 
 			if (slots == NULL)
 				return -ENOMEM;
@@ -127,7 +129,7 @@ static int place(struct nodes *nodes, struct node *node, struct node *parent, co
 		return 0;
 	if (old != NULL && S_ISDIR(node->type) && is_beneath(parent, node))
 		return 0;
-	copy = strdup(name);
+	copy = FAULT_NULL(WORKER_NODE_NAME, strdup(name));
 	if (copy == NULL)
 		return -ENOMEM;
 	free(node->name);
@@ -153,7 +155,7 @@ static int node_new(struct nodes *nodes, const struct statx *stx, struct node **
 
 	if (nodes->count >= nodes->nodes_max)
 		return -ENOMEM;
-	node = calloc(1, sizeof(*node));
+	node = FAULT_NULL(WORKER_NODE, calloc(1, sizeof(*node)));
 	if (node == NULL)
 		return -ENOMEM;
 	r = slot_take(nodes, node);
@@ -179,11 +181,11 @@ int nodes_new(int root, uint32_t nodes_max, uint32_t descriptors_max, struct pro
 	struct statx stx;
 	int r;
 
-	if (statx(root, "", AT_EMPTY_PATH, NODES_STATX, &stx) < 0)
+	if (FAULT(WORKER_STAT, statx(root, "", AT_EMPTY_PATH, NODES_STATX, &stx)) < 0)
 		return -errno;
 	if (sodium_init() < 0)
 		return -EIO;
-	nodes = calloc(1, sizeof(*nodes));
+	nodes = FAULT_NULL(WORKER_NODES, calloc(1, sizeof(*nodes)));
 	if (nodes == NULL)
 		return -ENOMEM;
 	if (nodes_hash_seed == 0)
@@ -417,7 +419,7 @@ enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, cons
 
 void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view)
 {
-	struct ownership *copy = view == NULL ? NULL : malloc(sizeof(*copy));
+	struct ownership *copy = view == NULL ? NULL : FAULT_NULL(WORKER_VIEW, malloc(sizeof(*copy)));
 
 	if (copy != NULL)
 		*copy = *view;

@@ -18,6 +18,7 @@
 #include "fileserver/worker/tree.h"
 #include "fileserver/worker/xattr-at.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96, CTIME_TICK_NS = 20000000 };
 
@@ -132,14 +133,15 @@ static const char *record_name(const struct session *session)
 	return owner_host(session) && session->uid == 0 ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
 }
 
-/* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it. */
+/* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it; or what reading says.
+ */
 static int read_record(const struct session *session, const struct ownership_place *place, struct ownership *ret_record)
 {
 	char value[RECORD_MAX];
 	ssize_t n = xattr_at_get(place->fd, place->name, record_name(session), value, sizeof(value));
 
-	if (n == -EACCES)
-		return -EACCES;
+	if (n < 0 && n != -EOPNOTSUPP && n != -ERANGE)
+		return (int) n;
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
 }
 
@@ -151,7 +153,7 @@ static bool has_record(const struct session *session, const struct ownership_pla
 	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
 
 	if (n < 0)
-		return n == -ERANGE || n == -EACCES;
+		return n != -EOPNOTSUPP;
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1)
 		if (strcmp(names + at, wanted) == 0)
 			return true;
@@ -228,22 +230,22 @@ static bool may_keep(const struct session *session, const struct statx *stx)
 	return age > CTIME_TICK_NS;
 }
 
-bool ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
-                    struct ownership *ret_view)
+int ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
+                   struct ownership *ret_view)
 {
 	struct ownership record;
 	int r;
 
 	default_view(session, stx, ret_view);
 	if (!may_have_record(session, stx) || nodes_view_at(session->nodes, node, stx, ret_view) != NODES_VIEW_UNKNOWN)
-		return false;
+		return 0;
 	r = read_record(session, place, &record);
 	if (r == -EACCES)
 		r = read_hidden_record(session, place, stx, &record);
 	if (r < 0) {
-		if (r != -EACCES && may_keep(session, stx))
+		if (r == -ENODATA && may_keep(session, stx))
 			nodes_keep_view(session->nodes, node, stx, NULL);
-		return r != -EACCES;
+		return r == -ENODATA ? 1 : r;
 	}
 	if (!owner_host(session)) {
 		ret_view->uid = record.uid;
@@ -256,7 +258,7 @@ bool ownership_view(struct session *session, struct node *node, const struct own
 	}
 	if (may_keep(session, stx))
 		nodes_keep_view(session->nodes, node, stx, ret_view);
-	return true;
+	return 1;
 }
 
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr)
@@ -333,13 +335,15 @@ int ownership_kill_privileges(struct session *session, int fd)
 		return r;
 	if (!S_ISREG(stx.stx_mode))
 		return 0;
-	(void) ownership_view(session, NULL, &place, &stx, &view);
+	r = ownership_view(session, NULL, &place, &stx, &view);
+	if (r < 0)
+		return r;
 	if ((view.mode & S_IXGRP) != 0)
 		kill |= S_ISGID;
 	/* Bits that somebody set on the host: the host's kernel clears them itself, but not for root. */
 	if ((stx.stx_mode & kill) != 0) {
 		pthread_mutex_lock(&session->lift_lock);
-		r = chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill) < 0 ? -errno : 0;
+		r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill)) < 0 ? -errno : 0;
 		pthread_mutex_unlock(&session->lift_lock);
 		if (r < 0)
 			return r;

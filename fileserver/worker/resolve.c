@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "protocol/faults.h"
 
 static int open_beneath(int directory, const char *name, int flags, mode_t mode, uint64_t resolve)
 {
@@ -19,7 +20,7 @@ static int open_beneath(int directory, const char *name, int flags, mode_t mode,
 	long fd;
 
 	do
-		fd = syscall(SYS_openat2, directory, name, &how, sizeof(how));
+		fd = FAULT(WORKER_OPEN, syscall(SYS_openat2, directory, name, &how, sizeof(how)));
 	while (fd < 0 && (errno == EINTR || errno == EAGAIN)); /* EAGAIN: a rename raced with RESOLVE_BENEATH */
 	return fd < 0 ? -errno : (int) fd;
 }
@@ -57,7 +58,7 @@ int resolve_reopen(int pinned, int flags)
 	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
 		return -ENXIO;
 	do
-		fd = open(resolve_path(pinned, path), flags | O_CLOEXEC | O_NOCTTY);
+		fd = FAULT(WORKER_REOPEN, open(resolve_path(pinned, path), flags | O_CLOEXEC | O_NOCTTY));
 	while (fd < 0 && errno == EINTR);
 	return fd < 0 ? -errno : fd;
 }

@@ -16,6 +16,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 enum {
 	LANE_STACK = 256 * 1024,
@@ -88,7 +89,7 @@ static int pin_with_lift(void *context, int directory, const char *name)
 int session_new(const struct worker_config *config, int root, int event, struct proto_counters *counters,
                 struct session **ret_session)
 {
-	struct session *session = calloc(1, sizeof(*session));
+	struct session *session = FAULT_NULL(WORKER_SESSION, calloc(1, sizeof(*session)));
 	pthread_condattr_t clock;
 	int r;
 
@@ -107,7 +108,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&session->thread_ended, &clock);
 	pthread_condattr_destroy(&clock);
-	session->end_fd = eventfd(0, EFD_CLOEXEC);
+	session->end_fd = FAULT(WORKER_END, eventfd(0, EFD_CLOEXEC));
 	if (session->end_fd < 0) {
 		r = -errno;
 		free(session);
@@ -369,7 +370,7 @@ static int thread_start(void *(*run)(void *), void *argument)
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, LANE_STACK);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	r = pthread_create(&thread, &attributes, run, argument);
+	r = FAULT_NUMBER(WORKER_THREAD, pthread_create(&thread, &attributes, run, argument));
 	pthread_attr_destroy(&attributes);
 	return -r;
 }
@@ -408,14 +409,14 @@ static void refuse_lane(int fd)
 
 static struct lane *lane_new(struct session *session, int fd, uint64_t proof_id)
 {
-	struct lane *lane = calloc(1, sizeof(*lane));
+	struct lane *lane = FAULT_NULL(WORKER_LANE, calloc(1, sizeof(*lane)));
 	int size = LANE_SOCKET_BUFFER;
 
 	if (lane == NULL)
 		return NULL;
 	lane->session = session;
 	lane->proof_id = proof_id;
-	lane->reply = malloc(PROTO_SMALL_MAX);
+	lane->reply = FAULT_NULL(WORKER_REPLY, malloc(PROTO_SMALL_MAX));
 	(void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	if (lane->reply == NULL ||
 	    proto_channel_init(&lane->channel, fd, LANE_BUFFER, (int) session->config.stall_ms) < 0) {

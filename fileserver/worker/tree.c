@@ -13,6 +13,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_directory)
 {
@@ -34,6 +35,22 @@ void tree_leave(struct session *session, struct tree_directory *directory)
 {
 	nodes_fd_done(session->nodes, &directory->fd);
 	nodes_put(session->nodes, directory->node);
+}
+
+void tree_unmake(struct session *session, const struct tree_directory *directory, const char *name, int flags)
+{
+	struct lift lift = LIFT_INIT(session, directory->fd.fd, -1);
+	int r;
+
+	do
+		r = unlinkat(directory->fd.fd, name, flags) < 0 ? -errno : 0;
+	while (lift_again(&lift, r));
+}
+
+void tree_changed(struct session *session, const struct tree_directory *directory, struct proto_attr *ret_attr)
+{
+	if (attributes_of(session, directory->node, directory->fd.fd, ret_attr, NULL) < 0)
+		*ret_attr = (struct proto_attr){ .mode = 0 };
 }
 
 int tree_entry(struct session *session, const struct tree_directory *directory, const char *name, struct statx *stx,
@@ -122,7 +139,7 @@ int worker_readlink(struct lane *lane, const struct proto_readlink_request *requ
 		return r;
 	r = nodes_type(node) == S_IFLNK ? nodes_fd(session->nodes, node, &fd) : -EINVAL;
 	if (r == 0) {
-		n = readlinkat(fd.fd, "", ret_reply->target.text, PROTO_TARGET_MAX);
+		n = FAULT(WORKER_READLINK, readlinkat(fd.fd, "", ret_reply->target.text, PROTO_TARGET_MAX));
 		r = n < 0 ? -errno : n == 0 ? -EINVAL : 0;
 		nodes_fd_done(session->nodes, &fd);
 	}
@@ -139,7 +156,7 @@ static int chown_new(struct session *session, int fd, const struct ownership *pa
 
 	if ((session->config.flags & PROTO_HELLO_OWNER_HOST) == 0 || session->uid != 0)
 		return 0;
-	return fchownat(fd, "", owner->uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return FAULT(WORKER_CHOWN, fchownat(fd, "", owner->uid, gid, AT_EMPTY_PATH)) < 0 ? -errno : 0;
 }
 
 int tree_made(struct session *session, const struct tree_directory *directory, const char *name, int fd, int pinned,
@@ -163,7 +180,7 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 		return r;
 	ownership_of_new(session, &parent, owner, mode, rdev, &wanted);
 	set_mode = !S_ISLNK(stx.stx_mode) && (stx.stx_mode & 0777) != (mode & 0777);
-	if (set_mode && chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000)) < 0)
+	if (set_mode && FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000))) < 0)
 		return -errno;
 	/* What has just been made has no record that could be in the way. */
 	record = !ownership_is_default(session, &stx, &wanted);
@@ -194,8 +211,8 @@ static int finish(struct session *session, const struct tree_directory *director
 		r = tree_made(session, directory, name, pinned, pinned, owner, mode, rdev, ret_entry, ret_parent, NULL);
 	if (r == 0)
 		(void) TAKE_FD(pinned);
-	else if (pinned >= 0)
-		(void) unlinkat(directory->fd.fd, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+	else
+		tree_unmake(session, directory, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
 	return r < 0 ? r : 0;
 }
 
@@ -210,7 +227,9 @@ int worker_symlink(struct lane *lane, const struct proto_symlink_request *reques
 		return r;
 	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
 	do
-		r = symlinkat(request->target.text, directory.fd.fd, request->name.text) < 0 ? -errno : 0;
+		r = FAULT(WORKER_SYMLINK, symlinkat(request->target.text, directory.fd.fd, request->name.text)) < 0
+		            ? -errno
+		            : 0;
 	while (lift_again(&lift, r));
 	if (r == 0)
 		r = finish(session, &directory, request->name.text, &request->owner, S_IFLNK | 0777, 0,
@@ -230,7 +249,7 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 		return r;
 	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
 	do
-		r = mkdirat(directory.fd.fd, request->name.text, mode & 0777) < 0 ? -errno : 0;
+		r = FAULT(WORKER_MKDIR, mkdirat(directory.fd.fd, request->name.text, mode & 0777)) < 0 ? -errno : 0;
 	while (lift_again(&lift, r));
 	if (r == 0)
 		r = finish(session, &directory, request->name.text, &request->owner, mode, 0, &ret_reply->entry,
@@ -359,35 +378,39 @@ static int open_existing(struct session *session, const struct tree_directory *d
 
 static int create_or_open(struct session *session, const struct tree_directory *directory,
                           const struct proto_create_request *request, struct proto_create_reply *ret_reply, int *ret_fd,
-                          struct node **ret_node)
+                          struct node **ret_node, bool *ret_made)
 {
 	const char *name = request->name.text;
 	mode_t mode = (request->mode & 07777) | S_IFREG;
 	_cleanup_close_ int pinned = -EBADF, fd = -EBADF;
 	struct statx stx;
+	bool made;
 	int r;
 
 	fd = create(session, directory, name, open_flags(request->flags) & ~O_TRUNC, mode);
-	if (fd >= 0) {
+	made = fd >= 0;
+	if (made) {
 		r = tree_made(session, directory, name, fd, -EBADF, &request->owner, mode, 0, &ret_reply->entry,
 		              &ret_reply->parent, ret_node);
 		if (r < 0)
-			(void) unlinkat(directory->fd.fd, name, 0);
+			tree_unmake(session, directory, name, 0);
 	} else if (fd == -EEXIST && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
 		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
 		if (r == 0)
 			r = attributes_stat(session, fd, &stx);
 		if (r == 0)
-			r = attributes_of(session, directory->node, directory->fd.fd, &ret_reply->parent, NULL);
-		if (r == 0)
 			r = tree_entry(session, directory, name, &stx, pinned, &ret_reply->entry, ret_node);
-		if (r == 0)
+		if (r == 0) {
 			(void) TAKE_FD(pinned);
+			tree_changed(session, directory, &ret_reply->parent);
+		}
 	} else {
 		r = fd;
 	}
-	if (r == 0)
+	if (r == 0) {
+		*ret_made = made;
 		*ret_fd = TAKE_FD(fd);
+	}
 	return r;
 }
 
@@ -398,11 +421,12 @@ int worker_create(struct lane *lane, const struct proto_create_request *request,
 	struct tree_directory directory;
 	struct handle *handle;
 	struct node *node;
+	bool made;
 	int r = tree_enter(session, request->parent, &directory);
 
 	if (r < 0)
 		return r;
-	r = create_or_open(session, &directory, request, ret_reply, &fd, &node);
+	r = create_or_open(session, &directory, request, ret_reply, &fd, &node, &made);
 	if (r == 0) {
 		r = nodes_open(session->nodes, node, fd, false, (request->flags & PROTO_OPEN_READ) != 0,
 		               (request->flags & PROTO_OPEN_WRITE) != 0, &ret_reply->handle, &handle);
@@ -411,6 +435,8 @@ int worker_create(struct lane *lane, const struct proto_create_request *request,
 			nodes_handle_put(session->nodes, handle);
 		} else {
 			nodes_forget(session->nodes, ret_reply->entry.node, 1);
+			if (made)
+				tree_unmake(session, &directory, request->name.text, 0);
 		}
 		nodes_put(session->nodes, node);
 	}

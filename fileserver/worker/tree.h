@@ -15,6 +15,12 @@ int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_
 void tree_leave(struct session *session, struct tree_directory *directory);
 
 /*
+ * The directory's attributes after a change of names in it. What is done is done: when they cannot be had, mode is 0,
+ * and the guest asks for them.
+ */
+void tree_changed(struct session *session, const struct tree_directory *directory, struct proto_attr *ret_attr);
+
+/*
  * The entry of what stx says is at name, which gains a reference. pinned: an O_PATH descriptor of it, taken on success,
  * or -EBADF. ret_node, when not NULL, is pinned for the caller.
  */
@@ -28,6 +34,9 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 int tree_made(struct session *session, const struct tree_directory *directory, const char *name, int fd, int pinned,
               const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
               struct proto_attr *ret_parent, struct node **ret_node);
+
+/* Takes back what was made at name and cannot be finished; with lifting. flags: as of unlinkat(). */
+void tree_unmake(struct session *session, const struct tree_directory *directory, const char *name, int flags);
 
 /* An O_PATH descriptor of what is at name; with lifting. */
 int tree_pin_name(struct session *session, int directory, const char *name);

@@ -16,6 +16,7 @@
 #include "fileserver/sandbox/sandbox.h"
 #include "fileserver/worker/session.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* One packet of the broker's, with its descriptor if there is one. 0, -ENOTCONN when the broker is gone, or -EBADMSG.
  */
@@ -34,7 +35,7 @@ static int receive(struct worker_message *message, int *ret_fd)
 
 	*ret_fd = -EBADF;
 	do
-		n = recvmsg(WORKER_FD_BROKER, &header, MSG_CMSG_CLOEXEC);
+		n = FAULT(WORKER_BROKER, recvmsg(WORKER_FD_BROKER, &header, MSG_CMSG_CLOEXEC));
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n == 0 || errno == ECONNRESET ? -ENOTCONN : -errno;
@@ -147,7 +148,8 @@ int worker_main(void)
 		r = -EBADMSG;
 	if (r < 0)
 		return fail("no configuration from the file server", r);
-	counters = mmap(NULL, sizeof(*counters), PROT_READ | PROT_WRITE, MAP_SHARED, WORKER_FD_COUNTERS, 0);
+	counters = FAULT(WORKER_COUNTERS,
+	                 mmap(NULL, sizeof(*counters), PROT_READ | PROT_WRITE, MAP_SHARED, WORKER_FD_COUNTERS, 0));
 	if (counters == MAP_FAILED)
 		return fail("cannot map the counters", -errno);
 	umask(0);

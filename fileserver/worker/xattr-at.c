@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "fileserver/worker/resolve.h"
+#include "protocol/faults.h"
 
 /* include/uapi/asm-generic/unistd.h of Linux 6.13; the same on all architectures that this runs on. */
 #ifndef SYS_getxattrat
@@ -66,7 +67,8 @@ static ssize_t get_by_name(int fd, const char *name, const char *attribute, void
 	long n = -1;
 
 	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
-		n = syscall(SYS_getxattrat, fd, name, AT_SYMLINK_NOFOLLOW, attribute, &arguments, sizeof(arguments));
+		n = FAULT(WORKER_GETXATTR, syscall(SYS_getxattrat, fd, name, AT_SYMLINK_NOFOLLOW, attribute, &arguments,
+		                                   sizeof(arguments)));
 		if (!is_missing(n))
 			return result(n);
 	}
@@ -80,7 +82,7 @@ ssize_t xattr_at_get(int fd, const char *name, const char *attribute, void *valu
 
 	if (name != NULL)
 		return get_by_name(fd, name, attribute, value, size);
-	n = fgetxattr(fd, attribute, value, size);
+	n = FAULT(WORKER_GETXATTR, fgetxattr(fd, attribute, value, size));
 	if (n < 0 && errno == EBADF) /* O_PATH */
 		n = getxattr(path_of(fd, NULL, path), attribute, value, size);
 	return result(n);
@@ -92,13 +94,13 @@ ssize_t xattr_at_list(int fd, const char *name, char *names, size_t size)
 	ssize_t n;
 
 	if (name != NULL && !atomic_load_explicit(&missing, memory_order_relaxed)) {
-		n = syscall(SYS_listxattrat, fd, name, AT_SYMLINK_NOFOLLOW, names, size);
+		n = FAULT(WORKER_LISTXATTR, syscall(SYS_listxattrat, fd, name, AT_SYMLINK_NOFOLLOW, names, size));
 		if (!is_missing(n))
 			return result(n);
 	}
 	if (name != NULL)
 		return result(llistxattr(path_of(fd, name, path), names, size));
-	n = flistxattr(fd, names, size);
+	n = FAULT(WORKER_LISTXATTR, flistxattr(fd, names, size));
 	if (n < 0 && errno == EBADF)
 		n = listxattr(path_of(fd, NULL, path), names, size);
 	return result(n);
@@ -107,7 +109,7 @@ ssize_t xattr_at_list(int fd, const char *name, char *names, size_t size)
 int xattr_at_set(int fd, const char *attribute, const void *value, size_t size, int flags)
 {
 	char path[PATH_SIZE];
-	int r = fsetxattr(fd, attribute, value, size, flags);
+	int r = FAULT(WORKER_SETXATTR, fsetxattr(fd, attribute, value, size, flags));
 
 	if (r < 0 && errno == EBADF)
 		r = setxattr(path_of(fd, NULL, path), attribute, value, size, flags);
@@ -117,7 +119,7 @@ int xattr_at_set(int fd, const char *attribute, const void *value, size_t size, 
 int xattr_at_remove(int fd, const char *attribute)
 {
 	char path[PATH_SIZE];
-	int r = fremovexattr(fd, attribute);
+	int r = FAULT(WORKER_REMOVEXATTR, fremovexattr(fd, attribute));
 
 	if (r < 0 && errno == EBADF)
 		r = removexattr(path_of(fd, NULL, path), attribute);

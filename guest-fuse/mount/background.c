@@ -11,6 +11,7 @@
 
 #include "guest-fuse/mount/exits.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* The parent's whole life from here on. */
 static _Noreturn void wait_for(pid_t child, int fd)
@@ -23,11 +24,11 @@ static _Noreturn void wait_for(pid_t child, int fd)
 		n = read(fd, &byte, 1);
 	while (n < 0 && errno == EINTR);
 	if (n == 1)
-		_exit(EXITS_OK);
+		exit(EXITS_OK);
 	/* It ended, and said why on the stderr that is ours, too. */
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXITS_SYSTEM);
+	exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXITS_SYSTEM);
 }
 
 int background_start(void)
@@ -35,9 +36,9 @@ int background_start(void)
 	int fds[2];
 	pid_t child;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
+	if (FAULT(MOUNT_PIPE, pipe2(fds, O_CLOEXEC)) < 0)
 		return -errno;
-	child = fork();
+	child = FAULT(MOUNT_FORK, fork());
 	if (child < 0) {
 		int saved = errno;
 

@@ -134,7 +134,7 @@ enum exits connect_session(struct client *client, struct proto_channel *ret_even
 	r = proto_channel_init(&channel, fd, PROTO_SMALL_MAX + PROTO_HEADER_SIZE, EVENT_STALL_MS);
 	if (r < 0) {
 		close_fd(fd);
-		log_error("out of memory");
+		log_error("the connection to the server cannot be set up: %s", strerror(-r));
 		return EXITS_SYSTEM;
 	}
 	r = proto_hello(&channel, &client->token, &hello, &client->welcome, &refusal);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "guest-fuse/mount/attributes.h"
+#include "protocol/faults.h"
 
 enum { DIRENT_LEAST = PROTO_DIRENT_MAX - PROTO_NAME_MAX + 1 };
 
@@ -56,7 +57,7 @@ int directory_piece_init(const uint8_t *bytes, size_t length, uint64_t after, in
 	int r = -ENOMEM;
 
 	piece.bytes = malloc(length + 1);
-	piece.items = calloc(most + 1, sizeof(*piece.items));
+	piece.items = FAULT_NULL(MOUNT_LISTING, calloc(most + 1, sizeof(*piece.items)));
 	if (piece.bytes != NULL && piece.items != NULL) {
 		memcpy(piece.bytes, bytes, length);
 		r = take_apart(&piece, most);

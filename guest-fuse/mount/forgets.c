@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "protocol/faults.h"
 
 void forgets_init(struct forgets *forgets)
 {
@@ -25,7 +26,7 @@ static bool grow(struct forgets *forgets)
 
 	if (forgets->count < forgets->capacity)
 		return true;
-	pairs = reallocarray(forgets->pairs, capacity, sizeof(*pairs));
+	pairs = FAULT_NULL(MOUNT_FORGETS, reallocarray(forgets->pairs, capacity, sizeof(*pairs)));
 	if (pairs == NULL)
 		return false;
 	forgets->pairs = pairs;

@@ -15,6 +15,7 @@
 #include "guest-fuse/mount/interrupts.h"
 #include "guest-fuse/mount/mounting.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 #include "protocol/log.h"
 
 enum {
@@ -54,7 +55,7 @@ struct keeper {
 int keeper_new(struct client *client, struct proto_channel *event, int signals, int statistics, const char *mountpoint,
                struct keeper **ret_keeper)
 {
-	struct keeper *keeper = calloc(1, sizeof(*keeper));
+	struct keeper *keeper = FAULT_NULL(MOUNT_KEEPER, calloc(1, sizeof(*keeper)));
 
 	if (keeper == NULL)
 		return -ENOMEM;

@@ -16,6 +16,7 @@
 #include "guest-fuse/mount/client.h"
 #include "guest-fuse/mount/clock.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 #include "protocol/log.h"
 
 enum {
@@ -50,17 +51,17 @@ const void *lane_argument(const struct lane *lane)
 /* A request must be answered on the descriptor that it was read from; each clone has its own list of them. */
 static int clone_device(int device)
 {
-	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = FAULT(MOUNT_FUSE_OPEN, open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK));
 	uint32_t from = (uint32_t) device;
 
-	if (fd < 0 || ioctl(fd, FUSE_DEV_IOC_CLONE, &from) < 0)
+	if (fd < 0 || FAULT(MOUNT_FUSE_CLONE, ioctl(fd, FUSE_DEV_IOC_CLONE, &from)) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }
 
 int lane_new(struct client *client, struct lane **ret_lane)
 {
-	struct lane *lane = calloc(1, sizeof(*lane));
+	struct lane *lane = FAULT_NULL(MOUNT_LANE, calloc(1, sizeof(*lane)));
 	int r = -ENOMEM;
 
 	if (lane == NULL)
@@ -71,7 +72,8 @@ int lane_new(struct client *client, struct lane **ret_lane)
 	pthread_mutex_init(&lane->use, NULL);
 	pthread_mutex_init(&lane->state, NULL);
 	/* Pages that are never touched are never there. */
-	lane->buffer = mmap(NULL, LANE_BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	lane->buffer = FAULT(MOUNT_LANE_BUFFER,
+	                     mmap(NULL, LANE_BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	if (lane->buffer == MAP_FAILED)
 		lane->buffer = NULL;
 	lane->out = malloc(PROTO_SMALL_MAX);

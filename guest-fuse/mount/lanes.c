@@ -12,6 +12,7 @@
 #include "guest-fuse/mount/clock.h"
 #include "guest-fuse/mount/interrupts.h"
 #include "guest-fuse/mount/session.h"
+#include "protocol/faults.h"
 #include "protocol/log.h"
 
 enum {
@@ -122,7 +123,7 @@ static int read_request(struct lane *lane)
 	ssize_t n;
 
 	do
-		n = read(lane->device, lane->buffer, LANE_BUFFER_SIZE);
+		n = FAULT(MOUNT_FUSE_READ, read(lane->device, lane->buffer, LANE_BUFFER_SIZE));
 	while (n < 0 && (errno == EINTR || errno == ENOENT)); /* ENOENT: the request was taken back */
 	if (n >= (ssize_t) sizeof(struct fuse_in_header)) {
 		lane->request_size = (size_t) n;
@@ -250,8 +251,9 @@ static int start_thread(struct lanes *lanes, struct lane *lane)
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, LANES_STACK);
-	r = pthread_create(&lanes->threads[lanes->started], &attributes, lane != NULL ? run_first : run_further,
-	                   lane != NULL ? (void *) lane : (void *) lanes);
+	r = FAULT_NUMBER(MOUNT_THREAD, pthread_create(&lanes->threads[lanes->started], &attributes,
+	                                              lane != NULL ? run_first : run_further,
+	                                              lane != NULL ? (void *) lane : (void *) lanes));
 	pthread_attr_destroy(&attributes);
 	if (r == 0) {
 		lanes->started++;

@@ -18,6 +18,7 @@
 #include "guest-fuse/mount/mounting.h"
 #include "guest-fuse/mount/session.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 #include "protocol/log.h"
 
 enum { PROGRAM_INIT_MS = 10000 };
@@ -111,7 +112,7 @@ static int block_signals(void)
 /* What can be torn down however far it comes. */
 static void prepare_client(struct client *client)
 {
-	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	client->wake = FAULT(MOUNT_WAKE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	recent_init(&client->recent);
 	ahead_init(&client->ahead);
 	forgets_init(&client->forgets);
@@ -178,7 +179,8 @@ static bool wait_for_kernel(struct client *client)
 	return true;
 }
 
-static enum exits put_in_place(struct program *program)
+/* All that can fail, before anybody can see the mount. */
+static enum exits complete(struct program *program)
 {
 	unsigned major, minor;
 	int r;
@@ -188,11 +190,8 @@ static enum exits put_in_place(struct program *program)
 		return EXITS_MOUNT;
 	}
 	r = mounting_device_number(program->mount, &major, &minor);
-	if (r == 0)
-		r = mounting_place(program->mount, program->mountpoint);
-	program->mount = close_fd(program->mount);
 	if (r < 0) {
-		log_error("mounting at %s: %s", program->mountpoint, strerror(-r));
+		log_error("the mount cannot be told from others: %s", strerror(-r));
 		return EXITS_MOUNT;
 	}
 	r = mounting_tune(major, minor);
@@ -202,19 +201,25 @@ static enum exits put_in_place(struct program *program)
 	program->statistics = stats_listen(program->statistics_path);
 	if (program->statistics < 0)
 		log_warning("no figures by --stats: %s", strerror(-program->statistics));
-	return EXITS_OK;
-}
-
-static enum exits serve(struct program *program)
-{
-	int r = keeper_new(&program->client, &program->event, program->signals, program->statistics,
-	                   program->mountpoint, &program->keeper);
-
+	r = keeper_new(&program->client, &program->event, program->signals, program->statistics, program->mountpoint,
+	               &program->keeper);
 	if (r < 0) {
 		log_error("the mount does not start: %s", strerror(-r));
 		return EXITS_SYSTEM;
 	}
 	program->connected = false;
+	return EXITS_OK;
+}
+
+static enum exits serve(struct program *program)
+{
+	int r = mounting_place(program->mount, program->mountpoint);
+
+	program->mount = close_fd(program->mount);
+	if (r < 0) {
+		log_error("mounting at %s: %s", program->mountpoint, strerror(-r));
+		return EXITS_MOUNT;
+	}
 	if (program->options.foreground)
 		log_info("mounted at %s", program->mountpoint);
 	else
@@ -237,7 +242,7 @@ static enum exits run(struct program *program)
 	if (code == EXITS_OK)
 		code = start_serving(program);
 	if (code == EXITS_OK)
-		code = put_in_place(program);
+		code = complete(program);
 	if (code == EXITS_OK)
 		code = serve(program);
 	return code;
@@ -330,7 +335,7 @@ int main(int argc, char **argv)
 		code = printf("bindshare-mount %s\n", BINDSHARE_VERSION) < 0 ? EXITS_SYSTEM : EXITS_OK;
 	} else if (options->action == OPTIONS_STATS) {
 		code = stats_show(options->mountpoint, options->json);
-	} else {
+	} else if (faults_start()) {
 		code = mount_share(&program);
 		sodium_memzero(&program.client.token, sizeof(program.client.token));
 	}

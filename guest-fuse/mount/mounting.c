@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 enum { READ_AHEAD_KB = 1024 };
 
@@ -31,12 +32,12 @@ static int fail(int context, int error_number, char *error, size_t error_size, c
 
 static int set_string(int context, const char *key, const char *value)
 {
-	return fsconfig(context, FSCONFIG_SET_STRING, key, value, 0) < 0 ? -errno : 0;
+	return FAULT(MOUNT_OPTION, fsconfig(context, FSCONFIG_SET_STRING, key, value, 0)) < 0 ? -errno : 0;
 }
 
 static int set_flag(int context, const char *key)
 {
-	return fsconfig(context, FSCONFIG_SET_FLAG, key, NULL, 0) < 0 ? -errno : 0;
+	return FAULT(MOUNT_OPTION, fsconfig(context, FSCONFIG_SET_FLAG, key, NULL, 0)) < 0 ? -errno : 0;
 }
 
 static int set_options(int context, const struct options *options, bool read_only, int device)
@@ -72,23 +73,23 @@ static int set_options(int context, const struct options *options, bool read_onl
 int mounting_make(const struct options *options, bool read_only, int *ret_device, int *ret_mount, char *error,
                   size_t error_size)
 {
-	_cleanup_close_ int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int device = FAULT(MOUNT_DEVICE, open("/dev/fuse", O_RDWR | O_CLOEXEC));
 	_cleanup_close_ int context = -EBADF, mount = -EBADF;
 	int r;
 
 	if (device < 0)
 		return fail(-1, -errno, error, error_size,
 		            "/dev/fuse cannot be opened; is the kernel's module fuse loaded?");
-	context = fsopen(FILE_SYSTEM, FSOPEN_CLOEXEC);
+	context = FAULT(MOUNT_CONTEXT, fsopen(FILE_SYSTEM, FSOPEN_CLOEXEC));
 	if (context < 0)
 		return fail(-1, -errno, error, error_size, "fsopen");
 	r = set_options(context, options, read_only, device);
 	if (r < 0)
 		return fail(context, r, error, error_size, "setting the mount's options");
-	if (fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+	if (FAULT(MOUNT_OPTION, fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0)) < 0)
 		return fail(context, -errno, error, error_size, "making the file system");
-	mount = fsmount(context, FSMOUNT_CLOEXEC,
-	                (unsigned) options->attributes | (read_only ? MOUNT_ATTR_RDONLY : 0U));
+	mount = FAULT(MOUNT_MAKE, fsmount(context, FSMOUNT_CLOEXEC,
+	                                  (unsigned) options->attributes | (read_only ? MOUNT_ATTR_RDONLY : 0U)));
 	if (mount < 0)
 		return fail(context, -errno, error, error_size, "making the mount");
 	*ret_device = TAKE_FD(device);
@@ -98,14 +99,15 @@ int mounting_make(const struct options *options, bool read_only, int *ret_device
 
 int mounting_place(int mount, const char *mountpoint)
 {
-	return move_mount(mount, "", AT_FDCWD, mountpoint, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
+	return FAULT(MOUNT_PLACE, move_mount(mount, "", AT_FDCWD, mountpoint, MOVE_MOUNT_F_EMPTY_PATH)) < 0 ? -errno
+	                                                                                                    : 0;
 }
 
 int mounting_device_number(int mount, unsigned *ret_major, unsigned *ret_minor)
 {
 	struct statx stx;
 
-	if (statx(mount, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) < 0)
+	if (FAULT(MOUNT_IDENTIFY, statx(mount, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx)) < 0)
 		return -errno;
 	*ret_major = stx.stx_dev_major;
 	*ret_minor = stx.stx_dev_minor;

@@ -25,6 +25,7 @@ static uint64_t seed;
 		(element)->out_of_memory = true;                                                                       \
 	} while (0)
 #include <uthash.h>
+#include "protocol/faults.h"
 
 /* One state of a file. Two states with equal stamps have equal contents. */
 struct stamp {
@@ -109,7 +110,7 @@ static void note_gone(struct nodes *nodes, uint64_t id, int64_t changed)
 
 static struct node *add(struct nodes *nodes, uint64_t id, uint32_t mode)
 {
-	struct node *node = calloc(1, sizeof(*node));
+	struct node *node = FAULT_NULL(MOUNT_NODE, calloc(1, sizeof(*node)));
 
 	if (node == NULL)
 		return NULL;
@@ -125,7 +126,7 @@ static struct node *add(struct nodes *nodes, uint64_t id, uint32_t mode)
 
 int nodes_new(uint64_t root, struct nodes **ret_nodes)
 {
-	struct nodes *nodes = calloc(1, sizeof(*nodes));
+	struct nodes *nodes = FAULT_NULL(MOUNT_NODES, calloc(1, sizeof(*nodes)));
 
 	(void) pthread_once(&seed_once, seed_choose);
 	if (nodes == NULL)
@@ -177,7 +178,7 @@ static void place(struct node *node, uint64_t parent, const char *name)
 	node->parent = parent;
 	if (node->name != NULL && strcmp(node->name, name) == 0)
 		return;
-	copy = strdup(name);
+	copy = FAULT_NULL(MOUNT_NODE_NAME, strdup(name));
 	if (copy == NULL)
 		return;
 	free(node->name);

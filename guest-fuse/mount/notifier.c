@@ -7,6 +7,7 @@
 #include <fuse_lowlevel.h>
 #include <string.h>
 #include <time.h>
+#include "protocol/faults.h"
 
 enum { NOTIFIER_STACK = 256 * 1024, FLUSH_SECONDS = 2 };
 
@@ -66,7 +67,7 @@ int notifier_start(struct notifier *notifier, struct fuse_session *fuse)
 	notifier->fuse = fuse;
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, NOTIFIER_STACK);
-	r = pthread_create(&notifier->thread, &attributes, run, notifier);
+	r = FAULT_NUMBER(MOUNT_THREAD, pthread_create(&notifier->thread, &attributes, run, notifier));
 	pthread_attr_destroy(&attributes);
 	notifier->running = r == 0;
 	return -r;

@@ -6,6 +6,7 @@
 #include "guest-fuse/mount/clock.h"
 #include "guest-fuse/mount/directory.h"
 #include "guest-fuse/mount/operations-internal.h"
+#include "protocol/faults.h"
 
 enum { DIRENTPLUS_LEAST = 152 /* struct fuse_direntplus of linux/fuse.h without a name */ };
 
@@ -23,14 +24,32 @@ static void drop_piece(struct client *client, struct directory_piece *piece)
 	directory_piece_done(piece);
 }
 
+/* So does what could not be taken apart. */
+static void drop_bytes(struct client *client, const uint8_t *bytes, size_t length)
+{
+	struct proto_reader reader;
+	struct proto_dirent dirent;
+
+	proto_reader_init(&reader, bytes, length, length);
+	while (reader.next < reader.end) {
+		proto_get_dirent(&reader, &dirent);
+		if (reader.error != 0)
+			return;
+		if (dirent.node != 0)
+			operations_give_back(client, dirent.node, 1);
+	}
+}
+
 static int take_piece(struct lane *lane, struct directory *directory, size_t length, uint64_t after, int64_t fetched,
                       bool end)
 {
 	struct directory_piece piece;
 	int r = directory_piece_init(lane->buffer + LANE_DATA_AT, length, after, fetched, end, &piece);
 
-	if (r < 0)
+	if (r < 0) {
+		drop_bytes(lane->client, lane->buffer + LANE_DATA_AT, length);
 		return r;
+	}
 	drop_piece(lane->client, &directory->piece);
 	directory->piece = piece;
 	return 0;
@@ -48,7 +67,7 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 {
 	struct lane *lane = lane_current();
 	struct proto_opendir_request request = { .node = wire(lane, ino), .size = PROTO_DATA_MAX };
-	struct directory *directory = calloc(1, sizeof(*directory));
+	struct directory *directory = FAULT_NULL(MOUNT_FILE, calloc(1, sizeof(*directory)));
 	int64_t fetched = clock_ns();
 	size_t length;
 	bool end;
@@ -190,7 +209,7 @@ static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_inf
 	/* A reply is built where no request and no piece lies any more. */
 	bytes = (char *) lane->buffer + LANE_DATA_AT;
 	size = size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX;
-	given = plus ? calloc(size / DIRENTPLUS_LEAST + 1, sizeof(*given)) : NULL;
+	given = plus ? FAULT_NULL(MOUNT_LISTING, calloc(size / DIRENTPLUS_LEAST + 1, sizeof(*given))) : NULL;
 	if (plus && given == NULL) {
 		reply_error(req, -ENOMEM);
 		return;

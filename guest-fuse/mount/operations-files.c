@@ -63,7 +63,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct lane *lane = lane_current();
 	struct client *client = lane->client;
 	struct proto_open_request request = { .node = wire(lane, ino), .flags = operations_open_flags(fi->flags) };
-	struct operations_file *file = malloc(sizeof(*file));
+	struct operations_file *file = operations_file_new();
 	int64_t since = clock_ns();
 	struct proto_open_reply reply;
 	int r = file == NULL ? -ENOMEM : 0;
@@ -102,18 +102,19 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 		.flags = operations_open_flags(fi->flags),
 		.mode = mode & 07777,
 	};
-	struct operations_file *file = NULL;
+	struct operations_file *file = operations_file_new();
 	struct fuse_entry_param param;
 	struct proto_create_reply reply;
-	int r = proto_name_set(&request.name, name);
+	int r = file == NULL ? -ENOMEM : proto_name_set(&request.name, name);
 
 	if (r == 0)
 		r = owner_of(req, &request.owner);
 	if (r == 0)
 		r = rpc_create(lane, &request, &reply);
 	if (r == 0)
-		r = operations_created(lane, request.parent, name, &reply.entry, reply.handle, fi->flags, &file);
+		r = operations_created(lane, request.parent, name, &reply.entry, reply.handle, fi->flags, file);
 	if (r != 0) {
+		free(file);
 		reply_error(req, r);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "guest-fuse/mount/operations-internal.h"
+#include "protocol/faults.h"
 
 void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_ops)
 {
@@ -60,6 +61,8 @@ void operations_directory_changed(struct lane *lane, uint64_t node, const struct
 	nodes_changed(lane->client->nodes, node);
 	if (attributes_check(attr) == 0)
 		recent_put(&lane->client->recent, node, attr, atomic_load(&lane->since));
+	else
+		recent_drop(&lane->client->recent, node);
 }
 
 void operations_changed(struct lane *lane, uint64_t node)
@@ -73,6 +76,11 @@ void operations_close(struct lane *lane, uint64_t handle)
 	struct proto_release_request request = { .handle = handle };
 
 	(void) rpc_release(lane, &request, NULL);
+}
+
+struct operations_file *operations_file_new(void)
+{
+	return FAULT_NULL(MOUNT_FILE, calloc(1, sizeof(struct operations_file)));
 }
 
 void operations_file_open(struct client *client, struct operations_file *file, uint64_t node, uint64_t handle,
@@ -96,11 +104,10 @@ void operations_file_free(struct client *client, struct operations_file *file)
 }
 
 int operations_created(struct lane *lane, uint64_t parent, const char *name, const struct proto_entry *entry,
-                       uint64_t handle, int flags, struct operations_file **ret_file)
+                       uint64_t handle, int flags, struct operations_file *file)
 {
-	struct operations_file *file = malloc(sizeof(*file));
 	struct client *client = lane->client;
-	int r = file == NULL ? -ENOMEM : attributes_check(&entry->attr);
+	int r = attributes_check(&entry->attr);
 
 	if (r == 0 && !S_ISREG(entry->attr.mode))
 		r = -EIO;
@@ -109,11 +116,9 @@ int operations_created(struct lane *lane, uint64_t parent, const char *name, con
 	if (r < 0) {
 		operations_give_back(client, entry->node, 1);
 		operations_close(lane, handle);
-		free(file);
 		return r;
 	}
 	operations_file_open(client, file, entry->node, handle, flags);
-	*ret_file = file;
 	return 0;
 }
 

@@ -42,15 +42,17 @@ void operations_changed(struct lane *lane, uint64_t node);
 void operations_close(struct lane *lane, uint64_t handle);
 
 /* The kernel gets a handle for it, and gives it back; both take care of what nodes know of open files. */
+/* Memory for a handle, or NULL; before the server is asked, so that it makes nothing in vain. */
+struct operations_file *operations_file_new(void);
 void operations_file_open(struct client *client, struct operations_file *file, uint64_t node, uint64_t handle,
                           int flags);
 void operations_file_free(struct client *client, struct operations_file *file);
 
 /*
- * The server made or opened a file: checks its reply, and makes a handle for the kernel. 0; or a negative errno, and
- * what the reply gave has been given back.
+ * The server made or opened a file: checks its reply, and fills file, the handle for the kernel. 0; or a negative
+ * errno, and what the reply gave has been given back, but for file.
  */
 int operations_created(struct lane *lane, uint64_t parent, const char *name, const struct proto_entry *entry,
-                       uint64_t handle, int flags, struct operations_file **ret_file);
+                       uint64_t handle, int flags, struct operations_file *file);
 /* The kernel did not take that. */
 void operations_not_created(struct lane *lane, const struct proto_entry *entry, struct operations_file *file);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -170,8 +171,8 @@ static void process_tmpfile(struct lane *lane)
 		struct fuse_open_out open;
 	} out = { .entry = { .nodeid = 0 } };
 	struct proto_tmpfile_reply answer;
-	struct operations_file *file = NULL;
-	int r = has(lane, sizeof(*in)) ? 0 : -EINVAL;
+	struct operations_file *file = operations_file_new();
+	int r = !has(lane, sizeof(*in)) ? -EINVAL : file == NULL ? -ENOMEM : 0;
 
 	if (r == 0) {
 		struct proto_tmpfile_request request = {
@@ -184,7 +185,7 @@ static void process_tmpfile(struct lane *lane)
 		r = rpc_tmpfile(lane, &request, &answer);
 		if (r == 0)
 			r = operations_created(lane, request.parent, "", &answer.entry, answer.handle, (int) in->flags,
-			                       &file);
+			                       file);
 	}
 	if (r == 0) {
 		out.entry.nodeid = answer.entry.node;
@@ -195,6 +196,8 @@ static void process_tmpfile(struct lane *lane)
 	}
 	if (reply(lane, r, &out, sizeof(out)) < 0 && r == 0)
 		operations_not_created(lane, &answer.entry, file);
+	else if (r != 0)
+		free(file);
 }
 
 bool raw_process(struct lane *lane)

@@ -13,6 +13,7 @@
 #include "guest-fuse/mount/operations.h"
 #include "guest-fuse/mount/raw.h"
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* Of flags2; not in the headers of Linux 6.1. */
 #define SESSION_ALLOW_IDMAP (UINT64_C(1) << 40)
@@ -70,7 +71,7 @@ ssize_t session_reply(struct lane *lane, const struct iovec *iov, int count)
 	}
 	if (lane_request(lane)->opcode == FUSE_INIT)
 		return reply_init(lane, iov, count);
-	return writev(lane->device, iov, count);
+	return FAULT(MOUNT_FUSE_REPLY, writev(lane->device, iov, count));
 }
 
 /* libfuse's way out: replies, and notifications, which are known by unique 0. */
@@ -114,7 +115,7 @@ int session_new(struct client *client)
 
 	operations_fill(client, &ops);
 	ops.init = set_up;
-	client->fuse = fuse_session_new(&args, &ops, sizeof(ops), client);
+	client->fuse = FAULT_NULL(MOUNT_SESSION, fuse_session_new(&args, &ops, sizeof(ops), client));
 	fuse_opt_free_args(&args);
 	if (client->fuse == NULL)
 		return -ENOMEM;

@@ -32,19 +32,19 @@ def unmount(path, lazy=False):
                           text=True)
 
 
-def mount_command(source, where, options=(), flags=(), timeout=40, **more):
-    """Runs bindshare-mount; CompletedProcess."""
+def mount_command(source, where, options=(), flags=(), timeout=40, faults=None, **more):
+    """Runs bindshare-mount, with rules for faults; CompletedProcess."""
     command = [program("bindshare-mount"), source, where, *flags]
     if options:
         command += ["-o", ",".join(options)]
     return subprocess.run(command, check=False, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, env=world.sanitizer_environment(), **more)
+                          text=True, env=world.sanitizer_environment(faults), **more)
 
 
 class Mount:
     """A share mounted in the background: made when it serves."""
 
-    def __init__(self, server, share, *options, where=None, flags=()):
+    def __init__(self, server, share, *options, where=None, flags=(), faults=None):
         self.server = server
         self.share = share
         self.source = f"{server.address}:{share}"
@@ -59,7 +59,7 @@ class Mount:
             options.append(f"token-file={token}")
         before = set(_daemons())
         world.at_end(self.unmount_hard)
-        done = mount_command(self.source, where, options, flags)
+        done = mount_command(self.source, where, options, flags, faults=faults)
         assert done.returncode == 0, f"bindshare-mount: {done.returncode}: {done.stderr}"
         assert is_mounted(where), "bindshare-mount returned 0 and nothing is mounted"
         started = set(_daemons()) - before
@@ -132,15 +132,17 @@ def _daemons():
 class Rig:
     """The usual case: one directory of an ordinary user, a server for it, a mount of it."""
 
-    def __init__(self, *options, mode="", server_arguments=(), token=None, uid=world.UID, gid=world.GID, share=None):
+    def __init__(self, *options, mode="", server_arguments=(), token=None, uid=world.UID, gid=world.GID, share=None,
+                 faults=None, mount_faults=None):
         if share is None:
             share = os.path.join(world.case_directory("host"), "share")
             os.mkdir(share)
         self.share = share
         os.chown(self.share, uid, gid)
-        self.server = Server([self.share + mode], arguments=server_arguments, token=token, uid=uid, gid=gid)
+        self.server = Server([self.share + mode], arguments=server_arguments, token=token, uid=uid, gid=gid,
+                             faults=faults)
         self.options = options
-        self.mount = Mount(self.server, self.share, *options)
+        self.mount = Mount(self.server, self.share, *options, faults=mount_faults)
 
     def remount(self):
         """After an unmount: a new mount of the same share."""

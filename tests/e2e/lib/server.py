@@ -44,15 +44,17 @@ def program(name):
 class Server:
     """
     bindshare-fileserver, started when made. shares: arguments of --share. token: its text, or None for no token file.
-    listen: an address in place of a fresh unix: socket.
+    listen: an address in place of a fresh unix: socket. faults: rules, for builds with fault injection.
     """
 
-    def __init__(self, shares, *, token=None, listen=None, arguments=(), uid=world.UID, gid=world.GID, wait=True):
+    def __init__(self, shares, *, token=None, listen=None, arguments=(), uid=world.UID, gid=world.GID, wait=True,
+                 faults=None):
         self.directory = world.case_directory("server")
         self.run = os.path.join(self.directory, "run")
         os.mkdir(self.run, 0o700)
         os.chown(self.run, uid, gid)
         self.uid, self.gid = uid, gid
+        self.faults = faults
         self.address = listen or f"unix:{self.run}/s"
         self.control = os.path.join(self.run, "control")
         self.log = os.path.join(self.directory, "fileserver.log")
@@ -79,7 +81,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command + ["--ready-fd", str(theirs)], user=self.uid, group=self.gid, extra_groups=[],
                 pass_fds=[theirs], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env=world.sanitizer_environment(), cwd="/")
+                env=world.sanitizer_environment(self.faults), cwd="/")
         finally:
             os.close(log)
             os.close(theirs)
@@ -94,7 +96,7 @@ class Server:
 
     def try_run(self, **more):
         """Runs the command to its end, which must come by itself: a start that fails. CompletedProcess."""
-        return world.as_user(self.command, self.uid, self.gid, env=world.sanitizer_environment(), **more)
+        return world.as_user(self.command, self.uid, self.gid, env=world.sanitizer_environment(self.faults), **more)
 
     def log_text(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:

@@ -151,8 +151,8 @@ def sanitizer_directory():
     return os.path.join(work_directory(), "sanitizer")
 
 
-def sanitizer_environment():
-    """The environment in which the programs run: sanitizers write where findings() looks."""
+def sanitizer_environment(faults=None):
+    """The environment in which the programs run: sanitizers write where findings() looks. faults: BINDSHARE_FAULTS."""
     environment = dict(os.environ)
     report = os.path.join(sanitizer_directory(), "report")
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
@@ -160,6 +160,8 @@ def sanitizer_environment():
         more = f"log_path={report}:print_stacktrace=1"
         environment[name] = f"{given}:{more}" if given else more
     environment.pop("XDG_RUNTIME_DIR", None)
+    if faults is not None:
+        environment["BINDSHARE_FAULTS"] = faults
     return environment
 
 
