@@ -94,6 +94,20 @@ void watch_reset(struct watch *watch)
 	watch->count = watch->failed = 0;
 }
 
+static void tell_failure(const char *path, int error)
+{
+	static struct log_limit limit;
+
+	/* What the user may not list he cannot watch; nor can he change it, as a rule. */
+	if (error == -EACCES)
+		log_debug("cannot watch %s, which may not be listed", path);
+	else if (log_limit_allows(&limit))
+		log_warning("cannot watch %s: %s; its changes are seen at the next mount, or on SIGHUP", path,
+		            error == -ENOSPC ? "all inotify watches of the user are in use (raise "
+		                               "fs.inotify.max_user_watches)"
+		                             : strerror(-error));
+}
+
 /* The directory at this path, watched. NULL: it cannot be. */
 static struct watch_directory *directory_of(struct watch *watch, const char *path)
 {
@@ -115,13 +129,7 @@ static struct watch_directory *directory_of(struct watch *watch, const char *pat
 	(void) uv_fs_event_init(watch->loop, &directory->handle);
 	r = uv_fs_event_start(&directory->handle, on_event, path, 0);
 	if (r < 0) {
-		static struct log_limit limit;
-
-		if (log_limit_allows(&limit))
-			log_warning("cannot watch %s: %s; its changes are seen at the next mount, or on SIGHUP", path,
-			            r == -ENOSPC ? "all inotify watches of the user are in use (raise "
-			                           "fs.inotify.max_user_watches)"
-			                         : strerror(-r));
+		tell_failure(path, r);
 		uv_close((uv_handle_t *) &directory->handle, on_closed);
 		return NULL;
 	}

@@ -110,7 +110,9 @@ static void check_watches(const json_t *status)
 	long long unwatched = json_integer_value(json_object_get(status, "unwatched_directories"));
 
 	if (unwatched > 0)
-		found("watches", "warning", "Raise fs.inotify.max_user_watches, then send the server SIGHUP.",
+		found("watches", "warning",
+		      "If so many are in use, raise fs.inotify.max_user_watches, then send the server SIGHUP. A "
+		      "directory that the user may not list cannot be watched.",
 		      "%lld directories cannot be watched (limit %lld): changes of the settings are seen late",
 		      unwatched, watches);
 	else

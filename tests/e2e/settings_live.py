@@ -518,6 +518,20 @@ def a_file_system_that_is_unmounted_and_mounted_again_is_the_same_share():
 
 
 @case
+def a_share_in_a_directory_that_may_not_be_listed_is_looked_at_for_each_mount():
+    top = world.case_directory("closed")
+    share = _directory("share", top)
+    os.chmod(top, 0o711)
+    live = Live(_list(share))
+    assert ask(live.control, "status")["unwatched_directories"] == 1
+    Mount(live.server, share)
+    os.rename(share, share + ".away")
+    live.refuses(share, 42)
+    os.rename(share + ".away", share)
+    Mount(live.server, share)
+
+
+@case
 def a_directory_beneath_a_share_that_is_made_anew_can_be_mounted_again():
     share = _directory("share")
     below = _directory("below", share)
