@@ -53,7 +53,7 @@ bool proto_spin_again(const struct proto_spin *spin)
 void proto_spin_end(struct proto_spin *spin, bool found)
 {
 	atomic_fetch_sub_explicit(&looking, 1, memory_order_relaxed);
-	spin->pause = found ? 0 : spin->pause == 0 ? 1 : spin->pause * 2;
+	spin->pause = found ? spin->pause / 2 : spin->pause == 0 ? 1 : spin->pause * 2;
 	if (spin->pause > PROTO_SPIN_PAUSE_MAX)
 		spin->pause = PROTO_SPIN_PAUSE_MAX;
 	spin->left = spin->pause;

@@ -137,14 +137,22 @@ static int read_request(struct lane *lane)
 	return -1;
 }
 
-/* waited: the request was there before the thread was. True: so many in a row that more threads are to read. */
-static bool is_crowd(struct lanes *lanes, bool waited)
+/*
+ * found: there was a request before the thread was. True: so many in a row that more threads are to read. A process
+ * that works alone can be as quick with its next request, so only one of another process counts; RELEASE has none.
+ */
+static bool is_crowd(struct lane *lane, bool found)
 {
-	unsigned row = waited ? atomic_load_explicit(&lanes->waited, memory_order_relaxed) + 1 : 0;
-	bool crowd = row >= CROWD && atomic_load(&lanes->working) < CROWD_THREADS;
+	struct lanes *lanes = &lane->client->lanes;
+	uint32_t asker = found ? lane_request(lane)->pid : 0;
+	unsigned row = 0;
 
+	if (found && asker == 0)
+		return false;
+	if (atomic_exchange_explicit(&lanes->asker, asker, memory_order_relaxed) != asker && found)
+		row = atomic_load_explicit(&lanes->waited, memory_order_relaxed) + 1;
 	atomic_store_explicit(&lanes->waited, row < CROWD ? row : 0, memory_order_relaxed);
-	return crowd;
+	return row >= CROWD && atomic_load(&lanes->working) < CROWD_THREADS;
 }
 
 /* There is nothing to do: looks for a request while that is worth it, then sleeps. As read_request(). */
@@ -180,7 +188,7 @@ static void serve(struct lane *lane)
 		int r = read_request(lane);
 
 		lane_flush(lane, HELD_NS);
-		if (is_crowd(lanes, r > 0))
+		if (is_crowd(lane, r > 0))
 			lanes_grow(lanes);
 		if (r == 0)
 			r = wait_for_request(lane);

@@ -20,6 +20,7 @@ struct lanes {
 	_Atomic unsigned count;   /* of all; grows only */
 	_Atomic int idle;         /* threads that wait for the kernel, or are about to */
 	_Atomic unsigned working; /* threads that have a request */
+	_Atomic uint32_t asker;   /* thread that asked for the last one of these */
 	_Atomic unsigned waited;  /* the last requests that were there before a thread was, in a row */
 	_Atomic bool ending;      /* unmounted: the threads leave */
 	_Atomic bool saturated;   /* nobody waits for the kernel, and nobody is about to */
