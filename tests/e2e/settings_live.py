@@ -266,8 +266,10 @@ def nothing_is_written_after_the_removal_is_answered():
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    wait_for(lambda: len(os.listdir(share)) == 6, "every thread writes")
+    begin = time.monotonic()
     assert "error" not in ask(live.control, "share-remove", path=share)
+    print(f"# share-remove is answered in {(time.monotonic() - begin) * 1000:.1f} ms while six threads write")
     files = [os.path.join(share, f"file{number}") for number in range(6)]
     before = [(read_file(path), os.stat(path).st_mtime_ns) for path in files]
     time.sleep(0.2)
