@@ -14,7 +14,7 @@
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
-enum { FIXED_MAX = 8 + PROTO_ATTR_SIZE + 4 }; /* the fields before the data: OPEN has the most */
+enum { FIXED_MAX = 64 }; /* bytes of the fields before the data */
 
 int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, int stall_ms)
 {

@@ -87,9 +87,7 @@ struct proto_time {
 	uint32_t nanoseconds;
 };
 
-enum { PROTO_ATTR_SIZE = 80 }; /* bytes on the wire */
-
-/* What stat(2) tells. */
+/* What stat(2) tells. 80 bytes on the wire. */
 struct proto_attr {
 	uint64_t ino, size, blocks; /* blocks of 512 bytes */
 	struct proto_time atime, mtime, ctime;

@@ -2,6 +2,8 @@
 /* Log lines on stderr. */
 #include "protocol/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,10 +13,11 @@
 
 #include "protocol/cleanup.h"
 
-enum { TEXT_SIZE = 2048, LINE_SIZE = 4 * TEXT_SIZE + 128, LINES_PER_SECOND = 10 };
+enum { TEXT_SIZE = 2048, HEAD_SIZE = 192, LINE_SIZE = 5 * TEXT_SIZE + HEAD_SIZE + 8, LINES_PER_SECOND = 10 };
 
 static const char *log_program = "bindshare";
 static enum log_level log_most = LOG_LEVEL_INFO;
+static enum log_format log_format = LOG_FORMAT_TEXT;
 static pthread_mutex_t log_limit_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void log_init(const char *program, enum log_level most)
@@ -23,25 +26,67 @@ void log_init(const char *program, enum log_level most)
 	log_most = most;
 }
 
-/* Copies text with every byte that is no printable ASCII as \xNN; size has room for four times text and a NUL. */
+void log_set_format(enum log_format format)
+{
+	log_format = format;
+}
+
+int log_to_file(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+
+	/* Standard error is what workers inherit: it has no close-on-exec flag. */
+	return fd < 0 || dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
+}
+
+/*
+ * Copies text with every byte that is no printable ASCII as \xNN, for JSON with its backslashes and quotes escaped
+ * again. line has room for five times text.
+ */
 static size_t escape(char *line, const char *text)
 {
 	static const char digits[] = "0123456789abcdef";
+	bool json = log_format == LOG_FORMAT_JSON;
 	char *next = line;
 
 	for (; *text != '\0'; text++) {
 		unsigned char byte = (unsigned char) *text;
 
 		if (byte >= 0x20 && byte < 0x7f) {
+			if (json && (byte == '"' || byte == '\\'))
+				*next++ = '\\';
 			*next++ = (char) byte;
 			continue;
 		}
+		if (json)
+			*next++ = '\\';
 		*next++ = '\\';
 		*next++ = 'x';
 		*next++ = digits[byte >> 4];
 		*next++ = digits[byte & 15];
 	}
 	return (size_t) (next - line);
+}
+
+/* What stands before the text. */
+static size_t write_head(char *line, const char *level)
+{
+	struct timespec now;
+	struct tm parts;
+	char stamp[32];
+	int length;
+
+	if (log_format == LOG_FORMAT_TEXT) {
+		length = snprintf(line, HEAD_SIZE, "%.64s[%d]: %s: ", log_program, (int) getpid(), level);
+		return (size_t) length;
+	}
+	(void) clock_gettime(CLOCK_REALTIME, &now);
+	if (gmtime_r(&now.tv_sec, &parts) == NULL || strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &parts) == 0)
+		strcpy(stamp, "1970-01-01T00:00:00");
+	length = snprintf(line, HEAD_SIZE,
+	                  "{\"time\":\"%s.%03dZ\",\"level\":\"%s\",\"program\":\"%.64s\",\"pid\":%d,\"text\":\"", stamp,
+	                  (int) (now.tv_nsec / 1000000), level, log_program, (int) getpid());
+	return (size_t) length;
 }
 
 void log_write(enum log_level level, const char *format, ...)
@@ -57,8 +102,12 @@ void log_write(enum log_level level, const char *format, ...)
 	va_start(arguments, format);
 	(void) vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	length = (size_t) snprintf(line, 128, "%.64s[%d]: %s: ", log_program, (int) getpid(), names[level]);
+	length = write_head(line, names[level]);
 	length += escape(line + length, text);
+	if (log_format == LOG_FORMAT_JSON) {
+		line[length++] = '"';
+		line[length++] = '}';
+	}
 	line[length++] = '\n';
 	/* One write, so that lines of several threads and processes do not mix. */
 	(void) !write(STDERR_FILENO, line, length);

@@ -40,6 +40,7 @@ enum proto_goodbye {
 	PROTO_GOODBYE_REVOKED = 2,  /* the share was removed or changed */
 	PROTO_GOODBYE_SILENT = 3,   /* no heartbeat */
 	PROTO_GOODBYE_LIMIT = 4,    /* a limit was passed */
+	PROTO_GOODBYE_MOVED = 5,    /* the mounted directory was replaced, unmounted or moved away on the host */
 };
 
 enum proto_lane { PROTO_LANE_HANDSHAKE = 1, PROTO_LANE_EVENT, PROTO_LANE_DATA };

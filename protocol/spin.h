@@ -5,7 +5,7 @@
  *
  * It must not cost others: between two looks whoever else wants the CPU gets it, at most half the process's CPUs are
  * used for it at once, none on a machine with one CPU, and a thread that looked in vain sleeps at once the next times,
- * ever more of them.
+ * twice as many after each time in vain, half as many after each that was not.
  *
  *	if (proto_spin_begin(&spin, 0)) {
  *		do

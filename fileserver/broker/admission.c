@@ -157,13 +157,16 @@ static void peer_expect(struct admission_peer *peer, enum state state)
 /* Sends the reply to HELLO or ATTACH, remembers which proof would be right, waits for PROOF. */
 static void peer_challenge(struct admission_peer *peer, const struct proto_bytes32 *client_nonce)
 {
-	const struct proto_token *token = &peer->admission->token;
+	const struct admission *admission = peer->admission;
+	const struct proto_token *token = &admission->token;
 	const uint8_t *opening = peer->bytes + PROTO_HEADER_SIZE;
 	struct proto_header header = { .op = (uint16_t) peer->op, .flags = PROTO_FRAME_REPLY, .id = peer->header.id };
 	struct proto_bytes32 nonce, proof;
 	struct proto_writer writer;
 	uint8_t bytes[256];
 
+	if (peer->op == PROTO_ATTACH && admission->token_of != NULL)
+		token = admission->token_of(admission->context, peer->session);
 	randombytes_buf(nonce.bytes, sizeof(nonce.bytes));
 	proto_proof(token, "server", client_nonce, &nonce, opening, peer->header.length, &proof);
 	proto_proof(token, "client", client_nonce, &nonce, opening, peer->header.length, &peer->expected);

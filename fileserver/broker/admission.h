@@ -30,6 +30,8 @@ struct admission {
 	int (*open)(void *context, int fd, const struct proto_hello_request *hello, uint64_t id,
 	            struct proto_refusal *ret_refusal);
 	int (*attach)(void *context, int fd, uint64_t session, uint64_t id, struct proto_refusal *ret_refusal);
+	/* The token that an ATTACH to this session is to be proven with; NULL: always the one above. */
+	const struct proto_token *(*token_of)(void *context, uint64_t session);
 	/* One of ADMISSION_PENDING_MAX places has become free. */
 	void (*has_room)(void *context);
 	void *context;

@@ -47,8 +47,7 @@ static bool is(const char *name, size_t length, const char *text)
 	return length == strlen(text) && memcmp(name, text, length) == 0;
 }
 
-/* Without double slashes, "." and a slash at the end. */
-static int normalise(const char *path, char normal[PATH_MAX])
+int allowlist_normalise(const char *path, char normal[PATH_MAX])
 {
 	const char *rest = path, *name;
 	size_t length;
@@ -70,7 +69,7 @@ int allowlist_add(struct allowlist *list, const char *path, bool read_only)
 {
 	struct allowlist_entry *entries, *added;
 	char normal[PATH_MAX];
-	int r = normalise(path, normal);
+	int r = allowlist_normalise(path, normal);
 
 	if (r < 0)
 		return r;
@@ -102,7 +101,7 @@ void allowlist_done(struct allowlist *list)
 
 /*
  * The outermost entry that path lies in, by its own path or by the one that it leads to. ret_canonical: where the
- * entry is, ret_rest: what of path is beneath it. 0; -EACCES; or why the entry is not there.
+ * entry is, ret_rest: what of path is beneath it. 0; -EACCES; -ESTALE; or why the entry is not there.
  */
 static int find_start(const struct allowlist *list, const char *path, char ret_canonical[PATH_MAX],
                       const char **ret_rest)
@@ -121,6 +120,8 @@ static int find_start(const struct allowlist *list, const char *path, char ret_c
 			r = errno == ENOTDIR ? -ENOTDIR : -ENOENT;
 		if (!is_there || (!by_name && !allowlist_is_beneath(path, canonical)))
 			continue;
+		if (entry->replaced)
+			return -ESTALE;
 		*ret_rest = path + (by_name ? strlen(entry->path) : strlen(canonical));
 		strcpy(ret_canonical, canonical);
 		return 0;
@@ -134,8 +135,8 @@ static bool is_within(const struct allowlist *list, const char *path)
 	char canonical[PATH_MAX];
 
 	for (size_t i = 0; i < list->count; i++)
-		if (list->entries[i].outermost && realpath(list->entries[i].path, canonical) != NULL &&
-		    allowlist_is_beneath(path, canonical))
+		if (list->entries[i].outermost && !list->entries[i].replaced &&
+		    realpath(list->entries[i].path, canonical) != NULL && allowlist_is_beneath(path, canonical))
 			return true;
 	return false;
 }
@@ -166,7 +167,7 @@ static int follow(struct walk *walk, const char *link, const char *rest)
 		char normal[PATH_MAX];
 
 		/* "..": only the walk itself could say where it leads, and it would look outside. */
-		if (normalise(joined, normal) < 0)
+		if (allowlist_normalise(joined, normal) < 0)
 			return -EACCES;
 		strcpy(joined, normal);
 		r = find_start(walk->list, joined, walk->at, &start);
@@ -236,14 +237,14 @@ static int resolve(const struct allowlist *list, const char *path, char ret_cano
 	if (r == 0)
 		strcpy(ret_canonical, walk.at);
 	free(walk.rest);
-	return r == 0 || r == -ENOENT || r == -ENOTDIR || r == -ENOMEM ? r : -EACCES;
+	return r == 0 || r == -ENOENT || r == -ENOTDIR || r == -ENOMEM || r == -ESTALE ? r : -EACCES;
 }
 
 int allowlist_match(const struct allowlist *list, const char *path, struct allowlist_match *ret_match)
 {
 	struct allowlist_match match = { 0 };
 	char normal[PATH_MAX], entry[PATH_MAX];
-	int r = normalise(path, normal);
+	int r = allowlist_normalise(path, normal);
 
 	if (r == 0)
 		r = resolve(list, normal, match.path);

@@ -19,6 +19,7 @@ struct allowlist_entry {
 	char *path; /* absolute, no "." or "..", no slash at the end but for "/" */
 	bool read_only;
 	bool outermost; /* beneath no other entry */
+	bool replaced;  /* something else lies at its path by now: nothing beneath it is served */
 };
 
 struct allowlist {
@@ -32,14 +33,17 @@ struct allowlist_match {
 	bool read_only;
 };
 
+/* Without double slashes, "." and a slash at the end. 0, -EINVAL (not absolute, or with ".."), -ENAMETOOLONG. */
+int allowlist_normalise(const char *path, char normal[PATH_MAX]);
+
 /* Adds an absolute path. 0, -EINVAL (not absolute, or with a component ".."), -ENAMETOOLONG, -ENOMEM. */
 int allowlist_add(struct allowlist *list, const char *path, bool read_only);
 void allowlist_done(struct allowlist *list);
 
 /*
  * Looks a directory up, by the path that a peer asks for: absolute, without "." and "..". 0; -EACCES: not beneath an
- * entry, be there such a path or not; -ENOENT, -ENOTDIR: it should be beneath an entry, and is not there, or no
- * directory. What comes back is a path: whoever opens it must refuse symbolic links.
+ * entry, be there such a path or not; -ESTALE: beneath one that was replaced; -ENOENT, -ENOTDIR: it should be beneath
+ * an entry, and is not there, or no directory. What comes back is a path: whoever opens it must refuse symbolic links.
  */
 int allowlist_match(const struct allowlist *list, const char *path, struct allowlist_match *ret_match);
 

@@ -1,28 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the control socket answers. */
+/* What the control socket answers; requests that change something are in requests.c. */
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
 
 #include "fileserver/broker/control.h"
+#include "fileserver/sandbox/sandbox.h"
 #include "protocol/cleanup.h"
-
-/* Of a path whose bytes are no UTF-8, which JSON cannot carry, the others. */
-static json_t *text(const char *bytes)
-{
-	_cleanup_free_ char *copy = NULL;
-	json_t *string = json_string(bytes);
-
-	if (string != NULL)
-		return string;
-	copy = strdup(bytes);
-	if (copy == NULL)
-		return NULL;
-	for (char *next = copy; *next != '\0'; next++)
-		if ((unsigned char) *next >= 0x80)
-			*next = '?';
-	return json_string(copy);
-}
 
 static json_t *number(uint64_t value)
 {
@@ -57,27 +41,46 @@ static json_t *mount_status(const struct worker *worker)
 	static const char *const states[] = { "starting", "serving", "stopping" };
 	const struct proto_counters *counters = worker->process.counters;
 
-	return json_pack("{so so sb ss sI si so so so so}", "share", text(worker->path), "requested",
-	                 text(worker->requested), "read_only", worker->read_only, "state", states[worker->state],
-	                 "since", (json_int_t) worker->since, "pid", (int) worker->process.handle.pid, "lanes",
+	return json_pack("{so so sb ss sI si so so so so so}", "share", events_text(worker->path), "requested",
+	                 events_text(worker->requested), "read_only", worker->read_only, "state", states[worker->state],
+	                 "since", (json_int_t) worker->since, "pid", (int) worker->process.handle.pid, "peer",
+	                 worker->peer == NULL ? json_null() : events_text(worker->peer), "lanes",
 	                 gauge(&counters->lanes), "nodes", gauge(&counters->nodes), "handles",
 	                 gauge(&counters->handles), "descriptors", gauge(&counters->descriptors));
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text == NULL || text[0] == '\0' ? json_null() : events_text(text);
+}
+
+/* Where the list comes from, and whether that is well. */
+static json_t *sources(const struct control_facts *facts)
+{
+	const struct shares *shares = facts->shares;
+
+	return json_pack("{so so so so si si}", "settings", text_or_null(shares->settings_path), "settings_error",
+	                 text_or_null(shares->settings_error), "policy",
+	                 text_or_null(shares->policy_is_optional ? NULL : shares->policy_path), "policy_error",
+	                 text_or_null(shares->policy_error), "watched_directories", (int) facts->watch->count,
+	                 "unwatched_directories", (int) facts->watch->failed);
 }
 
 static json_t *status(const struct control_facts *facts)
 {
 	const struct worker *worker;
-	json_t *mounts = json_array(), *listen = json_array();
+	json_t *mounts = json_array(), *listen = json_array(), *answer;
 
 	for (size_t i = 0; i < facts->listen_count; i++)
-		json_array_append_new(listen, text(facts->listen[i]));
+		json_array_append_new(listen, events_text(facts->listen[i]));
 	for (worker = facts->supervisor->workers; worker != NULL; worker = worker->next)
 		json_array_append_new(mounts, mount_status(worker));
-	return json_pack("{si ss si si si sI so sb so si so}", "version", 1, "release", BINDSHARE_VERSION, "protocol",
-	                 PROTO_VERSION_MAX, "pid", (int) getpid(), "uid", (int) geteuid(), "since",
-	                 (json_int_t) facts->since, "listen", listen, "token", facts->has_token, "settings",
-	                 facts->settings == NULL ? json_null() : text(facts->settings), "mounts_max",
-	                 (int) facts->supervisor->workers_max, "mounts", mounts);
+	answer = json_pack("{si ss si si si sI so sb ss si so}", "version", 1, "release", BINDSHARE_VERSION, "protocol",
+	                   PROTO_VERSION_MAX, "pid", (int) getpid(), "uid", (int) geteuid(), "since",
+	                   (json_int_t) facts->since, "listen", listen, "token", facts->token_file != NULL, "sandbox",
+	                   SANDBOX_TIER, "mounts_max", (int) facts->supervisor->workers_max, "mounts", mounts);
+	(void) json_object_update_new(answer, sources(facts));
+	return answer;
 }
 
 static json_t *stats(const struct control_facts *facts)
@@ -90,7 +93,7 @@ static json_t *stats(const struct control_facts *facts)
 	process_add_counters(&sum, &facts->supervisor->past);
 	for (worker = facts->supervisor->workers; worker != NULL; worker = worker->next) {
 		process_add_counters(&sum, worker->process.counters);
-		json_array_append_new(mounts, json_pack("{so si so}", "share", text(worker->path), "pid",
+		json_array_append_new(mounts, json_pack("{so si so}", "share", events_text(worker->path), "pid",
 		                                        (int) worker->process.handle.pid, "operations",
 		                                        operations(worker->process.counters)));
 	}
@@ -99,42 +102,75 @@ static json_t *stats(const struct control_facts *facts)
 
 static json_t *shares(const struct control_facts *facts)
 {
-	const struct allowlist *list = facts->supervisor->allowlist;
+	const struct allowlist *allowlist = &facts->shares->allowlist;
+	const struct share_list *list = &facts->shares->list;
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < list->count; i++) {
+		const struct share *share = &list->shares[i];
 		struct allowlist_match match;
-		bool present = allowlist_match(list, list->entries[i].path, &match) == 0;
+		bool present = share->state == SHARE_SERVED && allowlist_match(allowlist, share->path, &match) == 0;
 
-		json_array_append_new(array, json_pack("{so so sb sb}", "path", text(list->entries[i].path),
-		                                       "canonical", present ? text(match.path) : json_null(),
-		                                       "read_only", list->entries[i].read_only, "present", present));
+		json_array_append_new(
+		        array, json_pack("{so so sb sb ss ss so so so}", "path", events_text(share->path), "canonical",
+		                         present ? events_text(match.path) : json_null(), "read_only", share->read_only,
+		                         "present", present, "state", share_state_name(share->state), "source",
+		                         share_source_name(share->source), "owner", text_or_null(share->mount.owner),
+		                         "permissions", text_or_null(share->mount.permissions), "cache",
+		                         text_or_null(share->mount.cache)));
 	}
 	return json_pack("{si so}", "version", 1, "shares", array);
 }
 
-char *control_answer(const struct control_facts *facts, const char *request, size_t length)
+char *control_error(const char *code, const char *text)
+{
+	json_t *answer = control_error_object(code, text);
+	char *line = answer == NULL ? NULL : json_dumps(answer, JSON_COMPACT);
+
+	json_decref(answer);
+	return line;
+}
+
+static json_t *answer_to(const struct control_facts *facts, const char *name, json_t *question,
+                         enum control_next *ret_next)
+{
+	json_t *answer;
+
+	if (strcmp(name, "status") == 0)
+		return status(facts);
+	if (strcmp(name, "stats") == 0)
+		return stats(facts);
+	if (strcmp(name, "shares") == 0)
+		return shares(facts);
+	if (strcmp(name, "subscribe") == 0) {
+		*ret_next = CONTROL_SUBSCRIBE;
+		return json_pack("{si sb sI}", "version", 1, "subscribed", true, "sequence",
+		                 (json_int_t) facts->events->sequence);
+	}
+	answer = control_change(facts, name, question, ret_next);
+	if (answer != NULL)
+		return answer;
+	return control_error_object("no-such-request", "no such request; there are status, stats, shares, share-add, "
+	                                               "share-remove, subscribe and token-rotate");
+}
+
+char *control_answer(const struct control_facts *facts, const char *request, size_t length, enum control_next *ret_next)
 {
 	json_t *question = json_loadb(request, length, JSON_REJECT_DUPLICATES, NULL);
 	const char *name = json_string_value(json_object_get(question, "request"));
-	const char *error = NULL;
-	json_t *answer = NULL;
+	json_t *answer;
 	char *line;
 
+	*ret_next = CONTROL_CLOSE;
 	if (name == NULL)
-		error = "the request is not a line of JSON like {\"version\":1,\"request\":\"status\"}";
+		answer = control_error_object("malformed", "the request is not a line of JSON like "
+		                                           "{\"version\":1,\"request\":\"status\"}");
 	else if (json_integer_value(json_object_get(question, "version")) != 1)
-		error = "this server speaks version 1 of the control protocol; use the bindsharectl that came with it";
-	else if (strcmp(name, "status") == 0)
-		answer = status(facts);
-	else if (strcmp(name, "stats") == 0)
-		answer = stats(facts);
-	else if (strcmp(name, "shares") == 0)
-		answer = shares(facts);
+		answer =
+		        control_error_object("version", "this server speaks version 1 of the control protocol; use the "
+		                                        "bindsharectl that came with it");
 	else
-		error = "no such request; there are status, stats and shares";
-	if (error != NULL)
-		answer = json_pack("{si ss}", "version", 1, "error", error);
+		answer = answer_to(facts, name, question, ret_next);
 	line = answer == NULL ? NULL : json_dumps(answer, JSON_COMPACT);
 	json_decref(answer);
 	json_decref(question);

@@ -13,10 +13,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "fileserver/broker/control-path.h"
 #include "fileserver/broker/control.h"
-#include "fileserver/broker/settings.h"
+#include "fileserver/broker/document.h"
+#include "fileserver/broker/notify.h"
 #include "protocol/cleanup.h"
 
 enum { BACKLOG = 64 };
@@ -24,16 +26,16 @@ enum { BACKLOG = 64 };
 struct broker {
 	const struct options *options;
 	uv_loop_t loop;
-	uv_signal_t terminate, interrupt, hang_up;
+	uv_signal_t terminate, interrupt, hang_up, reopen;
 	struct listener listener;
 	struct admission admission;
 	struct supervisor supervisor;
-	struct allowlist given; /* by --share */
-	struct allowlist allowlist;
+	struct shares shares;
+	struct watch watch;
+	struct events events;
 	struct control control;
 	bool has_control, stopping;
-	char default_settings[PATH_MAX];
-	const char *settings; /* path or NULL */
+	char settings[PATH_MAX], policy[PATH_MAX];
 };
 
 /* The exit code for a file that was refused. */
@@ -56,7 +58,7 @@ static int exit_code(int error)
 }
 
 /* A directory of the command line, which is to be there now. EX_OK or an exit code after a message. */
-static int add_share(struct allowlist *list, const struct options_share *share)
+static int add_share(struct shares *shares, const struct options_share *share)
 {
 	char path[PATH_MAX];
 	struct stat st;
@@ -71,77 +73,133 @@ static int add_share(struct allowlist *list, const struct options_share *share)
 		return saved == EACCES ? EX_NOPERM : EX_NOINPUT;
 	}
 	/* A path given in full stays as it is: links in it may be changed later. */
-	r = share->path[0] == '/' ? allowlist_add(list, share->path, share->read_only) : -EINVAL;
+	r = share->path[0] == '/' ? shares_give(shares, share->path, share->read_only, SHARE_COMMAND_LINE) : -EINVAL;
 	if (r == -EINVAL)
-		r = allowlist_add(list, path, share->read_only);
+		r = shares_give(shares, path, share->read_only, SHARE_COMMAND_LINE);
 	if (r < 0)
 		log_error("--share %s: %s", share->path, strerror(-r));
 	return r < 0 ? EX_OSERR : EX_OK;
 }
 
-/* EX_OK or an exit code, and words in error. */
-static int add_settings(struct allowlist *list, const char *path, char *error, size_t error_size)
+/* A path that is watched must be a whole one. */
+static const char *absolute(const char *path, char whole[PATH_MAX])
 {
-	struct settings settings;
-	int r = settings_read(path, &settings, error, error_size);
+	char here[PATH_MAX];
 
-	if (r < 0)
-		return exit_code(r);
-	for (size_t i = 0; i < settings.count && r == 0; i++) {
-		r = allowlist_add(list, settings.directories[i], false);
-		if (r < 0)
-			(void) snprintf(error, error_size, "settings file %s: %s is no path without \"..\"", path,
-			                settings.directories[i]);
-	}
-	settings_done(&settings);
-	return r < 0 ? exit_code(r) : EX_OK;
+	if (path[0] == '/' || getcwd(here, sizeof(here)) == NULL ||
+	    snprintf(whole, PATH_MAX, "%s/%s", here, path) >= PATH_MAX)
+		return path;
+	return whole;
 }
 
+/* Which files say what is shared, and what they say. EX_OK or an exit code after a message. */
 static int read_shares(struct broker *broker)
 {
-	int code = EX_OK;
-
-	for (size_t i = 0; i < broker->options->share_count && code == EX_OK; i++)
-		code = add_share(&broker->given, &broker->options->shares[i]);
-	return code;
-}
-
-/* What was given and what the settings say now. */
-static int read_allowlist(struct broker *broker, struct allowlist *ret_list)
-{
-	struct allowlist list = { 0 };
-	char error[PATH_MAX + 256];
-	int code = EX_OK;
-
-	for (size_t i = 0; i < broker->given.count && code == EX_OK; i++)
-		if (allowlist_add(&list, broker->given.entries[i].path, broker->given.entries[i].read_only) < 0)
-			code = EX_OSERR;
-	if (code == EX_OK && broker->settings != NULL) {
-		code = add_settings(&list, broker->settings, error, sizeof(error));
-		if (code != EX_OK)
-			log_error("%s", error);
-	}
-	if (code == EX_OK)
-		*ret_list = list;
-	else
-		allowlist_done(&list);
-	return code;
-}
-
-static int choose_settings(struct broker *broker)
-{
 	const struct options *options = broker->options;
+	struct shares *shares = &broker->shares;
+	char error[SHARES_ERROR_SIZE];
+	int r, code = EX_OK;
 
-	broker->settings = options->settings;
-	if (options->settings != NULL || options->share_count > 0)
-		return EX_OK;
-	if (settings_default_path(broker->default_settings, sizeof(broker->default_settings)) < 0 ||
-	    access(broker->default_settings, F_OK) < 0) {
+	shares->events = &broker->events;
+	shares->policy_path = absolute(options->admin_settings != NULL ? options->admin_settings : POLICY_DEFAULT_PATH,
+	                               broker->policy);
+	shares->policy_is_optional = options->admin_settings == NULL;
+	if (options->settings != NULL) {
+		shares->settings_path = absolute(options->settings, broker->settings);
+	} else if (options->share_count == 0 &&
+	           settings_default_path(broker->settings, sizeof(broker->settings)) == 0) {
+		shares->settings_path = broker->settings;
+		shares->settings_are_optional = true;
+	}
+	for (size_t i = 0; i < options->share_count && code == EX_OK; i++)
+		code = add_share(shares, &options->shares[i]);
+	if (code != EX_OK)
+		return code;
+	r = shares_load(shares, error, sizeof(error));
+	if (r < 0) {
+		log_error("%s", error);
+		return exit_code(r);
+	}
+	if (shares->list.count == 0 && (shares->settings_path == NULL || shares->settings_are_optional)) {
 		log_error("nothing is shared: give --share DIR or --settings FILE");
 		return EX_USAGE;
 	}
-	broker->settings = broker->default_settings;
 	return EX_OK;
+}
+
+/* Every path that decides what is served. */
+static void watch_all(struct broker *broker)
+{
+	const struct shares *shares = &broker->shares;
+	const struct worker *worker;
+
+	watch_reset(&broker->watch);
+	if (shares->settings_path != NULL)
+		watch_add(&broker->watch, shares->settings_path, true);
+	watch_add(&broker->watch, shares->policy_path, true);
+	for (size_t i = 0; i < shares->list.count; i++)
+		watch_add(&broker->watch, shares->list.shares[i].path, false);
+	for (worker = broker->supervisor.workers; worker != NULL; worker = worker->next)
+		watch_add(&broker->watch, worker->path, false);
+}
+
+/* The list was changed: what is mounted must agree with it. */
+static void on_list_changed(void *context)
+{
+	struct broker *broker = context;
+
+	watch_all(broker);
+	shares_look(&broker->shares);
+	(void) supervisor_reconsider(&broker->supervisor);
+}
+
+/* Something on the way to a file or a share may have changed: watches first, so that no later change is lost. */
+static void on_paths_changed(void *context)
+{
+	struct broker *broker = context;
+	unsigned generation = broker->shares.generation;
+
+	if (broker->stopping)
+		return;
+	watch_all(broker);
+	shares_reload(&broker->shares);
+	if (broker->shares.generation != generation)
+		on_list_changed(broker);
+	else
+		(void) supervisor_reconsider(&broker->supervisor);
+}
+
+static void on_settled(void *context)
+{
+	struct broker *broker = context;
+
+	if (broker->has_control)
+		control_settled(&broker->control);
+}
+
+/* Takes a token that the backend wrote, or makes one. 0, or a negative errno and words. */
+static int on_rotate_token(void *context, bool from_file, char *error, size_t error_size)
+{
+	struct broker *broker = context;
+	const char *path = broker->options->token_file;
+	char text[2 * PROTO_TOKEN_SIZE + 2];
+	struct proto_token token;
+	int r = 0;
+
+	if (!from_file) {
+		randombytes_buf(token.key, sizeof(token.key));
+		(void) sodium_bin2hex(text, sizeof(text), token.key, sizeof(token.key));
+		strcat(text, "\n");
+		r = document_write_text("token file", path, text, error, error_size);
+		sodium_memzero(text, sizeof(text));
+	}
+	/* What counts is what others will read there. */
+	if (r == 0)
+		r = proto_token_read(path, &token, error, error_size);
+	if (r == 0)
+		broker->admission.token = token;
+	sodium_memzero(&token, sizeof(token));
+	return r;
 }
 
 static void on_accepted(struct listener *listener, int fd)
@@ -165,8 +223,22 @@ static int on_open(void *context, int fd, const struct proto_hello_request *hell
                    struct proto_refusal *ret_refusal)
 {
 	struct broker *broker = context;
+	int r;
 
-	return supervisor_open(&broker->supervisor, fd, hello, id, ret_refusal);
+	/* Not every change can be watched, and some come just now. */
+	shares_look(&broker->shares);
+	r = supervisor_open(&broker->supervisor, fd, hello, id, ret_refusal);
+	if (r == 0)
+		watch_add(&broker->watch, broker->supervisor.workers->prev->path, false);
+	(void) supervisor_reconsider(&broker->supervisor);
+	return r;
+}
+
+static const struct proto_token *on_token_of(void *context, uint64_t session)
+{
+	struct broker *broker = context;
+
+	return supervisor_token(&broker->supervisor, session);
 }
 
 static int on_attach(void *context, int fd, uint64_t session, uint64_t id, struct proto_refusal *ret_refusal)
@@ -190,6 +262,15 @@ static void on_all_gone(void *context)
 	uv_close((uv_handle_t *) &broker->terminate, NULL);
 	uv_close((uv_handle_t *) &broker->interrupt, NULL);
 	uv_close((uv_handle_t *) &broker->hang_up, NULL);
+	uv_close((uv_handle_t *) &broker->reopen, NULL);
+}
+
+static void tell_manager(const char *lines)
+{
+	int r = notify_send(lines);
+
+	if (r < 0)
+		log_warning("cannot tell the service manager at NOTIFY_SOCKET: %s", strerror(-r));
 }
 
 static void on_stop(uv_signal_t *handle, int number)
@@ -200,6 +281,9 @@ static void on_stop(uv_signal_t *handle, int number)
 		return;
 	log_info("stopping");
 	broker->stopping = true;
+	tell_manager("STOPPING=1");
+	events_tell(&broker->events, "stopping", NULL);
+	watch_close(&broker->watch);
 	listener_close(&broker->listener);
 	if (broker->has_control)
 		control_close(&broker->control);
@@ -210,18 +294,34 @@ static void on_stop(uv_signal_t *handle, int number)
 static void on_hang_up(uv_signal_t *handle, int number)
 {
 	struct broker *broker = handle->data;
-	struct allowlist list;
+	struct timespec now;
+	char text[96];
 
 	if (broker->stopping)
 		return;
-	if (read_allowlist(broker, &list) != EX_OK) {
-		log_warning("the settings cannot be used; what was shared before stays shared");
+	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	(void) snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
+	                now.tv_sec * 1000000LL + now.tv_nsec / 1000);
+	tell_manager(text);
+	on_paths_changed(broker);
+	log_info("read the settings again: %zu directories are on the list", broker->shares.list.count);
+	tell_manager("READY=1");
+}
+
+/* The log was renamed away. */
+static void on_reopen(uv_signal_t *handle, int number)
+{
+	struct broker *broker = handle->data;
+	const char *path = broker->options->log_file;
+	int r;
+
+	if (path == NULL)
 		return;
-	}
-	allowlist_done(&broker->allowlist);
-	broker->allowlist = list;
-	log_info("read the settings again: %zu directories are shared", list.count);
-	supervisor_reconsider(&broker->supervisor);
+	r = log_to_file(path);
+	if (r < 0)
+		log_error("cannot open the log file %s: %s; the old one goes on", path, strerror(-r));
+	else
+		supervisor_change_log(&broker->supervisor, STDERR_FILENO);
 }
 
 static int set_up_process(const struct options *options)
@@ -256,6 +356,7 @@ static int set_up_admission(struct broker *broker)
 		.cid_count = options->cid_count,
 		.open = on_open,
 		.attach = on_attach,
+		.token_of = on_token_of,
 		.has_room = on_room,
 		.context = broker,
 	};
@@ -278,11 +379,16 @@ static void set_up_supervisor(struct broker *broker)
 		.executable = "/proc/self/exe",
 		.config = broker->options->limits,
 		.workers_max = SUPERVISOR_WORKERS_MAX,
-		.allowlist = &broker->allowlist,
+		.allowlist = &broker->shares.allowlist,
+		.token = &broker->admission.token,
+		.events = &broker->events,
 		.refuse = on_refuse,
 		.all_gone = on_all_gone,
+		.settled = on_settled,
 		.context = broker,
 	};
+	broker->supervisor.config.log_level = broker->options->log_level;
+	broker->supervisor.config.log_format = broker->options->log_format;
 }
 
 static int open_listener(struct broker *broker)
@@ -310,11 +416,16 @@ static int open_control(struct broker *broker)
 	const struct options *options = broker->options;
 	const struct control_facts facts = {
 		.supervisor = &broker->supervisor,
+		.shares = &broker->shares,
+		.watch = &broker->watch,
+		.events = &broker->events,
 		.listen = &options->listen_text,
 		.listen_count = 1,
-		.has_token = options->token_file != NULL,
-		.settings = broker->settings,
+		.token_file = options->token_file,
 		.since = time(NULL),
+		.changed = on_list_changed,
+		.rotate_token = on_rotate_token,
+		.context = broker,
 	};
 	const char *path = options->control;
 	char default_path[sizeof(options->listen.path) + 64], error[512];
@@ -343,13 +454,21 @@ static int open_control(struct broker *broker)
 
 static void watch_signals(struct broker *broker)
 {
-	uv_signal_t *handles[] = { &broker->terminate, &broker->interrupt, &broker->hang_up };
-	const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+	const struct {
+		uv_signal_t *handle;
+		uv_signal_cb happened;
+		int number;
+	} signals[] = {
+		{ &broker->terminate, on_stop, SIGTERM },
+		{ &broker->interrupt, on_stop, SIGINT },
+		{ &broker->hang_up, on_hang_up, SIGHUP },
+		{ &broker->reopen, on_reopen, SIGUSR1 },
+	};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(handles); i++) {
-		(void) uv_signal_init(&broker->loop, handles[i]);
-		handles[i]->data = broker;
-		(void) uv_signal_start(handles[i], numbers[i] == SIGHUP ? on_hang_up : on_stop, numbers[i]);
+	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
+		(void) uv_signal_init(&broker->loop, signals[i].handle);
+		signals[i].handle->data = broker;
+		(void) uv_signal_start(signals[i].handle, signals[i].happened, signals[i].number);
 	}
 }
 
@@ -357,7 +476,8 @@ static void tell_ready(const struct broker *broker)
 {
 	const struct options *options = broker->options;
 
-	log_info("listening at %s, %zu directories are shared", options->listen_text, broker->allowlist.count);
+	log_info("listening at %s, %zu directories are shared", options->listen_text, broker->shares.list.count);
+	tell_manager("READY=1");
 	if (options->ready_fd < 0)
 		return;
 	if (write(options->ready_fd, "ready\n", 6) < 0)
@@ -369,59 +489,70 @@ static void tell_ready(const struct broker *broker)
 /* With the loop there: opens all and runs. */
 static int serve(struct broker *broker)
 {
-	int code = open_listener(broker);
+	int r, code = open_listener(broker);
 
 	if (code != EX_OK)
 		return code;
-	code = open_control(broker);
+	r = watch_open(&broker->watch, &broker->loop, on_paths_changed, broker);
+	if (r < 0) {
+		log_error("cannot watch the settings: %s", strerror(-r));
+		code = EX_OSERR;
+	} else {
+		code = open_control(broker);
+		if (code != EX_OK)
+			watch_close(&broker->watch);
+	}
 	if (code != EX_OK) {
 		listener_close(&broker->listener);
 		(void) uv_run(&broker->loop, UV_RUN_DEFAULT);
 		return code;
 	}
 	watch_signals(broker);
+	on_paths_changed(broker);
 	tell_ready(broker);
 	(void) uv_run(&broker->loop, UV_RUN_DEFAULT);
 	return EX_OK;
 }
 
-static void free_lists(struct broker *broker)
+static int open_log(const struct options *options)
 {
-	allowlist_done(&broker->given);
-	allowlist_done(&broker->allowlist);
+	int r;
+
+	log_init("bindshare-fileserver", options->log_level);
+	log_set_format(options->log_format);
+	r = options->log_file != NULL ? log_to_file(options->log_file) : 0;
+	if (r < 0)
+		log_error("cannot open the log file %s: %s", options->log_file, strerror(-r));
+	return r < 0 ? EX_CANTCREAT : EX_OK;
 }
 
 int broker_run(const struct options *options)
 {
 	static struct broker broker;
-	int code, r;
+	int code = open_log(options), r;
 
-	log_init("bindshare-fileserver", options->log_level);
 	broker.options = options;
-	code = set_up_process(options);
 	if (code == EX_OK)
-		code = choose_settings(&broker);
+		code = set_up_process(options);
 	if (code == EX_OK)
 		code = read_shares(&broker);
 	if (code == EX_OK)
-		code = read_allowlist(&broker, &broker.allowlist);
-	if (code == EX_OK)
 		code = set_up_admission(&broker);
 	if (code != EX_OK) {
-		free_lists(&broker);
+		shares_done(&broker.shares);
 		return code;
 	}
 	r = uv_loop_init(&broker.loop);
 	if (r < 0) {
 		log_error("cannot make the loop: %s", strerror(-r));
-		free_lists(&broker);
+		shares_done(&broker.shares);
 		return EX_OSERR;
 	}
 	set_up_supervisor(&broker);
 	code = serve(&broker);
 	r = uv_loop_close(&broker.loop);
 	assert(r == 0);
-	free_lists(&broker);
+	shares_done(&broker.shares);
 	sodium_memzero(&broker.admission.token, sizeof(broker.admission.token));
 	return code;
 }

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <utlist.h>
 
 #include "protocol/cleanup.h"
@@ -18,8 +20,11 @@ struct control_client {
 	int fd;
 	char request[CONTROL_REQUEST_MAX];
 	size_t have;
-	char *answer; /* with its newline */
+	char *output; /* what is to be sent from sent on, with its newlines */
 	size_t length, sent;
+	enum control_next next_step;
+	bool answered; /* the request was read in full */
+	bool said;     /* the answer is sent: until the client closes, what else it sends is thrown away */
 };
 
 static void on_closed(uv_handle_t *handle)
@@ -28,7 +33,7 @@ static void on_closed(uv_handle_t *handle)
 
 	if (--client->handles > 0)
 		return;
-	free(client->answer);
+	free(client->output);
 	free(client);
 }
 
@@ -41,52 +46,148 @@ static void client_end(struct control_client *client)
 	client->fd = close_fd(client->fd);
 }
 
-static void on_timeout(uv_timer_t *timer)
+static void on_io(uv_poll_t *poll, int status, int events);
+
+/* Waits for what is to happen next. */
+static void client_watch(struct control_client *client)
 {
-	client_end(timer->data);
+	/* One who only sends no more still gets the answer. */
+	int events = client->sent < client->length ? UV_WRITABLE : UV_DISCONNECT;
+
+	/* Of a subscriber, and of one who has the answer, only the end counts. */
+	if (!client->answered || client->said || client->next_step == CONTROL_SUBSCRIBE)
+		events |= UV_READABLE;
+	if (uv_poll_start(&client->poll, events, on_io) < 0)
+		client_end(client);
 }
 
-static void on_writable(uv_poll_t *poll, int status, int events)
+/* Sends what the socket takes. False: the client has ended. */
+static bool client_flush(struct control_client *client)
 {
-	struct control_client *client = poll->data;
-	ssize_t n = send(client->fd, client->answer + client->sent, client->length - client->sent,
+	ssize_t n = send(client->fd, client->output + client->sent, client->length - client->sent,
 	                 MSG_NOSIGNAL | MSG_DONTWAIT);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		client_end(client);
+		return false;
+	}
 	if (n > 0)
 		client->sent += (size_t) n;
-	if (n <= 0 || client->sent == client->length)
-		client_end(client);
+	if (client->sent < client->length)
+		return true;
+	client->sent = client->length = 0;
+	/* A close with bytes unread would take the answer from the client. */
+	if (client->next_step != CONTROL_SUBSCRIBE) {
+		client->said = true;
+		(void) shutdown(client->fd, SHUT_WR);
+	}
+	return true;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+/* False: no memory, or the client leaves too much unread. */
+static bool client_append(struct control_client *client, const char *bytes, size_t length)
 {
-	struct control_client *client = poll->data;
-	ssize_t n =
-	        recv(client->fd, client->request + client->have, sizeof(client->request) - client->have, MSG_DONTWAIT);
-	char *end;
+	size_t left = client->length - client->sent;
+	char *output;
 
+	if (client->next_step == CONTROL_SUBSCRIBE && left + length > CONTROL_BACKLOG_MAX)
+		return false;
+	output = malloc(left + length);
+	if (output == NULL)
+		return false;
+	if (left > 0)
+		memcpy(output, client->output + client->sent, left);
+	memcpy(output + left, bytes, length);
+	free(client->output);
+	client->output = output;
+	client->sent = 0;
+	client->length = left + length;
+	return true;
+}
+
+/* Takes a line without its newline, or NULL. */
+static void client_answer(struct control_client *client, char *line)
+{
+	_cleanup_free_ char *answer = line;
+
+	client->answered = true;
+	if (answer == NULL || !client_append(client, answer, strlen(answer)) || !client_append(client, "\n", 1)) {
+		client_end(client);
+		return;
+	}
+	if (client->next_step == CONTROL_SUBSCRIBE)
+		(void) uv_timer_stop(&client->timer);
+	if (client->next_step == CONTROL_SETTLE && client->control->facts.supervisor->unsettled > 0)
+		(void) uv_poll_stop(&client->poll); /* control_settled() goes on */
+	else
+		client_watch(client);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+	struct control_client *client = timer->data;
+
+	if (client->answered && client->next_step == CONTROL_SETTLE && client->sent == 0 &&
+	    !uv_is_active((uv_handle_t *) &client->poll)) {
+		client->next_step = CONTROL_CLOSE;
+		client->length = 0;
+		client_answer(client,
+		              control_error("unsettled", "the list was changed, but a worker is still held up in the "
+		                                         "host's file system and may finish what it had begun"));
+		(void) uv_timer_again(timer);
+	} else {
+		client_end(client);
+	}
+}
+
+static void take_request(struct control_client *client, const char *end)
+{
+	client_answer(client, control_answer(&client->control->facts, client->request, (size_t) (end - client->request),
+	                                     &client->next_step));
+}
+
+static void client_read(struct control_client *client)
+{
+	ssize_t n;
+	char *end, more[4096];
+
+	if (client->answered) {
+		n = recv(client->fd, more, sizeof(more), MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			client_end(client);
+		return;
+	}
+	n = recv(client->fd, client->request + client->have, sizeof(client->request) - client->have, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0) {
+	if (n <= 0 && client->have == 0) {
 		client_end(client);
+		return;
+	}
+	if (n <= 0) {
+		client_answer(client, control_error("truncated", "the request ends before its newline"));
 		return;
 	}
 	client->have += (size_t) n;
 	end = memchr(client->request, '\n', client->have);
-	if (end == NULL && client->have < sizeof(client->request))
-		return;
-	client->answer = control_answer(&client->control->facts, client->request,
-	                                end == NULL ? 0 : (size_t) (end - client->request));
-	if (client->answer == NULL) {
+	if (end != NULL)
+		take_request(client, end);
+	else if (client->have == sizeof(client->request))
+		client_answer(client, control_error("too-long", "the request has more than 32768 bytes"));
+}
+
+static void on_io(uv_poll_t *poll, int status, int events)
+{
+	struct control_client *client = poll->data;
+
+	if (client->answered && client->length > client->sent && (events & UV_WRITABLE) != 0) {
+		if (client_flush(client))
+			client_watch(client);
+	} else if ((events & UV_READABLE) != 0) {
+		client_read(client);
+	} else if (status < 0 || (events & UV_DISCONNECT) != 0) {
 		client_end(client);
-		return;
 	}
-	client->length = strlen(client->answer) + 1;
-	client->answer[client->length - 1] = '\n';
-	if (uv_poll_start(poll, UV_WRITABLE, on_writable) < 0)
-		client_end(client);
 }
 
 /* True: the peer is root or the user that the server runs as. */
@@ -118,9 +219,56 @@ static void on_accepted(struct listener *listener, int fd)
 	client->poll.data = client->timer.data = client;
 	DL_APPEND(control->clients, client);
 	control->count++;
-	if (uv_timer_start(&client->timer, on_timeout, CONTROL_DEADLINE_MS, 0) < 0 ||
-	    uv_poll_start(&client->poll, UV_READABLE, on_readable) < 0)
+	if (uv_timer_start(&client->timer, on_timeout, CONTROL_DEADLINE_MS, CONTROL_DEADLINE_MS) < 0)
 		client_end(client);
+	else
+		client_watch(client);
+}
+
+static void on_event_line(void *context, const char *line, size_t length)
+{
+	struct control *control = context;
+	struct control_client *client, *next;
+
+	DL_FOREACH_SAFE(control->clients, client, next)
+	{
+		if (!client->answered || client->next_step != CONTROL_SUBSCRIBE)
+			continue;
+		if (client_append(client, line, length))
+			client_watch(client);
+		else
+			client_end(client);
+	}
+}
+
+void control_settled(struct control *control)
+{
+	struct control_client *client, *next;
+
+	DL_FOREACH_SAFE(control->clients, client, next)
+	{
+		if (client->answered && client->next_step == CONTROL_SETTLE)
+			client_watch(client);
+	}
+}
+
+/* The socket's directory must be open to nobody else: what has access to it can change what is shared. */
+static int check_directory(const char *path, char *error, size_t error_size)
+{
+	char directory[sizeof(((struct proto_address *) NULL)->path)];
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	if (slash == NULL)
+		strcpy(directory, ".");
+	else
+		(void) snprintf(directory, sizeof(directory), "%.*s", slash == path ? 1 : (int) (slash - path), path);
+	if (stat(directory, &st) < 0 || (st.st_mode & 077) == 0)
+		return 0;
+	(void) snprintf(error, error_size,
+	                "others have access to the control socket's directory %s (mode %04o); run: chmod 700 %s",
+	                directory, (unsigned) st.st_mode & 07777, directory);
+	return -EPERM;
 }
 
 int control_open(struct control *control, uv_loop_t *loop, const char *path, const struct control_facts *facts,
@@ -137,6 +285,8 @@ int control_open(struct control *control, uv_loop_t *loop, const char *path, con
 	}
 	strcpy(address.path, path);
 	r = listener_check_directory(&address, error, error_size);
+	if (r == 0)
+		r = check_directory(path, error, error_size);
 	if (r < 0)
 		return r;
 	r = listener_open(&control->listener, loop, &address, CONTROL_CLIENTS_MAX, on_accepted, control);
@@ -145,16 +295,25 @@ int control_open(struct control *control, uv_loop_t *loop, const char *path, con
 		                path);
 	else if (r < 0)
 		(void) snprintf(error, error_size, "cannot make the control socket %s: %s", path, strerror(-r));
-	return r;
+	if (r < 0)
+		return r;
+	facts->events->line = on_event_line;
+	facts->events->context = control;
+	return 0;
 }
 
 void control_close(struct control *control)
 {
 	struct control_client *client, *next;
 
+	control->facts.events->line = NULL;
 	listener_close(&control->listener);
 	DL_FOREACH_SAFE(control->clients, client, next)
 	{
+		/* What was told last, "stopping" for example, is worth a try. */
+		if (client->answered && client->length > client->sent)
+			(void) send(client->fd, client->output + client->sent, client->length - client->sent,
+			            MSG_NOSIGNAL | MSG_DONTWAIT);
 		client_end(client);
 	}
 }

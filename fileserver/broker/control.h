@@ -1,34 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control socket, for bindsharectl and programs like it: one line of JSON in, {"version":1,"request":"status"},
- * "stats" or "shares"; one line of JSON out; then the server closes. It tells; it changes nothing.
- *
- *   status  {"version":1,"release","protocol","pid","uid","since","listen":[..],"token":bool,
- *            "settings":path or null,"mounts_max",
- *            "mounts":[{"share","requested","read_only","state","since","pid","lanes","nodes","handles",
- *            "descriptors"}]}
- *   stats   {"version":1,"operations":{name:{"count","errors","bytes","nanoseconds"}},
- *            "mounts":[{"share","pid","operations":{..}}]}; the first sums over all mounts since the start
- *   shares  {"version":1,"shares":[{"path","canonical" or null,"read_only","present"}]}
- *   else    {"version":1,"error":words}
- *
- * Times are seconds since 1970. Only the user that the server runs as, and root, are answered.
+ * The control socket, for bindsharectl and the program that ships the server: one line of JSON in,
+ * {"version":1,"request":"status"}; one line of JSON out; then the server closes, or after "subscribe" sends a line for
+ * each event. docs/BACKEND.md is the contract. Only the user that the server runs as, and root, are answered.
  */
 #pragma once
 
 #include "fileserver/broker/listener.h"
+#include "fileserver/broker/shares.h"
 #include "fileserver/broker/supervisor.h"
+#include "fileserver/broker/watch.h"
 
-enum { CONTROL_REQUEST_MAX = 4096, CONTROL_CLIENTS_MAX = 8, CONTROL_DEADLINE_MS = 5000 };
+enum {
+	CONTROL_REQUEST_MAX = 32768,
+	CONTROL_CLIENTS_MAX = 32,
+	CONTROL_DEADLINE_MS = 5000,
+	CONTROL_BACKLOG_MAX = 256 * 1024, /* bytes of events that a subscriber may leave unread */
+};
 
-/* What the answers tell. */
+/* What the answers tell, and what requests can change. */
 struct control_facts {
-	const struct supervisor *supervisor;
+	struct supervisor *supervisor;
+	struct shares *shares;
+	const struct watch *watch;
+	struct events *events;
 	const char *const *listen; /* addresses */
 	size_t listen_count;
-	bool has_token;
-	const char *settings; /* path or NULL */
+	const char *token_file; /* NULL: there is none */
 	time_t since;
+
+	/* The list of shares was changed: acts on what is mounted. */
+	void (*changed)(void *context);
+	/* A new token, made and written to its file, or read from it. 0, or a negative errno and words. */
+	int (*rotate_token)(void *context, bool from_file, char *error, size_t error_size);
+	void *context;
 };
 
 struct control {
@@ -38,11 +43,25 @@ struct control {
 	unsigned count;
 };
 
-/* Listens at path. 0, or a negative errno and words. */
+/*
+ * Listens at path, whose directory must be nobody else's (0700), and takes the events. 0, or a negative errno and
+ * words.
+ */
 int control_open(struct control *control, uv_loop_t *loop, const char *path, const struct control_facts *facts,
                  char *error, size_t error_size);
+/* Every worker has settled: answers that waited for it go out. */
+void control_settled(struct control *control);
 /* Stops. The memory must live until the loop has run once more. */
 void control_close(struct control *control);
 
-/* The answer to a request, a line: the caller frees it. NULL: out of memory. */
-char *control_answer(const struct control_facts *facts, const char *request, size_t length);
+/* What is to be done with an answer. */
+enum control_next { CONTROL_CLOSE, CONTROL_SETTLE, CONTROL_SUBSCRIBE };
+
+/* Answers: each returns a line without its newline, which the caller frees. NULL: out of memory. */
+char *control_answer(const struct control_facts *facts, const char *request, size_t length,
+                     enum control_next *ret_next);
+char *control_error(const char *code, const char *text);
+/* Of requests that change something (requests.c). NULL: there is no such request. */
+json_t *control_change(const struct control_facts *facts, const char *name, json_t *question,
+                       enum control_next *ret_next);
+json_t *control_error_object(const char *code, const char *text);

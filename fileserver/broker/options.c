@@ -20,13 +20,17 @@ static const char help[] =
         "  -l, --listen ADDRESS    vsock:PORT or unix:PATH; unix:PATH_PORT where a VMM forwards a guest's vsock port\n"
         "  -s, --share DIR[:ro|:rw]  allow this directory and all beneath it to be mounted; :ro only for reading\n"
         "      --settings FILE     JSON with FilesharingDirectories (default, when there is no --share either:\n"
-        "                          ~/.docker/desktop/settings-store.json); read again on SIGHUP\n"
+        "                          ~/.docker/desktop/settings-store.json)\n"
+        "      --admin-settings FILE  the administrator's limits to what may be shared (default, if it is there:\n"
+        "                          /usr/share/docker-desktop/admin-settings.json)\n"
         "      --token-file FILE   64 hexadecimal digits that guests must hold; needed for all but unix:PATH\n"
         "      --trust-cid CID     let this guest in over vsock; may be given several times\n"
         "      --control PATH      control socket (default: $XDG_RUNTIME_DIR/bindshare/control.sock)\n"
         "      --allow-root        run as root: guests then have root's rights in the shares\n"
         "      --ready-fd N        write \"ready\" to this descriptor once the server listens\n"
         "      --log-level LEVEL   error, warning, info or debug (default: info)\n"
+        "      --log-format FORMAT  text or json (default: text)\n"
+        "      --log-file FILE     log to the end of this file, opened again on SIGUSR1, in place of stderr\n"
         "      --disk-reserve BYTES  refuse writes when the disk has less free (default: 1073741824)\n"
         "      --descriptors N, --nodes N, --lanes N, --heartbeat MS, --stall MS  limits of each mount\n"
         "  -V, --version           print the version\n"
@@ -34,12 +38,15 @@ static const char help[] =
 
 enum {
 	OPTION_SETTINGS = 256,
+	OPTION_ADMIN_SETTINGS,
 	OPTION_TOKEN_FILE,
 	OPTION_TRUST_CID,
 	OPTION_CONTROL,
 	OPTION_ALLOW_ROOT,
 	OPTION_READY_FD,
 	OPTION_LOG_LEVEL,
+	OPTION_LOG_FORMAT,
+	OPTION_LOG_FILE,
 	OPTION_DISK_RESERVE,
 	OPTION_DESCRIPTORS,
 	OPTION_NODES,
@@ -52,12 +59,15 @@ static const struct option long_options[] = {
 	{ "listen", required_argument, NULL, 'l' },
 	{ "share", required_argument, NULL, 's' },
 	{ "settings", required_argument, NULL, OPTION_SETTINGS },
+	{ "admin-settings", required_argument, NULL, OPTION_ADMIN_SETTINGS },
 	{ "token-file", required_argument, NULL, OPTION_TOKEN_FILE },
 	{ "trust-cid", required_argument, NULL, OPTION_TRUST_CID },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "allow-root", no_argument, NULL, OPTION_ALLOW_ROOT },
 	{ "ready-fd", required_argument, NULL, OPTION_READY_FD },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+	{ "log-format", required_argument, NULL, OPTION_LOG_FORMAT },
+	{ "log-file", required_argument, NULL, OPTION_LOG_FILE },
 	{ "disk-reserve", required_argument, NULL, OPTION_DISK_RESERVE },
 	{ "descriptors", required_argument, NULL, OPTION_DESCRIPTORS },
 	{ "nodes", required_argument, NULL, OPTION_NODES },
@@ -143,6 +153,29 @@ static int take_log_level(struct options *options)
 	return usage("--log-level %s: not one of error, warning, info, debug", optarg);
 }
 
+static int take_log_format(struct options *options)
+{
+	if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
+		return usage("--log-format %s: not one of text, json", optarg);
+	options->log_format = optarg[0] == 'j' ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
+	return -1;
+}
+
+/* What is one word. False: it is another option. */
+static bool take_path(struct options *options, int option)
+{
+	const char **place = option == OPTION_SETTINGS         ? &options->settings
+	                     : option == OPTION_ADMIN_SETTINGS ? &options->admin_settings
+	                     : option == OPTION_TOKEN_FILE     ? &options->token_file
+	                     : option == OPTION_CONTROL        ? &options->control
+	                     : option == OPTION_LOG_FILE       ? &options->log_file
+	                                                       : NULL;
+
+	if (place != NULL)
+		*place = optarg;
+	return place != NULL;
+}
+
 static int take_limit(struct options *options, int option)
 {
 	struct worker_config *limits = &options->limits;
@@ -172,6 +205,8 @@ static int take_limit(struct options *options, int option)
 /* -1, or the exit code. */
 static int take(struct options *options, int option)
 {
+	if (take_path(options, option))
+		return -1;
 	switch (option) {
 	case 'l':
 		if (options->listen_text != NULL)
@@ -180,22 +215,15 @@ static int take(struct options *options, int option)
 		return -1;
 	case 's':
 		return take_share(options);
-	case OPTION_SETTINGS:
-		options->settings = optarg;
-		return -1;
-	case OPTION_TOKEN_FILE:
-		options->token_file = optarg;
-		return -1;
 	case OPTION_TRUST_CID:
 		return take_cid(options);
-	case OPTION_CONTROL:
-		options->control = optarg;
-		return -1;
 	case OPTION_ALLOW_ROOT:
 		options->allow_root = true;
 		return -1;
 	case OPTION_LOG_LEVEL:
 		return take_log_level(options);
+	case OPTION_LOG_FORMAT:
+		return take_log_format(options);
 	case 'V':
 		(void) puts("bindshare-fileserver " BINDSHARE_VERSION);
 		return EX_OK;

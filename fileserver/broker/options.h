@@ -15,7 +15,7 @@ struct options_share {
 };
 
 struct options {
-	const char *listen_text, *settings, *token_file, *control;
+	const char *listen_text, *settings, *admin_settings, *token_file, *control, *log_file;
 	struct proto_address listen;
 	struct options_share shares[OPTIONS_SHARES_MAX];
 	size_t share_count;
@@ -24,6 +24,7 @@ struct options {
 	bool allow_root;
 	int ready_fd; /* -1: none */
 	enum log_level log_level;
+	enum log_format log_format;
 	struct worker_config limits; /* of each worker; session, flags and ids unused */
 };
 

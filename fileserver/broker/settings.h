@@ -1,24 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The settings file: JSON, of which the list FilesharingDirectories counts (older: filesharingDirectories), as in
- * Docker Desktop's settings-store.json. Entries are absolute paths.
+ * Docker Desktop's settings-store.json, and the object "bindshare", which is bindshare's own:
+ *
+ *   "bindshare": { "owner": "view", "permissions": "guest", "cache": "auto",
+ *                  "shares": { "/home/me/reference": { "readOnly": true, "owner": "host" } } }
+ *
+ * What stands beside "shares" is for all directories. Unknown keys in it are an error: one that is misspelt would let
+ * others write. A directory in "shares" that is not on the list counts for nothing.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
+/* How the guest is to mount a share; see bindshare-mount(8). NULL: nothing was said. Each is a constant. */
+struct settings_mount {
+	const char *owner;       /* "view" or "host" */
+	const char *permissions; /* "guest" or "host" */
+	const char *cache;       /* "auto" or "none" */
+};
+
+struct settings_directory {
+	char *path; /* absolute, as it was written */
+	bool read_only;
+	struct settings_mount mount;
+};
+
 struct settings {
-	char **directories;
+	struct settings_directory *directories;
 	size_t count;
+	bool has_list; /* there is a list, be it empty */
 };
 
 /*
- * Reads the file. It must be a regular file that belongs to the caller or to root and that nobody else may write, since
- * whoever writes it decides what is shared. 0 and what settings_done() frees; -EPERM: the file is not such; -EINVAL: no
- * such settings in it; or what open says; and words in error.
+ * Reads the file; see document_read() for which are refused. 0 and what settings_done() frees, or a negative errno
+ * (-EINVAL: malformed) and words in error.
  */
 int settings_read(const char *path, struct settings *ret_settings, char *error, size_t error_size);
 void settings_done(struct settings *settings);
+
+/*
+ * Puts a directory (normal form) on the file's list, or sets whether it is read-only; removes it. All else in the file
+ * stays as it is. defaults: what the list was, where the file has none: it is written then. 0, or a negative errno and
+ * words (-ENOENT from settings_remove(): it is not on the list).
+ */
+int settings_add(const char *path, const char *directory, bool read_only, const struct settings *defaults, char *error,
+                 size_t error_size);
+int settings_remove(const char *path, const char *directory, const struct settings *defaults, char *error,
+                    size_t error_size);
 
 /* ~/.docker/desktop/settings-store.json. 0, -ENOENT when there is no home, -ENAMETOOLONG. */
 int settings_default_path(char *path, size_t size);

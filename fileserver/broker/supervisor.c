@@ -10,8 +10,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <utlist.h>
+
+#include <linux/vm_sockets.h>
 
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
@@ -34,8 +37,10 @@ static void worker_free(struct worker *worker)
 {
 	process_done(&worker->process);
 	close_fd(worker->connection);
+	sodium_memzero(&worker->token, sizeof(worker->token));
 	free(worker->requested);
 	free(worker->path);
+	free(worker->peer);
 	free(worker);
 }
 
@@ -55,6 +60,27 @@ static void refuse_connection(struct worker *worker, const char *text)
 		                           PROTO_REFUSE_INTERNAL, text);
 }
 
+static void worker_tell(const struct worker *worker, const char *event, const char *why)
+{
+	struct events *events = worker->supervisor->events;
+
+	events_tell(events, event,
+	            json_pack("{so so si sb ss ss}", "share", events_text(worker->path), "requested",
+	                      events_text(worker->requested), "pid", (int) worker->process.handle.pid, "read_only",
+	                      worker->read_only, "peer", worker->peer, "reason", why));
+}
+
+static void worker_settled(struct worker *worker)
+{
+	struct supervisor *supervisor = worker->supervisor;
+
+	if (!worker->unsettled)
+		return;
+	worker->unsettled = false;
+	if (--supervisor->unsettled == 0 && supervisor->settled != NULL)
+		supervisor->settled(supervisor->context);
+}
+
 static void on_exited(uv_process_t *process, int64_t status, int signal_number)
 {
 	struct worker *worker = process->data;
@@ -69,10 +95,15 @@ static void on_exited(uv_process_t *process, int64_t status, int signal_number)
 		log_info("unmounted %s (worker %d)", worker->path, process->pid);
 	if (worker->state != WORKER_STATE_STOPPING && (signal_number != 0 || status != 0 || worker->crashed))
 		crashes_note(&supervisor->crashes, worker->path, uv_now(supervisor->loop));
+	worker_tell(worker, "unmounted",
+	            worker->state == WORKER_STATE_STOPPING                 ? "stopped"
+	            : signal_number != 0 || status != 0 || worker->crashed ? "failed"
+	                                                                   : "unmounted");
 	refuse_connection(worker, "The share could not be served: its worker ended; the server's log says why.");
 	process_add_counters(&supervisor->past, worker->process.counters);
 	DL_DELETE(supervisor->workers, worker);
 	supervisor->count--;
+	worker_settled(worker);
 	uv_close((uv_handle_t *) &worker->poll, on_closed);
 	uv_close((uv_handle_t *) &worker->timer, on_closed);
 	uv_close((uv_handle_t *) process, on_closed);
@@ -85,8 +116,23 @@ static void on_kill(uv_timer_t *timer)
 	struct worker *worker = timer->data;
 
 	log_warning("worker %d of %s did not %s in time and is killed", worker->process.handle.pid, worker->path,
-	            worker->state == WORKER_STATE_STARTING ? "start" : "stop");
+	            worker->state == WORKER_STATE_STARTING   ? "start"
+	            : worker->state == WORKER_STATE_STOPPING ? "stop"
+	                                                     : "become read-only");
 	(void) uv_process_kill(&worker->process.handle, SIGKILL);
+}
+
+/* Sends what the worker must have done within ms. */
+static void worker_order(struct worker *worker, const struct worker_message *message, uint64_t ms)
+{
+	if (process_send(&worker->process, message, -1) < 0 || uv_timer_start(&worker->timer, on_kill, ms, 0) < 0)
+		(void) uv_process_kill(&worker->process.handle, SIGKILL);
+}
+
+static void worker_unsettle(struct worker *worker)
+{
+	worker->supervisor->unsettled += !worker->unsettled;
+	worker->unsettled = true;
 }
 
 static void worker_stop(struct worker *worker, enum proto_goodbye code, const char *text)
@@ -97,9 +143,21 @@ static void worker_stop(struct worker *worker, enum proto_goodbye code, const ch
 		return;
 	worker->state = WORKER_STATE_STOPPING;
 	(void) snprintf(message.text, sizeof(message.text), "%s", text);
-	if (process_send(&worker->process, &message, -1) < 0 ||
-	    uv_timer_start(&worker->timer, on_kill, SUPERVISOR_STOP_MS, 0) < 0)
-		(void) uv_process_kill(&worker->process.handle, SIGKILL);
+	if (code != PROTO_GOODBYE_DONE)
+		worker_unsettle(worker);
+	worker_order(worker, &message, worker->unsettled ? WORKER_SETTLE_MS : SUPERVISOR_STOP_MS);
+}
+
+/* The worker, which serves, refuses every change from now on. */
+static void worker_make_read_only(struct worker *worker)
+{
+	const struct worker_message message = { .type = WORKER_READ_ONLY };
+
+	log_info("the share %s became read-only (worker %d)", worker->path, worker->process.handle.pid);
+	worker->read_only = true;
+	worker_unsettle(worker);
+	worker_order(worker, &message, WORKER_SETTLE_MS);
+	worker_tell(worker, "mount-read-only", "the share became read-only");
 }
 
 /* What a worker says is not trusted either: it has read a guest's bytes. */
@@ -117,8 +175,18 @@ static void on_message(uv_poll_t *poll, int status, int events)
 		(void) uv_timer_stop(&worker->timer);
 		log_info("mounted %s%s (worker %d)", worker->path, worker->read_only ? ", read-only" : "",
 		         worker->process.handle.pid);
+		worker_tell(worker, "mounted", "asked for by the guest");
 		return;
 	}
+	if (r == 0 && message.type == WORKER_SETTLED && worker->unsettled && worker->state == WORKER_STATE_SERVING) {
+		(void) uv_timer_stop(&worker->timer);
+		worker_settled(worker);
+		return;
+	}
+	/* Said before it read that it is to stop: then only its end counts. */
+	if (r == 0 && worker->state == WORKER_STATE_STOPPING &&
+	    (message.type == WORKER_READY || message.type == WORKER_SETTLED))
+		return;
 	if (r == 0 && message.type == WORKER_FAILED) {
 		char text[sizeof(message.text) + 64];
 
@@ -151,6 +219,12 @@ static int find_share(struct supervisor *supervisor, const struct proto_hello_re
 		              "The path %.600s is not a directory on the host. Mount the directory it is in.", share);
 	if (r == -ENOMEM)
 		return refuse(refusal, PROTO_REFUSE_INTERNAL, "The file server is out of memory.");
+	if (r == -ESTALE)
+		return refuse(refusal, PROTO_REFUSE_NOT_SHARED,
+		              "Mounts denied: The path %.600s is not shared from the host and is not known to "
+		              "bindshare: another directory lies where the shared one was. If that is right, say so on "
+		              "the host: bindsharectl share add DIRECTORY.",
+		              share);
 	if (r < 0)
 		return refuse(refusal, PROTO_REFUSE_NOT_SHARED,
 		              "Mounts denied: The path %.600s is not shared from the host and is not known to "
@@ -188,8 +262,30 @@ static int check_limits(const struct supervisor *supervisor, const char *path, s
 	return 0;
 }
 
+/* Who is at the other end, for people. The caller frees it; NULL: no memory. */
+static char *peer_of(int fd)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_vm vm;
+	} address = { .any.sa_family = AF_UNSPEC };
+	socklen_t length = sizeof(address);
+	struct ucred credentials;
+	char text[64] = "unknown";
+
+	if (getpeername(fd, &address.any, &length) == 0 && address.any.sa_family == AF_VSOCK) {
+		(void) snprintf(text, sizeof(text), "vsock %u:%u", address.vm.svm_cid, address.vm.svm_port);
+	} else {
+		length = sizeof(credentials);
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0)
+			(void) snprintf(text, sizeof(text), "uid %u, pid %d", (unsigned) credentials.uid,
+			                (int) credentials.pid);
+	}
+	return strdup(text);
+}
+
 static struct worker *worker_new(struct supervisor *supervisor, int fd, const struct proto_hello_request *hello,
-                                 const struct allowlist_match *match)
+                                 int root, const struct allowlist_match *match)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 
@@ -200,13 +296,17 @@ static struct worker *worker_new(struct supervisor *supervisor, int fd, const st
 	worker->connection = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	worker->requested = strdup(hello->share.path);
 	worker->path = strdup(match->path);
+	worker->peer = peer_of(fd);
+	if (supervisor->token != NULL)
+		worker->token = *supervisor->token;
 	worker->wants_read_only = (hello->flags & PROTO_HELLO_READ_ONLY) != 0;
 	worker->read_only = match->read_only || worker->wants_read_only;
 	worker->since = time(NULL);
 	do
 		randombytes_buf(&worker->session, sizeof(worker->session));
 	while (worker->session == 0);
-	if (worker->connection < 0 || worker->requested == NULL || worker->path == NULL) {
+	if (worker->connection < 0 || worker->requested == NULL || worker->path == NULL || worker->peer == NULL ||
+	    identity_of(root, &worker->root) < 0) {
 		worker_free(worker);
 		return NULL;
 	}
@@ -237,10 +337,17 @@ static void on_failed_start(uv_handle_t *handle)
 	worker_free(handle->data);
 }
 
-int supervisor_open(void *context, int fd, const struct proto_hello_request *hello, uint64_t id,
-                    struct proto_refusal *ret_refusal)
+/* The user may want to share what a guest asked for. */
+static void tell_refused(struct supervisor *supervisor, const char *path, const struct proto_refusal *refusal)
 {
-	struct supervisor *supervisor = context;
+	if (supervisor->events != NULL && log_limit_allows(&supervisor->event_limit))
+		events_tell(supervisor->events, "mount-refused",
+		            json_pack("{so so}", "path", events_text(path), "reason", events_text(refusal->text)));
+}
+
+static int open_share(struct supervisor *supervisor, int fd, const struct proto_hello_request *hello, uint64_t id,
+                      struct proto_refusal *ret_refusal)
+{
 	_cleanup_close_ int root = -EBADF;
 	struct allowlist_match match;
 	struct worker_config config = supervisor->config;
@@ -254,7 +361,7 @@ int supervisor_open(void *context, int fd, const struct proto_hello_request *hel
 	root = open_root(&match, ret_refusal);
 	if (root < 0)
 		return root;
-	worker = worker_new(supervisor, fd, hello, &match);
+	worker = worker_new(supervisor, fd, hello, root, &match);
 	if (worker == NULL)
 		return refuse(ret_refusal, PROTO_REFUSE_INTERNAL, "The file server is out of memory or descriptors.");
 	config.session = worker->session;
@@ -282,6 +389,17 @@ int supervisor_open(void *context, int fd, const struct proto_hello_request *hel
 	return 0;
 }
 
+int supervisor_open(void *context, int fd, const struct proto_hello_request *hello, uint64_t id,
+                    struct proto_refusal *ret_refusal)
+{
+	struct supervisor *supervisor = context;
+	int r = open_share(supervisor, fd, hello, id, ret_refusal);
+
+	if (r < 0)
+		tell_refused(supervisor, hello->share.path, ret_refusal);
+	return r;
+}
+
 int supervisor_attach(void *context, int fd, uint64_t session, uint64_t id, struct proto_refusal *ret_refusal)
 {
 	struct worker_message message = { .type = WORKER_LANE, .proof_id = id };
@@ -300,20 +418,78 @@ int supervisor_attach(void *context, int fd, uint64_t session, uint64_t id, stru
 	return 0;
 }
 
-void supervisor_reconsider(struct supervisor *supervisor)
+const struct proto_token *supervisor_token(void *context, uint64_t session)
+{
+	struct supervisor *supervisor = context;
+	struct worker *worker;
+
+	DL_FOREACH (supervisor->workers, worker) {
+		if (worker->session == session)
+			return &worker->token;
+	}
+	return supervisor->token;
+}
+
+/* True: what the worker serves is still at its path. */
+static bool is_in_place(const struct worker *worker)
+{
+	_cleanup_close_ int fd = resolve_open_root(worker->path);
+	struct identity identity;
+
+	return fd >= 0 && identity_of(fd, &identity) == 0 && identity_equal(&identity, &worker->root);
+}
+
+static void reconsider(struct supervisor *supervisor, struct worker *worker)
+{
+	struct allowlist_match match;
+	int r = allowlist_match(supervisor->allowlist, worker->requested, &match);
+
+	if (r == -EACCES) {
+		log_info("the share %s was removed: its worker is stopped", worker->path);
+		worker_stop(worker, PROTO_GOODBYE_REVOKED, "The share was removed from File Sharing.");
+	} else if (r < 0 || strcmp(match.path, worker->path) != 0 || !is_in_place(worker)) {
+		log_warning("the share %s was replaced, unmounted or moved away: its worker is stopped", worker->path);
+		worker_stop(worker, PROTO_GOODBYE_MOVED,
+		            "The directory on the host was replaced, unmounted or moved away. Mount it again.");
+	} else if (match.read_only && !worker->read_only) {
+		if (worker->state == WORKER_STATE_SERVING)
+			worker_make_read_only(worker);
+		else
+			worker_stop(worker, PROTO_GOODBYE_REVOKED, "The share became read-only. Mount it again.");
+	}
+}
+
+unsigned supervisor_reconsider(struct supervisor *supervisor)
 {
 	struct worker *worker, *next;
 
 	DL_FOREACH_SAFE(supervisor->workers, worker, next)
 	{
-		struct allowlist_match match;
-		int r = allowlist_match(supervisor->allowlist, worker->requested, &match);
+		if (worker->state != WORKER_STATE_STOPPING)
+			reconsider(supervisor, worker);
+	}
+	return supervisor->unsettled;
+}
 
-		if (r == 0 && strcmp(match.path, worker->path) == 0 &&
-		    (match.read_only || worker->wants_read_only) == worker->read_only)
-			continue;
-		log_info("the share %s was removed or changed: its worker is stopped", worker->path);
-		worker_stop(worker, PROTO_GOODBYE_REVOKED, "The share was removed from File Sharing, or changed.");
+unsigned supervisor_end_mounts(struct supervisor *supervisor, const char *why)
+{
+	struct worker *worker, *next;
+
+	DL_FOREACH_SAFE(supervisor->workers, worker, next)
+	{
+		worker_stop(worker, PROTO_GOODBYE_REVOKED, why);
+	}
+	return supervisor->unsettled;
+}
+
+void supervisor_change_log(struct supervisor *supervisor, int fd)
+{
+	const struct worker_message message = { .type = WORKER_LOG };
+	struct worker *worker;
+
+	DL_FOREACH (supervisor->workers, worker) {
+		if (process_send(&worker->process, &message, fd) < 0)
+			log_warning("worker %d goes on with the old log", worker->process.handle.pid);
 	}
 }
 

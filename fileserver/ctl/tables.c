@@ -2,6 +2,7 @@
 /* The server's answers as tables. */
 #include "fileserver/ctl/tables.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -12,17 +13,27 @@ static long long integer(const json_t *object, const char *key)
 }
 
 /* A path may hold what moves a terminal's cursor: a guest or another user may have chosen it. */
+static void print_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	for (text = text == NULL ? "-" : text; *text != '\0'; text++) {
+		if ((unsigned char) *text < 0x20 || *text == 0x7f)
+			printf("\\x%02x", (unsigned) (unsigned char) *text);
+		else
+			(void) putchar(*text);
+	}
+}
+
 static void print_path(const json_t *object, const char *key)
 {
-	const char *path = json_string_value(json_object_get(object, key));
-
-	for (path = path == NULL ? "-" : path; *path != '\0'; path++) {
-		if ((unsigned char) *path < 0x20 || *path == 0x7f)
-			printf("\\x%02x", (unsigned) (unsigned char) *path);
-		else
-			(void) putchar(*path);
-	}
+	print_text(object, key);
 	(void) putchar('\n');
+}
+
+static const char *mode_of(const json_t *object)
+{
+	return json_is_true(json_object_get(object, "read_only")) ? "ro" : "rw";
 }
 
 static const char *format_time(long long seconds, char *text, size_t size)
@@ -37,6 +48,7 @@ static const char *format_time(long long seconds, char *text, size_t size)
 
 void tables_status(const json_t *status)
 {
+	static const char *const errors[] = { "settings_error", "policy_error" };
 	const json_t *mounts = json_object_get(status, "mounts");
 	const json_t *entry;
 	char since[64];
@@ -47,6 +59,11 @@ void tables_status(const json_t *status)
 	json_array_foreach(json_object_get(status, "listen"), i, entry)
 	        printf("listening at %s%s\n", json_string_value(entry),
 	               json_is_true(json_object_get(status, "token")) ? ", token required" : "");
+	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+		if (json_is_string(json_object_get(status, errors[i]))) {
+			(void) fputs("ERROR: ", stdout);
+			print_path(status, errors[i]);
+		}
 	printf("%zu of %lld shares mounted\n", json_array_size(mounts), integer(status, "mounts_max"));
 	if (json_array_size(mounts) == 0)
 		return;
@@ -55,8 +72,7 @@ void tables_status(const json_t *status)
 	json_array_foreach(mounts, i, entry)
 	{
 		printf("%7lld %-8s %-2s %-19s %5lld %8lld %7lld %11lld  ", integer(entry, "pid"),
-		       json_string_value(json_object_get(entry, "state")),
-		       json_is_true(json_object_get(entry, "read_only")) ? "ro" : "rw",
+		       json_string_value(json_object_get(entry, "state")), mode_of(entry),
 		       format_time(integer(entry, "since"), since, sizeof(since)), integer(entry, "lanes"),
 		       integer(entry, "nodes"), integer(entry, "handles"), integer(entry, "descriptors"));
 		print_path(entry, "share");
@@ -105,8 +121,92 @@ void tables_shares(const json_t *answer)
 		printf("no directory is shared\n");
 	json_array_foreach(shares, i, entry)
 	{
-		printf("%-2s %-7s ", json_is_true(json_object_get(entry, "read_only")) ? "ro" : "rw",
-		       json_is_true(json_object_get(entry, "present")) ? "" : "missing");
+		printf("%-2s %-8s %-12s ", mode_of(entry), json_string_value(json_object_get(entry, "state")),
+		       json_string_value(json_object_get(entry, "source")));
 		print_path(entry, "path");
+	}
+}
+
+void tables_change(const json_t *answer)
+{
+	bool added = json_object_get(answer, "added") != NULL;
+
+	printf("%s ", added ? "shared" : "no longer shared");
+	print_text(answer, added ? "added" : "removed");
+	if (!json_is_true(json_object_get(answer, "persistent")))
+		(void) fputs(" (until the server ends)", stdout);
+	(void) puts(json_is_true(json_object_get(answer, "still_shared"))
+	                    ? ", but it lies in another shared directory and can be mounted through that"
+	                    : "");
+}
+
+void tables_token(const json_t *answer)
+{
+	(void) fputs("the token changed; give it to the guest: ", stdout);
+	print_path(answer, "token_file");
+}
+
+void tables_event(const json_t *event)
+{
+	static const char *const keys[] = { "path", "share", "state", "peer", "reason", "error" };
+	char when[64];
+
+	printf("%s %s", format_time((long long) json_number_value(json_object_get(event, "time")), when, sizeof(when)),
+	       json_string_value(json_object_get(event, "event")));
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (!json_is_string(json_object_get(event, keys[i])))
+			continue;
+		printf("  %s: ", keys[i]);
+		print_text(event, keys[i]);
+	}
+	if (json_object_get(event, "read_only") != NULL)
+		printf("  %s", mode_of(event));
+	(void) putchar('\n');
+}
+
+static double real(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+void tables_top(const json_t *rows)
+{
+	const json_t *mounts = json_object_get(rows, "mounts");
+	const json_t *entry;
+	double requests = 0, bytes = 0;
+	size_t i;
+
+	json_array_foreach(mounts, i, entry)
+	{
+		requests += real(entry, "requests_per_second");
+		bytes += real(entry, "bytes_per_second");
+	}
+	printf("%zu mounts, %.0f requests/s, %.1f MB/s\n\n%7s %-2s %10s %11s %10s %8s %5s %-20s %s\n",
+	       json_array_size(mounts), requests, bytes / 1e6, "PID", "", "REQUESTS/S", "MEAN", "MB/S", "ERRORS/S",
+	       "LANES", "WHO", "SHARE");
+	json_array_foreach(mounts, i, entry)
+	{
+		printf("%7lld %-2s %10.0f %8.1f us %10.2f %8.0f %5lld %-20s ", integer(entry, "pid"), mode_of(entry),
+		       real(entry, "requests_per_second"), real(entry, "mean_microseconds"),
+		       real(entry, "bytes_per_second") / 1e6, real(entry, "errors_per_second"), integer(entry, "lanes"),
+		       json_string_value(json_object_get(entry, "peer")));
+		print_path(entry, "share");
+	}
+}
+
+void tables_doctor(const json_t *answer)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "findings"), i, entry)
+	{
+		printf("%-8s %-10s ", json_string_value(json_object_get(entry, "level")),
+		       json_string_value(json_object_get(entry, "check")));
+		print_path(entry, "text");
+		if (json_is_string(json_object_get(entry, "advice"))) {
+			printf("%20s", "");
+			print_path(entry, "advice");
+		}
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's answers as tables for people, on stdout. Each takes an answer; see control.h. */
+/* The server's answers as tables for people, on stdout. Each takes an answer; see docs/BACKEND.md. */
 #pragma once
 
 #include <jansson.h>
@@ -7,3 +7,10 @@
 void tables_status(const json_t *status);
 void tables_stats(const json_t *stats);
 void tables_shares(const json_t *answer);
+void tables_change(const json_t *answer);
+void tables_token(const json_t *answer);
+/* One event, a line. */
+void tables_event(const json_t *event);
+/* What top.c and doctor.c made. */
+void tables_top(const json_t *rows);
+void tables_doctor(const json_t *answer);

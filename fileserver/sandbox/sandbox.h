@@ -7,6 +7,9 @@
 
 #include <stddef.h>
 
+/* How much of that there is; bindsharectl status shows it. */
+#define SANDBOX_TIER "basic"
+
 /*
  * expected: the descriptors beside 0, 1 and 2 that the process may have, in any order. Any other that is open is
  * an error: it would be a way around the share. 0; -EBADFD: another descriptor, or one that is missing; or what a call

@@ -29,7 +29,50 @@ enum {
 
 bool session_is_read_only(const struct session *session)
 {
-	return (session->config.flags & PROTO_HELLO_READ_ONLY) != 0;
+	return atomic_load(&session->read_only);
+}
+
+/* True: the lane is still at the request that it was at, when its last was this. */
+static bool is_still_at(struct session *session, size_t number, uint64_t last)
+{
+	const struct lane *lane;
+	bool still;
+
+	pthread_mutex_lock(&session->lock);
+	lane = session->lanes[number];
+	still = lane != NULL && atomic_load(&lane->busy) != 0 && atomic_load(&lane->last) == last;
+	pthread_mutex_unlock(&session->lock);
+	return still;
+}
+
+bool session_make_read_only(struct session *session, int timeout_ms)
+{
+	const struct timespec pause = { .tv_nsec = 200000 };
+	uint64_t last[ARRAY_SIZE(session->lanes)];
+	bool busy[ARRAY_SIZE(session->lanes)];
+	struct timespec now, until;
+
+	atomic_store(&session->read_only, true);
+	pthread_mutex_lock(&session->lock);
+	for (size_t i = 0; i < ARRAY_SIZE(session->lanes); i++) {
+		const struct lane *lane = session->lanes[i];
+
+		busy[i] = lane != NULL && atomic_load(&lane->busy) != 0;
+		last[i] = busy[i] ? atomic_load(&lane->last) : 0;
+	}
+	pthread_mutex_unlock(&session->lock);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += (long) (timeout_ms % 1000) * 1000000;
+	for (size_t i = 0; i < ARRAY_SIZE(session->lanes); i++) {
+		while (busy[i] && is_still_at(session, i, last[i])) {
+			clock_gettime(CLOCK_MONOTONIC, &now);
+			if ((now.tv_sec - until.tv_sec) * 1000000000 + now.tv_nsec - until.tv_nsec > 0)
+				return false;
+			(void) nanosleep(&pause, NULL);
+		}
+	}
+	return true;
 }
 
 static int pin_with_lift(void *context, int directory, const char *name)
@@ -53,6 +96,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	if (session == NULL)
 		return -ENOMEM;
 	session->config = *config;
+	session->read_only = (config->flags & PROTO_HELLO_READ_ONLY) != 0;
 	session->uid = geteuid();
 	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;

@@ -24,7 +24,8 @@ struct lane {
 	uint64_t proof_id; /* of the PROOF that WELCOME answers */
 	uint64_t id;       /* of the request that is worked on */
 	_Atomic uint64_t last;
-	_Atomic uint32_t busy;
+	_Atomic uint32_t
+	        busy; /* written before a request looks at the share's mode: session_make_read_only() relies on it */
 	/*
 	 * Memory for a reply's fields (PROTO_SMALL_MAX). A reply's data is built in the channel's buffer: the request
 	 * has been decoded out of it, and nothing may follow a request before its reply.
@@ -34,6 +35,7 @@ struct lane {
 
 struct session {
 	struct worker_config config;
+	_Atomic bool read_only; /* once true it stays so */
 	struct nodes *nodes;
 	uid_t uid;
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
@@ -77,6 +79,11 @@ bool session_stop(struct session *session);
 void session_free(struct session *session);
 
 bool session_is_read_only(const struct session *session);
+/*
+ * Refuses every change from now on and waits until the requests that were let through before have ended. False: one
+ * has not within timeout_ms, since the host blocks it.
+ */
+bool session_make_read_only(struct session *session, int timeout_ms);
 
 /* One frame of a reply that comes in several: exactly PROTO_CHUNK bytes of data at the tail of what was encoded. */
 int lane_send_part(struct lane *lane, enum proto_op op, const struct proto_writer *writer);

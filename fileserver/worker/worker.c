@@ -67,6 +67,34 @@ static int fail(const char *what, int error)
 	return EX_OSERR;
 }
 
+/* One of the broker's messages; takes fd. False: the session is to end. */
+static bool take_message(struct session *session, struct worker_message *message, int fd)
+{
+	_cleanup_close_ int descriptor = fd;
+
+	switch (message->type) {
+	case WORKER_LANE:
+		if (descriptor >= 0)
+			(void) session_add_lane(session, TAKE_FD(descriptor), message->proof_id);
+		return true;
+	case WORKER_LOG:
+		if (descriptor >= 0)
+			(void) dup2(descriptor, STDERR_FILENO);
+		return true;
+	case WORKER_READ_ONLY:
+		/* Not settled in time: the broker, which waits no longer, kills this process. */
+		if (session_make_read_only(session, WORKER_SETTLE_MS))
+			tell(WORKER_SETTLED, "");
+		return true;
+	case WORKER_STOP:
+		message->text[sizeof(message->text) - 1] = '\0';
+		session_end(session, message->goodbye, message->text);
+		return false;
+	default:
+		return true;
+	}
+}
+
 /* Waits for the broker's words until the session or the broker ends. */
 static void wait_for_end(struct session *session)
 {
@@ -87,14 +115,8 @@ static void wait_for_end(struct session *session)
 			session_end(session, PROTO_GOODBYE_DONE, "the file server stopped");
 			return;
 		}
-		if (message.type == WORKER_LANE && fd >= 0) {
-			(void) session_add_lane(session, TAKE_FD(fd), message.proof_id);
-		} else if (message.type == WORKER_STOP) {
-			message.text[sizeof(message.text) - 1] = '\0';
-			session_end(session, message.goodbye, message.text);
+		if (!take_message(session, &message, fd))
 			return;
-		}
-		close_fd(fd);
 	}
 }
 
@@ -133,6 +155,8 @@ int worker_main(void)
 	if (counters == MAP_FAILED)
 		return fail("cannot map the counters", -errno);
 	umask(0);
+	log_init("bindshare-worker", (enum log_level) message.config.log_level);
+	log_set_format((enum log_format) message.config.log_format);
 	r = sandbox_enter(expected, ARRAY_SIZE(expected));
 	if (r < 0)
 		return fail("cannot lock down", r);

@@ -25,14 +25,18 @@ struct worker_config {
 	uint32_t descriptors_max; /* live descriptors: nodes and handles together */
 	uint32_t stall_ms;        /* a frame that has begun must go on within this */
 	uint64_t disk_reserve;    /* writes are refused when less is free, in bytes; and below 2 % */
+	uint32_t log_level, log_format;
 };
 
 enum worker_message_type {
 	WORKER_CONFIG = 1, /* broker to worker, first packet */
 	WORKER_LANE,       /* broker to worker, with one descriptor: an attached connection, WELCOME not yet sent */
 	WORKER_STOP,       /* broker to worker: say GOODBYE and exit */
+	WORKER_READ_ONLY,  /* broker to worker: refuse every change from now on */
+	WORKER_LOG,        /* broker to worker, with one descriptor: the log's new file */
 	WORKER_READY,      /* worker to broker: locked down, WELCOME goes out */
 	WORKER_FAILED,     /* worker to broker: cannot serve; text says why; exits */
+	WORKER_SETTLED,    /* worker to broker: after READ_ONLY: what was begun before has ended */
 };
 
 struct worker_message {
@@ -44,6 +48,9 @@ struct worker_message {
 		char text[512];    /* FAILED, STOP */
 	};
 };
+
+/* How long a worker may take to end when its share is taken away, or to settle; then the broker kills it. */
+enum { WORKER_SETTLE_MS = 500 };
 
 /* The worker's main: never returns to the broker's code. Returns the exit code. */
 int worker_main(void);

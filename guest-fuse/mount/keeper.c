@@ -184,6 +184,19 @@ static void lane_state(struct keeper *keeper, uint64_t id, const struct proto_la
 	}
 }
 
+/* What every operation fails with from then on. */
+static int error_of(uint32_t goodbye)
+{
+	switch (goodbye) {
+	case PROTO_GOODBYE_REVOKED:
+		return EACCES;
+	case PROTO_GOODBYE_MOVED:
+		return ESTALE;
+	default:
+		return ENOTCONN;
+	}
+}
+
 static int take_goodbye(struct keeper *keeper, struct proto_reader *reader)
 {
 	struct proto_goodbye_request goodbye;
@@ -194,7 +207,7 @@ static int take_goodbye(struct keeper *keeper, struct proto_reader *reader)
 		return r;
 	(void) snprintf(why, sizeof(why), "the server said goodbye: %s",
 	                goodbye.text.length > 0 ? goodbye.text.text : "no reason given");
-	die(keeper, goodbye.code == PROTO_GOODBYE_REVOKED ? EACCES : ENOTCONN, why);
+	die(keeper, error_of(goodbye.code), why);
 	return 0;
 }
 

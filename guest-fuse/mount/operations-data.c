@@ -16,15 +16,16 @@ static void read_data(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		.offset = (uint64_t) offset,
 		.size = (uint32_t) (size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX),
 	};
+	const void *bytes = lane->buffer + LANE_DATA_AT;
 	struct client *client = lane->client;
 	size_t length;
 	int r = 0;
 
 	if (!ahead_get(&client->ahead, file_of(fi)->ahead, nodes_changed_at(client->nodes, file_of(fi)->node),
 	               request.offset, request.size, lane->buffer + LANE_DATA_AT, &length))
-		r = rpc_read_data(lane, &request, &length);
+		r = rpc_read_data(lane, &request, &bytes, &length);
 	if (r == 0)
-		(void) fuse_reply_buf(req, (const char *) lane->buffer + LANE_DATA_AT, length);
+		(void) fuse_reply_buf(req, bytes, length);
 	else
 		reply_error(req, r);
 }

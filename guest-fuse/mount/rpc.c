@@ -59,33 +59,38 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 
 int rpc_open_data(struct lane *lane, const struct proto_open_request *request, struct proto_open_reply *ret_reply)
 {
-	uint8_t fixed[8 + PROTO_ATTR_SIZE + 4];
-	struct proto_writer writer;
-	struct proto_reader reader;
-	size_t length;
-	int r;
+	int r = rpc_open(lane, request, ret_reply);
 
-	*ret_reply = (struct proto_open_reply){ .handle = 0 };
-	proto_writer_init(&writer, lane->out, PROTO_SMALL_MAX);
-	r = proto_encode_open_request(&writer, request);
-	if (r == 0)
-		r = lane_exchange_data(lane, PROTO_OPEN, &writer, fixed, sizeof(fixed), request->size, &length);
-	if (r < 0)
-		return r;
-	proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));
-	proto_get_handle(&reader, &ret_reply->handle);
-	proto_get_attr(&reader, &ret_reply->attr);
-	ret_reply->data =
-	        (struct proto_data){ .length = length, .available = length, .bytes = lane->buffer + LANE_DATA_AT };
-	return reader.error < 0 ? checked(lane, PROTO_OPEN, reader.error) : 0;
+	return r == 0 && ret_reply->data.length > request->size ? lane_broken(lane, PROTO_OPEN, "more than asked for")
+	                                                        : r;
 }
 
-int rpc_read_data(struct lane *lane, const struct proto_read_request *request, size_t *ret_length)
+/* A reply that fits into the lane's receive buffer is taken from there. */
+static int read_small(struct lane *lane, const struct proto_read_request *request, const void **ret_bytes,
+                      size_t *ret_length)
+{
+	struct proto_read_reply reply;
+	int r = rpc_read(lane, request, &reply);
+
+	if (r < 0)
+		return r;
+	if (reply.data.length > request->size)
+		return lane_broken(lane, PROTO_READ, "more than asked for");
+	*ret_bytes = reply.data.bytes;
+	*ret_length = reply.data.length;
+	return 0;
+}
+
+int rpc_read_data(struct lane *lane, const struct proto_read_request *request, const void **ret_bytes,
+                  size_t *ret_length)
 {
 	struct proto_writer writer;
 	uint8_t fixed[4];
 	int r;
 
+	if (request->size <= PROTO_BLOB_MAX)
+		return read_small(lane, request, ret_bytes, ret_length);
+	*ret_bytes = lane->buffer + LANE_DATA_AT;
 	proto_writer_init(&writer, lane->out, PROTO_SMALL_MAX);
 	r = proto_encode_read_request(&writer, request);
 	if (r < 0)

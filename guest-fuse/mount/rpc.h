@@ -25,9 +25,11 @@
 #undef PROTOTYPE_EVENT
 #undef PROTOTYPE_HANDSHAKE
 
-/* Those whose reply ends in data, which lies at lane->buffer + LANE_DATA_AT: at most request->size bytes. */
+/* At most request->size bytes, in the lane's memory until its next call. */
 int rpc_open_data(struct lane *lane, const struct proto_open_request *request, struct proto_open_reply *ret_reply);
-int rpc_read_data(struct lane *lane, const struct proto_read_request *request, size_t *ret_length);
+int rpc_read_data(struct lane *lane, const struct proto_read_request *request, const void **ret_bytes,
+                  size_t *ret_length);
+/* Those whose reply ends in data, which lies at lane->buffer + LANE_DATA_AT: at most request->size bytes. */
 int rpc_opendir_data(struct lane *lane, const struct proto_opendir_request *request, uint64_t *ret_handle,
                      bool *ret_end, size_t *ret_length);
 int rpc_readdir_data(struct lane *lane, const struct proto_readdir_request *request, bool *ret_end, size_t *ret_length);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Log lines: their form, escapes, levels and the limit on lines that a peer can cause. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
+#include "tests/support/scratch.h"
 
 static char text[8192];
 static int saved_stderr, output[2];
@@ -97,6 +99,53 @@ static void lines_of_one_second_are_limited_and_counted(void **state)
 	assert_non_null(strstr(text, "990 lines like the next one were left out"));
 }
 
+static void a_line_of_json_is_whole_whatever_the_text(void **state)
+{
+	char expected[128];
+
+	log_init("test", LOG_LEVEL_INFO);
+	log_set_format(LOG_FORMAT_JSON);
+	capture_begin();
+	log_error("a \"b\" \\ %s", "\n\xff");
+	capture_end();
+	log_set_format(LOG_FORMAT_TEXT);
+	(void) snprintf(expected, sizeof(expected),
+	                "Z\",\"level\":\"error\",\"program\":\"test\",\"pid\":%d,"
+	                "\"text\":\"a \\\"b\\\" \\\\ \\\\x0a\\\\xff\"}\n",
+	                (int) getpid());
+	assert_int_equal(strncmp(text, "{\"time\":\"2", 10), 0);
+	assert_non_null(strstr(text, expected));
+}
+
+static void a_file_that_was_renamed_away_is_made_anew(void **state)
+{
+	const char *names[] = { "log", "log.1" }, *lines[] = { "second", "first" };
+	char bytes[256];
+	int keep = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+
+	(void) scratch_make();
+	log_init("test", LOG_LEVEL_INFO);
+	assert_int_equal(log_to_file(scratch_path("log")), 0);
+	log_info("first");
+	assert_int_equal(rename(scratch_path("log"), scratch_path("log.1")), 0);
+	assert_int_equal(log_to_file(scratch_path("log")), 0);
+	log_info("second");
+	assert_int_equal(log_to_file(scratch_path("none/log")), -ENOENT);
+	assert_int_equal(dup2(keep, STDERR_FILENO), STDERR_FILENO);
+	close_fd(keep);
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = open(scratch_path(names[i]), O_RDONLY | O_CLOEXEC);
+		ssize_t n = read(fd, bytes, sizeof(bytes) - 1);
+
+		assert_true(n > 0);
+		bytes[n] = '\0';
+		assert_non_null(strstr(bytes, lines[i]));
+		assert_ptr_equal(strchr(bytes, '\n'), bytes + n - 1);
+		close_fd(fd);
+	}
+	scratch_remove();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +153,8 @@ int main(void)
 		cmocka_unit_test(a_name_that_a_peer_chose_cannot_forge_a_line),
 		cmocka_unit_test(a_line_of_any_length_is_cut_and_whole),
 		cmocka_unit_test(a_level_above_the_most_is_silent),
+		cmocka_unit_test(a_line_of_json_is_whole_whatever_the_text),
+		cmocka_unit_test(a_file_that_was_renamed_away_is_made_anew),
 		cmocka_unit_test(lines_of_one_second_are_limited_and_counted),
 	};
 

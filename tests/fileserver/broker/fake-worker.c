@@ -20,6 +20,8 @@ static unsigned count_descriptors(void)
 
 	while (directory != NULL && readdir(directory) != NULL)
 		count++;
+	if (directory != NULL)
+		(void) closedir(directory);
 	/* ".", ".." and the directory itself. */
 	return count - 3;
 }
@@ -59,6 +61,10 @@ static void serve(bool deaf)
 
 			memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
 			(void) send(fd, "L", 1, MSG_NOSIGNAL);
+		}
+		if (message.type == WORKER_READ_ONLY && !deaf) {
+			say('R');
+			tell(WORKER_SETTLED, "");
 		}
 		if (message.type == WORKER_STOP && !deaf) {
 			say((char) ('0' + message.goodbye));

@@ -419,7 +419,8 @@ static void bindsharectl_has_its_exit_codes(void **state)
 	assert_int_equal(run_ctl("status"), EX_UNAVAILABLE);
 	assert_non_null(strstr(output, "no file server at"));
 	assert_int_equal(run_ctl("nonsense"), EX_USAGE);
-	assert_int_equal(run_ctl("share", "add", "/"), EX_USAGE);
+	assert_int_equal(run_ctl("share", "add"), EX_USAGE);
+	assert_int_equal(run_ctl("share", "add", "/"), EX_UNAVAILABLE);
 	assert_int_equal(run_ctl("--nonsense"), EX_USAGE);
 	start_server("--share", scratch_path("share"), NULL);
 	assert_int_equal(run_ctl("status"), EX_OK);

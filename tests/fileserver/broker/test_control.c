@@ -5,8 +5,10 @@
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,17 +21,39 @@
 static uv_loop_t loop;
 static struct control control;
 static struct supervisor supervisor;
-static struct allowlist allowlist;
+static struct shares shares;
+static struct watch watch;
+static struct events events;
+static unsigned changes, rotations;
 static struct worker worker;
 static struct proto_counters counters;
 static const char *const listen_text = "unix:/run/s";
 
+static void on_changed(void *context)
+{
+	changes++;
+}
+
+static int on_rotate(void *context, bool from_file, char *error, size_t error_size)
+{
+	rotations++;
+	(void) snprintf(error, error_size, "the file is bad");
+	return from_file ? -EPERM : 0;
+}
+
 static int set_up(void **state)
 {
-	struct control_facts facts = {
-		.supervisor = &supervisor, .listen = &listen_text, .listen_count = 1, .has_token = true, .since = 1000
-	};
-	char error[512];
+	struct control_facts facts = { .supervisor = &supervisor,
+		                       .shares = &shares,
+		                       .watch = &watch,
+		                       .events = &events,
+		                       .listen = &listen_text,
+		                       .listen_count = 1,
+		                       .token_file = "/run/token",
+		                       .since = 1000,
+		                       .changed = on_changed,
+		                       .rotate_token = on_rotate };
+	char error[SHARES_ERROR_SIZE];
 
 	(void) scratch_make();
 	(void) scratch_directory("share");
@@ -44,10 +68,16 @@ static int set_up(void **state)
 		                  .state = WORKER_STATE_SERVING,
 		                  .process.counters = &counters };
 	worker.process.handle.pid = 99;
-	supervisor = (struct supervisor){ .allowlist = &allowlist, .workers_max = 64, .workers = &worker, .count = 1 };
+	supervisor = (struct supervisor){
+		.allowlist = &shares.allowlist, .workers_max = 64, .workers = &worker, .count = 1
+	};
 	supervisor.past.ops[PROTO_LOOKUP].count = 100;
-	assert_int_equal(allowlist_add(&allowlist, scratch_path("share"), false), 0);
-	assert_int_equal(allowlist_add(&allowlist, "/nonexistent/share", true), 0);
+	shares = (struct shares){ .events = &events };
+	events = (struct events){ 0 };
+	changes = rotations = 0;
+	assert_int_equal(shares_give(&shares, scratch_path("share"), false, SHARE_COMMAND_LINE), 0);
+	assert_int_equal(shares_give(&shares, "/nonexistent/share", true, SHARE_COMMAND_LINE), 0);
+	assert_int_equal(shares_load(&shares, error, sizeof(error)), 0);
 	control = (struct control){ 0 };
 	assert_int_equal(uv_loop_init(&loop), 0);
 	return control_open(&control, &loop, scratch_path("control.sock"), &facts, error, sizeof(error));
@@ -57,7 +87,7 @@ static int tear_down(void **state)
 {
 	control_close(&control);
 	(void) uv_run(&loop, UV_RUN_DEFAULT);
-	allowlist_done(&allowlist);
+	shares_done(&shares);
 	assert_int_equal(access(scratch_path("control.sock"), F_OK), -1);
 	scratch_remove();
 	return uv_loop_close(&loop);
@@ -151,15 +181,20 @@ static void shares_tell_what_is_on_the_list(void **state)
 	assert_true(json_is_false(json_object_get(second, "present")));
 	assert_true(json_is_null(json_object_get(second, "canonical")));
 	assert_true(json_is_true(json_object_get(second, "read_only")));
+	assert_string_equal(json_string_value(json_object_get(first, "state")), "served");
+	assert_string_equal(json_string_value(json_object_get(second, "state")), "missing");
+	assert_string_equal(json_string_value(json_object_get(first, "source")), "command-line");
+	assert_true(json_is_null(json_object_get(first, "owner")));
 	json_decref(json);
 }
 
-static void answers_error(const char *text, const char *words)
+static void answers_error(const char *text, const char *code, const char *words)
 {
 	json_t *json = ask(text);
 	const char *error = json_string_value(json_object_get(json, "error"));
 
 	assert_non_null(error);
+	assert_string_equal(json_string_value(json_object_get(json, "code")), code);
 	if (strstr(error, words) == NULL)
 		fail_msg("said \"%s\" without \"%s\"", error, words);
 	json_decref(json);
@@ -169,15 +204,144 @@ static void nonsense_is_answered_with_words(void **state)
 {
 	static char longest[CONTROL_REQUEST_MAX + 1];
 
-	answers_error("\n", "not a line of JSON");
-	answers_error("hello\n", "not a line of JSON");
-	answers_error("[]\n", "not a line of JSON");
-	answers_error("{\"version\":1}\n", "not a line of JSON");
-	answers_error("{\"version\":2,\"request\":\"status\"}\n", "version 1");
-	answers_error("{\"request\":\"status\"}\n", "version 1");
-	answers_error("{\"version\":1,\"request\":\"stop\"}\n", "no such request");
+	answers_error("\n", "malformed", "not a line of JSON");
+	answers_error("hello\n", "malformed", "not a line of JSON");
+	answers_error("[]\n", "malformed", "not a line of JSON");
+	answers_error("{\"version\":1}\n", "malformed", "not a line of JSON");
+	answers_error("{\"version\":2,\"request\":\"status\"}\n", "version", "version 1");
+	answers_error("{\"request\":\"status\"}\n", "version", "version 1");
+	answers_error("{\"version\":1,\"request\":\"stop\"}\n", "no-such-request", "share-remove");
 	memset(longest, 'x', sizeof(longest) - 1);
-	answers_error(longest, "not a line of JSON");
+	answers_error(longest, "too-long", "32768 bytes");
+}
+
+#define REQUEST(name, more) "{\"version\":1,\"request\":\"" name "\"" more "}\n"
+
+static void changes_that_make_no_sense_change_nothing(void **state)
+{
+	answers_error(REQUEST("share-add", ""), "malformed", "\"path\":");
+	answers_error(REQUEST("share-add", ",\"path\":7"), "malformed", "\"path\":");
+	answers_error(REQUEST("share-add", ",\"path\":\"/\",\"read_only\":\"yes\""), "malformed", "read_only");
+	answers_error(REQUEST("share-add", ",\"path\":\"/tmp/../etc\""), "bad-path", "absolute path");
+	answers_error(REQUEST("share-add", ",\"path\":\"tmp\""), "bad-path", "absolute path");
+	answers_error(REQUEST("share-add", ",\"path\":\"/nonexistent/x\""), "not-found", "make the directory");
+	answers_error(REQUEST("share-add", ",\"path\":\"/dev/null\""), "not-directory", "not a directory");
+	answers_error(REQUEST("share-remove", ",\"path\":\"/etc\""), "not-shared", "not on the list");
+	answers_error(REQUEST("share-remove", ",\"path\":null"), "malformed", "share-remove is");
+	answers_error(REQUEST("token-rotate", ",\"from_file\":1"), "malformed", "true or false");
+	answers_error(REQUEST("token-rotate", ",\"from_file\":true"), "token-file", "the file is bad");
+	assert_int_equal(changes, 0);
+	assert_int_equal(shares.list.count, 2);
+	control.facts.token_file = NULL;
+	answers_error(REQUEST("token-rotate", ""), "no-token", "--token-file");
+}
+
+static void a_request_that_ends_too_early_is_answered(void **state)
+{
+	int fd = connect_client();
+	char answer[256];
+	ssize_t n;
+
+	assert_int_equal(write(fd, "{\"version\":1,", 13), 13);
+	turn();
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	turn();
+	n = read(fd, answer, sizeof(answer) - 1);
+	assert_true(n > 0);
+	answer[n] = '\0';
+	assert_non_null(strstr(answer, "\"truncated\""));
+	assert_int_equal(read(fd, answer, 1), 0);
+	close_fd(fd);
+}
+
+static void shares_are_added_changed_and_removed(void **state)
+{
+	char text[1024];
+	json_t *json;
+
+	(void) snprintf(text, sizeof(text), REQUEST("share-add", ",\"path\":\"%s/\",\"read_only\":true"),
+	                scratch_directory("more"));
+	json = ask(text);
+	assert_non_null(json_object_get(json, "added"));
+	assert_true(json_is_false(json_object_get(json, "persistent")));
+	json_decref(json);
+	assert_int_equal(changes, 1);
+	assert_int_equal(shares.list.count, 3);
+	assert_true(shares.list.shares[2].read_only);
+	(void) snprintf(text, sizeof(text), REQUEST("share-add", ",\"path\":\"%s\""), scratch_path("more"));
+	json_decref(ask(text));
+	assert_int_equal(shares.list.count, 3);
+	assert_false(shares.list.shares[2].read_only);
+	(void) snprintf(text, sizeof(text), REQUEST("share-remove", ",\"path\":\"%s\""), scratch_path("more"));
+	json_decref(ask(text));
+	assert_int_equal(changes, 3);
+	assert_int_equal(shares.list.count, 2);
+}
+
+static void the_answer_to_a_change_waits_until_workers_have_settled(void **state)
+{
+	int fd = connect_client();
+	char answer[256];
+	const char *text = REQUEST("share-remove", ",\"path\":\"/nonexistent/share\"");
+
+	supervisor.unsettled = 1;
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	turn();
+	assert_int_equal(changes, 1);
+	assert_int_equal(read(fd, answer, sizeof(answer)), -1);
+	supervisor.unsettled = 0;
+	control_settled(&control);
+	turn();
+	assert_true(read(fd, answer, sizeof(answer)) > 0);
+	close_fd(fd);
+	/* A worker that never does is told of. */
+	supervisor.unsettled = 1;
+	fd = connect_client();
+	text = REQUEST("token-rotate", "");
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	for (ssize_t n = -1; n < 0;) {
+		(void) uv_run(&loop, UV_RUN_ONCE);
+		n = read(fd, answer, sizeof(answer) - 1);
+		answer[n > 0 ? n : 0] = '\0';
+	}
+	assert_non_null(strstr(answer, "\"unsettled\""));
+	close_fd(fd);
+	assert_int_equal(rotations, 1);
+}
+
+static void subscribers_get_a_line_for_each_event(void **state)
+{
+	static char long_text[1000];
+	int fds[2] = { connect_client(), connect_client() };
+	const char *text = REQUEST("subscribe", "");
+	char answer[1024];
+	ssize_t n;
+
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(write(fds[i], text, strlen(text)), strlen(text));
+	turn();
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(read(fds[i], answer, sizeof(answer)) > 0);
+	shares_give(&shares, "/nonexistent/other", false, SHARE_CONTROL);
+	shares_reload(&shares);
+	turn();
+	for (unsigned i = 0; i < 2; i++) {
+		n = read(fds[i], answer, sizeof(answer) - 1);
+		assert_true(n > 0);
+		answer[n] = '\0';
+		assert_non_null(strstr(answer, "\"share-added\""));
+		assert_non_null(strstr(answer, "/nonexistent/other"));
+		assert_ptr_equal(strchr(answer, '\n'), answer + n - 1);
+	}
+	/* One who reads nothing is cut off, and takes no memory without end. */
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	for (unsigned i = 0; i < 2000; i++) {
+		events_tell(&events, "test", json_pack("{ss}", "text", long_text));
+		(void) uv_run(&loop, UV_RUN_NOWAIT);
+	}
+	assert_int_equal(control.count, 0);
+	close_fd(fds[0]);
+	close_fd(fds[1]);
 }
 
 static void more_clients_than_allowed_are_closed(void **state)
@@ -219,6 +383,10 @@ static void a_socket_where_others_may_write_is_refused(void **state)
 	assert_int_equal(control_open(&second, &loop, scratch_path("open/sock"), &control.facts, error, sizeof(error)),
 	                 -EPERM);
 	assert_non_null(strstr(error, "others may replace"));
+	assert_int_equal(chmod(directory, 0755), 0);
+	assert_int_equal(control_open(&second, &loop, scratch_path("open/sock"), &control.facts, error, sizeof(error)),
+	                 -EPERM);
+	assert_non_null(strstr(error, "chmod 700"));
 	assert_int_equal(
 	        control_open(&second, &loop, scratch_path("control.sock"), &control.facts, error, sizeof(error)),
 	        -EADDRINUSE);
@@ -249,6 +417,11 @@ int main(void)
 		CASE(stats_sum_over_mounts_that_are_gone_too),
 		CASE(shares_tell_what_is_on_the_list),
 		CASE(nonsense_is_answered_with_words),
+		CASE(changes_that_make_no_sense_change_nothing),
+		CASE(a_request_that_ends_too_early_is_answered),
+		CASE(shares_are_added_changed_and_removed),
+		CASE(the_answer_to_a_change_waits_until_workers_have_settled),
+		CASE(subscribers_get_a_line_for_each_event),
 		CASE(more_clients_than_allowed_are_closed),
 		CASE(a_silent_client_is_closed),
 		CASE(a_socket_where_others_may_write_is_refused),

@@ -32,7 +32,8 @@ static int parse(const char *line)
 static void an_ordinary_line_is_taken(void **state)
 {
 	assert_int_equal(parse("--listen unix:/run/s --share /a --share /b:ro -s /c:rw --settings f --token-file t "
-	                       "--control c --allow-root --ready-fd 7 --log-level debug"),
+	                       "--control c --allow-root --ready-fd 7 --log-level debug --log-format json --log-file l "
+	                       "--admin-settings a"),
 	                 -1);
 	assert_string_equal(options.listen.path, "/run/s");
 	assert_int_equal(options.share_count, 3);
@@ -45,6 +46,9 @@ static void an_ordinary_line_is_taken(void **state)
 	assert_true(options.allow_root);
 	assert_int_equal(options.ready_fd, 7);
 	assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
+	assert_int_equal(options.log_format, LOG_FORMAT_JSON);
+	assert_string_equal(options.log_file, "l");
+	assert_string_equal(options.admin_settings, "a");
 	assert_string_equal(options.settings, "f");
 	assert_string_equal(options.token_file, "t");
 	assert_string_equal(options.control, "c");

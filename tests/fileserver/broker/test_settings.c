@@ -50,8 +50,8 @@ static void the_list_of_directories_is_read(void **state)
 	        read_text("{\"other\": 1, \"FilesharingDirectories\": [\"/home\", \"/srv/\\u00e4\"]}");
 
 	assert_int_equal(settings.count, 2);
-	assert_string_equal(settings.directories[0], "/home");
-	assert_string_equal(settings.directories[1], "/srv/\xc3\xa4");
+	assert_string_equal(settings.directories[0].path, "/home");
+	assert_string_equal(settings.directories[1].path, "/srv/\xc3\xa4");
 	settings_done(&settings);
 	settings_done(&settings);
 }
@@ -60,11 +60,11 @@ static void the_older_spelling_counts_where_the_newer_is_missing(void **state)
 {
 	struct settings settings = read_text("{\"filesharingDirectories\": [\"/old\"]}");
 
-	assert_string_equal(settings.directories[0], "/old");
+	assert_string_equal(settings.directories[0].path, "/old");
 	settings_done(&settings);
 	settings = read_text("{\"filesharingDirectories\": [\"/old\"], \"FilesharingDirectories\": [\"/new\"]}");
 	assert_int_equal(settings.count, 1);
-	assert_string_equal(settings.directories[0], "/new");
+	assert_string_equal(settings.directories[0].path, "/new");
 	settings_done(&settings);
 }
 
@@ -110,6 +110,81 @@ static void what_is_no_regular_file_is_refused_at_once(void **state)
 	refused(scratch_path("missing"), -ENOENT, "cannot open");
 }
 
+static void own_keys_say_more_of_a_directory_on_the_list(void **state)
+{
+	struct settings settings = read_text(
+	        "{\"FilesharingDirectories\": [\"/a/\", \"/b\"], \"bindshare\": {\"permissions\": \"host\","
+	        " \"shares\": {\"/a\": {\"readOnly\": true, \"cache\": \"none\"}, \"/c\": {\"owner\": \"host\"}}}}");
+
+	assert_int_equal(settings.count, 2);
+	assert_true(settings.directories[0].read_only);
+	assert_false(settings.directories[1].read_only);
+	assert_string_equal(settings.directories[0].mount.cache, "none");
+	assert_string_equal(settings.directories[1].mount.permissions, "host");
+	assert_null(settings.directories[1].mount.cache);
+	assert_null(settings.directories[0].mount.owner);
+	settings_done(&settings);
+}
+
+#define OWN(text) scratch_file("bad", "{\"FilesharingDirectories\": [\"/a\"], \"bindshare\": " text "}", 0600)
+
+static void own_keys_that_make_no_sense_are_refused(void **state)
+{
+	refused(OWN("[]"), -EINVAL, "bindshare is not an object");
+	refused(OWN("{\"readOnly\": true}"), -EINVAL, "no key \"readOnly\"");
+	refused(OWN("{\"owner\": \"root\"}"), -EINVAL, "owner is not \"view\" or \"host\"");
+	refused(OWN("{\"shares\": 1}"), -EINVAL, "shares is not an object");
+	refused(OWN("{\"shares\": {\"/a\": true}}"), -EINVAL, "/a");
+	refused(OWN("{\"shares\": {\"/a\": {\"readOnly\": \"yes\"}}}"), -EINVAL, "readOnly is not true or false");
+	/* Also where it counts for nothing. */
+	refused(OWN("{\"shares\": {\"/b\": {\"readonly\": true}}}"), -EINVAL, "no key \"readonly\"");
+}
+
+static void changes_leave_the_rest_of_the_file_as_it_is(void **state)
+{
+	const struct settings none = { 0 };
+	const char *path =
+	        scratch_file("kept", "{\"z\": [1], \"filesharingDirectories\": [\"/a\"], \"a\": null}", 0640);
+	char error[512];
+	struct settings settings;
+	struct stat st;
+
+	assert_int_equal(settings_add(path, "/b", true, &none, error, sizeof(error)), 0);
+	assert_int_equal(settings_add(path, "/a", true, &none, error, sizeof(error)), 0);
+	assert_int_equal(settings_read(path, &settings, error, sizeof(error)), 0);
+	assert_int_equal(settings.count, 2);
+	assert_true(settings.directories[0].read_only && settings.directories[1].read_only);
+	settings_done(&settings);
+	assert_int_equal(settings_remove(path, "/b", &none, error, sizeof(error)), 0);
+	assert_int_equal(settings_remove(path, "/b", &none, error, sizeof(error)), -ENOENT);
+	assert_int_equal(settings_add(path, "/a", false, &none, error, sizeof(error)), 0);
+	assert_int_equal(settings_read(path, &settings, error, sizeof(error)), 0);
+	assert_int_equal(settings.count, 1);
+	assert_false(settings.directories[0].read_only);
+	settings_done(&settings);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+}
+
+static void a_list_is_made_where_there_is_none(void **state)
+{
+	struct settings_directory first = { .path = "/default" };
+	const struct settings defaults = { .directories = &first, .count = 1 };
+	const char *path = scratch_path("fresh");
+	char error[512];
+	struct settings settings;
+
+	assert_int_equal(settings_add(path, "/b", false, &defaults, error, sizeof(error)), 0);
+	assert_int_equal(settings_read(path, &settings, error, sizeof(error)), 0);
+	assert_int_equal(settings.count, 2);
+	assert_string_equal(settings.directories[0].path, "/default");
+	settings_done(&settings);
+	assert_int_equal(settings_add(path, "/\xff", false, &defaults, error, sizeof(error)), -EINVAL);
+	assert_non_null(strstr(error, "UTF-8"));
+	assert_int_equal(settings_add(scratch_file("bad", "{", 0600), "/b", false, &defaults, error, sizeof(error)),
+	                 -EINVAL);
+}
+
 static void the_default_file_is_docker_desktops(void **state)
 {
 	char path[256];
@@ -131,6 +206,10 @@ int main(void)
 		cmocka_unit_test(malformed_settings_are_refused_with_line_and_column),
 		cmocka_unit_test(a_file_that_others_may_write_is_refused),
 		cmocka_unit_test(what_is_no_regular_file_is_refused_at_once),
+		cmocka_unit_test(own_keys_say_more_of_a_directory_on_the_list),
+		cmocka_unit_test(own_keys_that_make_no_sense_are_refused),
+		cmocka_unit_test(changes_leave_the_rest_of_the_file_as_it_is),
+		cmocka_unit_test(a_list_is_made_where_there_is_none),
 		cmocka_unit_test(the_default_file_is_docker_desktops),
 	};
 

@@ -30,7 +30,10 @@ static struct {
 	unsigned refusals;
 	char text[1024];
 	bool all_gone;
+	unsigned settled;
+	char events[4096];
 } seen;
+static struct events events;
 
 static void on_refuse(void *context, int fd, enum proto_refuse code, const char *text)
 {
@@ -44,6 +47,19 @@ static void on_all_gone(void *context)
 	seen.all_gone = true;
 }
 
+static void on_settled(void *context)
+{
+	seen.settled++;
+}
+
+static void on_event(void *context, const char *line, size_t length)
+{
+	size_t have = strlen(seen.events);
+
+	assert_true(have + length < sizeof(seen.events));
+	memcpy(seen.events + have, line, length);
+}
+
 static int set_up(void **state)
 {
 	memset(&seen, 0, sizeof(seen));
@@ -52,6 +68,7 @@ static int set_up(void **state)
 	(void) scratch_directory("share/sub");
 	(void) scratch_directory("other");
 	(void) scratch_file("share/file", "", 0644);
+	events = (struct events){ .line = on_event };
 	supervisor = (struct supervisor){
 		.loop = &loop,
 		.executable = getenv("BINDSHARE_FAKE_WORKER"),
@@ -59,6 +76,8 @@ static int set_up(void **state)
 		.allowlist = &allowlist,
 		.refuse = on_refuse,
 		.all_gone = on_all_gone,
+		.settled = on_settled,
+		.events = &events,
 	};
 	assert_int_equal(allowlist_add(&allowlist, scratch_path("share"), false), 0);
 	return sodium_init() < 0 ? -1 : uv_loop_init(&loop);
@@ -245,18 +264,84 @@ static void a_share_taken_off_the_list_is_stopped_and_others_go_on(void **state)
 	assert_int_equal(allowlist_add(&allowlist, scratch_path("other"), false), 0);
 	first = serve_share("share/sub", 0, "Dw");
 	second = serve_share("other", 0, "Dw");
-	supervisor_reconsider(&supervisor);
+	assert_int_equal(supervisor_reconsider(&supervisor), 0);
 	assert_int_equal(supervisor.workers->state, WORKER_STATE_SERVING);
 	allowlist_done(&allowlist);
 	assert_int_equal(allowlist_add(&allowlist, scratch_path("other"), false), 0);
-	supervisor_reconsider(&supervisor);
+	assert_int_equal(supervisor_reconsider(&supervisor), 1);
 	says(first, revoked);
 	wait_until(supervisor.count == 1);
+	assert_int_equal(seen.settled, 1);
 	assert_string_equal(supervisor.workers->path, scratch_path("other"));
-	/* From writing to reading only. */
-	assert_int_equal(allowlist_add(&allowlist, scratch_path("other"), true), 0);
-	supervisor_reconsider(&supervisor);
-	says(second, revoked);
+	assert_non_null(strstr(seen.events, "\"unmounted\""));
+	close_fd(first);
+	close_fd(second);
+}
+
+static void a_share_that_becomes_read_only_goes_on_for_reading(void **state)
+{
+	int fd = serve_share("share", 0, "Dw");
+
+	allowlist_done(&allowlist);
+	assert_int_equal(allowlist_add(&allowlist, scratch_path("share"), true), 0);
+	assert_int_equal(supervisor_reconsider(&supervisor), 1);
+	says(fd, "R");
+	wait_until(seen.settled == 1);
+	assert_int_equal(supervisor.count, 1);
+	assert_true(supervisor.workers->read_only);
+	assert_non_null(strstr(seen.events, "\"mount-read-only\""));
+	/* It never gains a right back. */
+	allowlist_done(&allowlist);
+	assert_int_equal(allowlist_add(&allowlist, scratch_path("share"), false), 0);
+	assert_int_equal(supervisor_reconsider(&supervisor), 0);
+	assert_true(supervisor.workers->read_only);
+	close_fd(fd);
+}
+
+static void a_worker_that_does_not_become_read_only_in_time_is_killed(void **state)
+{
+	int fd = open_share("share", FAKE_DEAF, 0);
+
+	says(fd, "Dw");
+	wait_until(supervisor.workers->state == WORKER_STATE_SERVING);
+	allowlist_done(&allowlist);
+	assert_int_equal(allowlist_add(&allowlist, scratch_path("share"), true), 0);
+	assert_int_equal(supervisor_reconsider(&supervisor), 1);
+	wait_until(supervisor.count == 0);
+	assert_int_equal(seen.settled, 1);
+	close_fd(fd);
+}
+
+static void a_directory_that_is_replaced_is_served_no_more(void **state)
+{
+	char moved[] = { '0' + PROTO_GOODBYE_MOVED, 0 };
+	int fd = serve_share("share/sub", 0, "Dw");
+
+	assert_int_equal(rename(scratch_path("share/sub"), scratch_path("share/was")), 0);
+	(void) scratch_directory("share/sub");
+	assert_int_equal(supervisor_reconsider(&supervisor), 1);
+	says(fd, moved);
+	wait_until(supervisor.count == 0);
+	close_fd(fd);
+	/* What replaced an entry of the list is not served until the user says so. */
+	allowlist.entries[0].replaced = true;
+	assert_int_equal(open_share("share/sub", FAKE_SERVE, 0), -PROTO_REFUSE_NOT_SHARED);
+	assert_non_null(strstr(seen.text, "bindsharectl share add"));
+}
+
+static void each_session_keeps_the_token_of_its_hello(void **state)
+{
+	struct proto_token token = { { 1 } };
+	int first, second;
+
+	supervisor.token = &token;
+	first = serve_share("share", 0, "Dw");
+	token.key[0] = 2;
+	second = serve_share("share/sub", 0, "Dw");
+	assert_int_equal(supervisor_token(&supervisor, supervisor.workers->session)->key[0], 1);
+	assert_int_equal(supervisor_token(&supervisor, supervisor.workers->next->session)->key[0], 2);
+	assert_ptr_equal(supervisor_token(&supervisor, 1), &token);
+	assert_int_equal(supervisor_end_mounts(&supervisor, "over"), 2);
 	wait_until(supervisor.count == 0);
 	close_fd(first);
 	close_fd(second);
@@ -301,6 +386,10 @@ int main(void)
 		CASE(a_worker_that_dies_takes_nobody_with_it),
 		CASE(a_share_that_crashes_again_and_again_rests),
 		CASE(a_share_taken_off_the_list_is_stopped_and_others_go_on),
+		CASE(a_share_that_becomes_read_only_goes_on_for_reading),
+		CASE(a_worker_that_does_not_become_read_only_in_time_is_killed),
+		CASE(a_directory_that_is_replaced_is_served_no_more),
+		CASE(each_session_keeps_the_token_of_its_hello),
 		CASE(a_worker_that_does_not_stop_is_killed),
 		CASE(while_stopping_nothing_is_mounted),
 		CASE(without_a_program_the_client_is_refused),

@@ -307,6 +307,70 @@ static void a_read_only_share_refuses_every_operation_that_changes_something(voi
 	assert_int_equal(faccessat(share->host, "b", F_OK, 0), -1);
 }
 
+static void a_share_that_becomes_read_only_refuses_what_is_open_for_writing(void **state)
+{
+	struct share *share = *state;
+	struct proto_create_reply created, other;
+	static struct raw late;
+	char bytes[8];
+	struct stat st;
+
+	assert_int_equal(share_create(share, share->root, "a", PROTO_OPEN_READ | PROTO_OPEN_WRITE, 0644, &created), 0);
+	assert_int_equal(share_write(share, created.handle, 0, "old", 3, 0), 3);
+	assert_true(session_make_read_only(share->session, 1000));
+	assert_int_equal(share_write(share, created.handle, 0, "new", 3, 0), -EROFS);
+	assert_int_equal(share_write(share, created.handle, 0, "new", 3, PROTO_WRITE_APPEND), -EROFS);
+	assert_int_equal(share_create(share, share->root, "b", PROTO_OPEN_READ, 0644, &other), -EROFS);
+	assert_int_equal(share_open(share, created.entry.node, PROTO_OPEN_READ | PROTO_OPEN_TRUNCATE, &other.handle),
+	                 -EROFS);
+	assert_int_equal(share_read(share, created.handle, 0, bytes, 8), 3);
+	assert_memory_equal(bytes, "old", 3);
+	assert_int_equal(share_add_lane(share, &late), 0);
+	raw_done(&late);
+	assert_int_equal(fstatat(share->host, "a", &st, 0), 0);
+	assert_int_equal(st.st_size, 3);
+}
+
+/* Sends the first half of a write of a MiB, which a guest may do and then wait. */
+static size_t send_half_a_write(struct share *share, uint64_t handle, uint8_t *memory, size_t size)
+{
+	struct proto_header header = { .op = PROTO_WRITE, .id = 77 };
+	struct proto_write_request request = { .handle = handle,
+		                               .data = { .length = PROTO_DATA_MAX, .available = PROTO_DATA_MAX } };
+	struct proto_writer writer;
+	size_t fields;
+
+	request.data.bytes = memory;
+	proto_writer_init(&writer, memory, 64);
+	assert_int_equal(proto_encode_write_request(&writer, &request), 0);
+	fields = (size_t) (writer.next - writer.start);
+	header.length = (uint32_t) (fields + PROTO_DATA_MAX);
+	assert_int_equal(raw_frame(&share->raw, &header, memory, size), 0);
+	return header.length - size;
+}
+
+static void a_write_that_is_under_way_when_the_share_becomes_read_only_is_waited_for(void **state)
+{
+	static uint8_t memory[PROTO_DATA_MAX + 64];
+	struct share *share = *state;
+	struct proto_create_reply created;
+	struct proto_header header;
+	struct proto_reader reader;
+	size_t rest;
+
+	assert_int_equal(share_create(share, share->root, "a", PROTO_OPEN_WRITE, 0644, &created), 0);
+	rest = send_half_a_write(share, created.handle, memory, PROTO_DATA_MAX / 2);
+	while (atomic_load(&share->session->lanes[1]->busy) == 0)
+		usleep(1000);
+	/* The broker kills the worker then. */
+	assert_false(session_make_read_only(share->session, 100));
+	assert_int_equal(raw_bytes(&share->raw, memory, rest), 0);
+	assert_int_equal(proto_channel_next(&share->raw.channel, &header, &reader), 0);
+	assert_int_equal(header.status, 0);
+	assert_true(session_make_read_only(share->session, 1000));
+	assert_int_equal(share_write(share, created.handle, 0, "new", 3, 0), -EROFS);
+}
+
 /* Every row that is marked as changing something, with a request of zeros: the mark decides before the handler looks.
  */
 static void the_table_alone_decides_what_a_read_only_share_refuses(void **state)
@@ -514,6 +578,8 @@ int main(void)
 		                                set_up_read_only, tear_down),
 		cmocka_unit_test_setup_teardown(the_table_alone_decides_what_a_read_only_share_refuses,
 		                                set_up_read_only, tear_down),
+		TEST(a_share_that_becomes_read_only_refuses_what_is_open_for_writing),
+		TEST(a_write_that_is_under_way_when_the_share_becomes_read_only_is_waited_for),
 		TEST(every_entry_of_a_large_directory_is_listed_once),
 		TEST(a_rename_moves_the_node_and_not_what_it_is),
 		TEST(bytes_that_make_no_sense_end_the_session),

@@ -228,20 +228,54 @@ static void a_value_that_is_refused_costs_the_operation_only(void **state)
 	assert_true(fixture->lane.connected);
 }
 
-static void more_data_than_asked_for_ends_the_connection(void **state)
+/* The server answers a READ of size bytes with one byte more. */
+static void read_too_much(struct fixture *fixture, uint32_t size)
 {
 	struct proto_header header = { .op = PROTO_READ, .flags = PROTO_FRAME_REPLY, .id = 1 };
-	struct proto_read_request request = { .handle = PROTO_ID(1, 1), .size = 100 };
-	struct fixture *fixture = *state;
-	uint8_t bytes[4 + 101] = { 101 };
+	struct proto_read_request request = { .handle = PROTO_ID(1, 1), .size = size };
+	uint8_t *bytes = calloc(1, 4 + (size_t) size + 1);
 	struct proto_writer writer;
+	const void *data;
 	size_t length;
 
-	proto_writer_init(&writer, bytes, sizeof(bytes));
+	assert_non_null(bytes);
+	proto_writer_init(&writer, bytes, 4 + (size_t) size + 1);
+	proto_put_u32(&writer, &(uint32_t){ size + 1 });
 	writer.next = writer.end;
 	add_frame(fixture, &header, &writer);
+	free(bytes);
 	assert_int_equal(pthread_create(&fixture->thread, NULL, answer, fixture), 0);
-	assert_int_equal(rpc_read_data(&fixture->lane, &request, &length), -EIO);
+	assert_int_equal(rpc_read_data(&fixture->lane, &request, &data, &length), -EIO);
+	assert_int_equal(pthread_join(fixture->thread, NULL), 0);
+	assert_false(fixture->lane.connected);
+}
+
+static void more_data_than_asked_for_ends_the_connection(void **state)
+{
+	read_too_much(*state, 100);
+}
+
+static void more_data_than_a_large_read_asked_for_ends_the_connection(void **state)
+{
+	read_too_much(*state, 128 * 1024);
+}
+
+static void more_data_than_open_asked_for_ends_the_connection(void **state)
+{
+	struct proto_header header = { .op = PROTO_OPEN, .flags = PROTO_FRAME_REPLY, .id = 1 };
+	struct proto_open_request request = { .node = PROTO_ID(1, 1), .flags = PROTO_OPEN_READ, .size = 10 };
+	struct proto_open_reply sent = { .handle = PROTO_ID(1, 1), .attr = { .mode = S_IFREG } }, reply;
+	struct fixture *fixture = *state;
+	uint8_t bytes[256];
+	struct proto_writer writer;
+
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	assert_int_equal(proto_encode_open_reply(&writer, &sent), 0);
+	writer.next[-4] = 11;
+	writer.next += 11;
+	add_frame(fixture, &header, &writer);
+	assert_int_equal(pthread_create(&fixture->thread, NULL, answer, fixture), 0);
+	assert_int_equal(rpc_open_data(&fixture->lane, &request, &reply), -EIO);
 	assert_int_equal(pthread_join(fixture->thread, NULL), 0);
 	assert_false(fixture->lane.connected);
 }
@@ -303,6 +337,8 @@ int main(void)
 		TEST(a_closed_connection_is_an_error),
 		TEST(a_value_that_is_refused_costs_the_operation_only),
 		TEST(more_data_than_asked_for_ends_the_connection),
+		TEST(more_data_than_a_large_read_asked_for_ends_the_connection),
+		TEST(more_data_than_open_asked_for_ends_the_connection),
 		TEST(the_end_of_the_session_frees_who_waits),
 		TEST(what_is_forgotten_goes_in_few_messages),
 	};

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash: completion for bindsharectl.
+
+_bindsharectl()
+{
+	local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	local i commands=()
+
+	COMPREPLY=()
+	case $previous in
+	-c | --control)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	-i | --interval | -n | --count)
+		return
+		;;
+	esac
+	if [[ $word == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "--control --json --read-only --no-persist --interval --count \
+			--from-file --end-mounts --guest --version --help" -- "$word")
+		return
+	fi
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-c | --control | -i | --interval | -n | --count) ((i++)) ;;
+		-*) ;;
+		*) commands+=("${COMP_WORDS[i]}") ;;
+		esac
+	done
+	case "${commands[*]}" in
+	'')
+		mapfile -t COMPREPLY < <(compgen -W "share status stats top events token doctor" -- "$word")
+		;;
+	share)
+		mapfile -t COMPREPLY < <(compgen -W "ls add rm" -- "$word")
+		;;
+	token)
+		mapfile -t COMPREPLY < <(compgen -W "rotate" -- "$word")
+		;;
+	"share add" | "share rm")
+		mapfile -t COMPREPLY < <(compgen -d -- "$word")
+		;;
+	esac
+}
+
+complete -o filenames -F _bindsharectl bindsharectl

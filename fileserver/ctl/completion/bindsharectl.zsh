@@ -1,0 +1,44 @@
+#compdef bindsharectl
+# SPDX-License-Identifier: Apache-2.0
+# zsh: completion for bindsharectl.
+
+_bindsharectl() {
+	local state
+	local -a commands=(
+		'share:what is on the list of shares, and changes of it'
+		'status:what is mounted'
+		'stats:requests, errors, bytes and times by operation'
+		'top:the same live'
+		'events:what happens, line by line'
+		'token:a new token'
+		'doctor:what is wrong, and what to do'
+	)
+
+	_arguments -C \
+		'(-c --control)'{-c,--control}'[control socket]:socket:_files' \
+		'(-j --json)'{-j,--json}'[print JSON]' \
+		'(-r --read-only)'{-r,--read-only}'[share add: only for reading]' \
+		'--no-persist[share add, share rm: only until the server ends]' \
+		'(-i --interval)'{-i,--interval}'[top: seconds between two looks]:seconds' \
+		'(-n --count)'{-n,--count}'[top: end after so many looks]:looks' \
+		'--from-file[token rotate: take what is in the file]' \
+		'--end-mounts[token rotate: end every mount]' \
+		'--guest[doctor: check the guest]' \
+		'(- *)'{-V,--version}'[print the version]' \
+		'(- *)'{-h,--help}'[print help]' \
+		'1: :->command' \
+		'2: :->second' \
+		'3: :->third'
+	case $state in
+	command) _describe command commands ;;
+	second)
+		case ${words[2]} in
+		share) _values command ls add rm ;;
+		token) _values command rotate ;;
+		esac
+		;;
+	third) [[ ${words[2]} == share && ${words[3]} == (add|rm) ]] && _files -/ ;;
+	esac
+}
+
+_bindsharectl "$@"
