@@ -299,12 +299,14 @@ def a_worker_that_stops_answering_is_given_up():
 def a_mount_that_cannot_read_the_kernels_requests_ends():
     rig = Rig(mount_faults="mount.fuse-read:1:EINTR,mount.fuse-read:40:EIO")
     rig.fill("file", "content")
-    try:
-        for _ in range(200):
+    codes = set()
+    for _ in range(200):
+        try:
             os.statvfs(rig.guest())
-        raise AssertionError("the mount goes on")
-    except OSError as error:
-        assert error.errno in (errno.ENOTCONN, errno.ECONNABORTED), error
+        except OSError as error:
+            codes.add(error.errno)
+    # What was under way when it ended may get EIO.
+    assert errno.ENOTCONN in codes and codes <= {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO}, codes
     wait_for(lambda: not os.path.exists(f"/proc/{rig.mount.pid}"), "bindshare-mount ends")
     wait_for(lambda: not rig.server.workers(), "the worker ends")
     rig.mount.unmount_hard()
