@@ -17,6 +17,7 @@
 
 #include "guest-fuse/mount/clock.h"
 #include "guest-fuse/mount/keeper.h"
+#include "protocol/cleanup.h"
 
 struct fixture {
 	struct client client;
@@ -247,13 +248,15 @@ static void a_message_in_pieces_is_one(void **state)
 		                                 [PROTO_HEADER_SIZE + 6] = 'w',
 		                                 'h',
 		                                 'y' };
+	const size_t ends[] = { 7, PROTO_HEADER_SIZE, PROTO_HEADER_SIZE + 5, sizeof(bytes) };
 	struct fixture *fixture = *state;
+	size_t at = 0;
 
 	proto_header_encode(bytes, &header);
 	start(fixture);
-	for (size_t i = 0; i < sizeof(bytes); i++) {
-		assert_int_equal(atomic_load(&fixture->client.dead), 0);
-		assert_int_equal(write(fixture->server.fd, bytes + i, 1), 1);
+	/* Within the header, behind it, within the fields. */
+	for (size_t i = 0; i < ARRAY_SIZE(ends); at = ends[i++]) {
+		assert_int_equal(write(fixture->server.fd, bytes + at, ends[i] - at), ends[i] - at);
 		(void) usleep(2000);
 	}
 	assert_int_equal(death_within(fixture, 800), EACCES);
