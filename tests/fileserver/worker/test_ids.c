@@ -187,6 +187,17 @@ static void values_out_of_range_are_refused(void **state)
 #undef REFUSED
 }
 
+static void nobody_may_write_a_read_only_share(void **state)
+{
+	struct share *share = share_new(PROTO_HELLO_READ_ONLY, 100);
+	struct proto_access_reply reply;
+
+	assert_non_null(share);
+	assert_int_equal(raw_access(&share->raw, &(struct proto_access_request){ share->root, W_OK }, &reply), -EROFS);
+	assert_int_equal(raw_access(&share->raw, &(struct proto_access_request){ share->root, R_OK }, &reply), 0);
+	share_free(share);
+}
+
 static void a_lane_tells_what_it_did_last(void **state)
 {
 	struct share *share = *state;
@@ -246,6 +257,7 @@ int main(void)
 		TEST(a_directory_is_no_file_and_a_file_no_directory),
 		TEST(no_operation_takes_a_handle_that_was_never_given_or_is_of_another_kind),
 		TEST(values_out_of_range_are_refused),
+		cmocka_unit_test(nobody_may_write_a_read_only_share),
 		TEST(a_lane_tells_what_it_did_last),
 		TEST(what_does_not_belong_on_the_event_lane_ends_the_session),
 		TEST(a_guest_that_says_goodbye_ends_its_session),
