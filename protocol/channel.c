@@ -186,10 +186,10 @@ static void advance(struct iovec *iov, size_t count, size_t n)
 /* A small frame behind those that are held; one copy is cheaper than a list of buffers. False: there is no room. */
 static bool hold(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
-	size_t body = writer == NULL ? 0 : (size_t) (writer->next - writer->start);
+	size_t body = (size_t) (writer->next - writer->start);
 	uint8_t *at = channel->held_bytes + channel->held;
 
-	if ((writer != NULL && writer->tail_length > 0) || PROTO_HELD_MAX - channel->held < PROTO_HEADER_SIZE + body)
+	if (writer->tail_length > 0 || PROTO_HELD_MAX - channel->held < PROTO_HEADER_SIZE + body)
 		return false;
 	header->length = (uint32_t) body;
 	proto_header_encode(at, header);
@@ -251,6 +251,10 @@ static int send_large(struct proto_channel *channel, struct proto_header *header
 
 int proto_channel_send(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
+	static const struct proto_writer no_fields;
+
+	if (writer == NULL)
+		writer = &no_fields;
 	return hold(channel, header, writer) ? proto_channel_flush(channel) : send_large(channel, header, writer);
 }
 

@@ -21,7 +21,8 @@ static void read_data(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	size_t length;
 	int r = 0;
 
-	if (!ahead_get(&client->ahead, file_of(fi)->ahead, nodes_changed_at(client->nodes, file_of(fi)->node),
+	if (file_of(fi)->ahead == 0 ||
+	    !ahead_get(&client->ahead, file_of(fi)->ahead, nodes_changed_at(client->nodes, file_of(fi)->node),
 	               request.offset, request.size, lane->buffer + LANE_DATA_AT, &length))
 		r = rpc_read_data(lane, &request, &bytes, &length);
 	if (r == 0)
@@ -120,6 +121,13 @@ static int seek_in_solid(struct lane *lane, uint64_t node, const struct proto_ls
 	return r;
 }
 
+/* What the kernel writes meanwhile comes to other threads. */
+static bool flush_pages(struct client *client, fuse_ino_t ino)
+{
+	lanes_grow(&client->lanes);
+	return notifier_flush(&client->notifier, ino);
+}
+
 /*
  * What was written by way of a mapping and is not sent yet is data, and the server does not know of it: the kernel does
  * not write it first, so it is told to.
@@ -136,9 +144,7 @@ static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struc
 	struct proto_lseek_reply reply;
 	int r = offset < 0 ? -ENXIO : 0;
 
-	/* What the kernel writes meanwhile comes to other threads. */
-	lanes_grow(&client->lanes);
-	if (r == 0 && nodes_may_be_mapped(client->nodes, wire(lane, ino)) && !notifier_flush(&client->notifier, ino))
+	if (r == 0 && nodes_may_be_mapped(client->nodes, wire(lane, ino)) && !flush_pages(client, ino))
 		r = seek_in_solid(lane, wire(lane, ino), &request, &reply.offset);
 	else if (r == 0)
 		r = rpc_lseek(lane, &request, &reply);

@@ -31,6 +31,18 @@ void scratch_remove(void)
 	assert_int_equal(nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+int scratch_set_up(void **state)
+{
+	(void) scratch_make();
+	return 0;
+}
+
+int scratch_tear_down(void **state)
+{
+	scratch_remove();
+	return 0;
+}
+
 const char *scratch_path(const char *name)
 {
 	static char paths[8][SCRATCH_PATH];

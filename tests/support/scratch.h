@@ -11,6 +11,9 @@ enum { SCRATCH_PATH = 256 };
 const char *scratch_make(void);
 /* Removes it and all in it. */
 void scratch_remove(void);
+/* Both as cmocka's fixtures. */
+int scratch_set_up(void **state);
+int scratch_tear_down(void **state);
 /* The path of a name in it, in one of several static buffers. */
 const char *scratch_path(const char *name);
 /* Makes a file with this text, or a directory. Returns the path as scratch_path(). */

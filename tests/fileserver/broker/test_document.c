@@ -13,18 +13,6 @@
 #include "fileserver/broker/document.h"
 #include "tests/support/scratch.h"
 
-static int set_up(void **state)
-{
-	(void) scratch_make();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	scratch_remove();
-	return 0;
-}
-
 static char error[512];
 
 static void content_of(const char *path, const char *expected)
@@ -88,7 +76,7 @@ static void only_objects_are_read(void **state)
 	assert_non_null(strstr(error, "more than"));
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
 
 int main(void)
 {

@@ -13,18 +13,6 @@
 #include "fileserver/broker/identity.h"
 #include "tests/support/scratch.h"
 
-static int set_up(void **state)
-{
-	(void) scratch_make();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	scratch_remove();
-	return 0;
-}
-
 static void a_directory_that_is_renamed_is_the_same(void **state)
 {
 	struct identity before, after;
@@ -59,7 +47,7 @@ static void what_is_no_directory_has_none(void **state)
 	assert_int_equal(identity_of(-1, &identity), -EBADF);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
 
 int main(void)
 {

@@ -16,18 +16,6 @@
 #include "protocol/cleanup.h"
 #include "tests/support/scratch.h"
 
-static int set_up(void **state)
-{
-	(void) scratch_make();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	scratch_remove();
-	return 0;
-}
-
 static void told_at(const char *name, const struct sockaddr_un *address, size_t length)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -65,7 +53,7 @@ static void without_a_manager_nothing_is_wrong(void **state)
 	assert_int_equal(notify_send("READY=1"), -ENOENT);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
 
 int main(void)
 {

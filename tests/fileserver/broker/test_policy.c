@@ -13,18 +13,6 @@
 #include "fileserver/broker/policy.h"
 #include "tests/support/scratch.h"
 
-static int set_up(void **state)
-{
-	(void) scratch_make();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	scratch_remove();
-	return 0;
-}
-
 static struct policy read_text(const char *text)
 {
 	struct policy policy;
@@ -106,7 +94,7 @@ static void what_makes_no_sense_is_refused(void **state)
 	refused("[{\"path\": \"$HOME\"}]", "entry 1");
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
 
 int main(void)
 {

@@ -12,18 +12,6 @@
 #include "fileserver/broker/settings.h"
 #include "tests/support/scratch.h"
 
-static int set_up(void **state)
-{
-	(void) scratch_make();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	scratch_remove();
-	return 0;
-}
-
 static struct settings read_text(const char *text)
 {
 	struct settings settings;
@@ -213,5 +201,5 @@ int main(void)
 		cmocka_unit_test(the_default_file_is_docker_desktops),
 	};
 
-	return cmocka_run_group_tests_name("settings", tests, set_up, tear_down);
+	return cmocka_run_group_tests_name("settings", tests, scratch_set_up, scratch_tear_down);
 }
