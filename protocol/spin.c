@@ -5,7 +5,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <time.h>
+
+#include "protocol/clock.h"
 
 static pthread_once_t counted = PTHREAD_ONCE_INIT;
 static int most;
@@ -17,14 +18,6 @@ static void count_cpus(void)
 
 	/* It fails where there are more CPUs than a cpu_set_t has. */
 	most = (sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE) / 2;
-}
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 bool proto_spin_begin(struct proto_spin *spin, unsigned others)
@@ -40,14 +33,14 @@ bool proto_spin_begin(struct proto_spin *spin, unsigned others)
 		atomic_fetch_sub_explicit(&looking, 1, memory_order_relaxed);
 		return false;
 	}
-	spin->until = now_ns() + PROTO_SPIN_NS;
+	spin->until = clock_ns() + PROTO_SPIN_NS;
 	return true;
 }
 
 bool proto_spin_again(const struct proto_spin *spin)
 {
 	(void) sched_yield();
-	return now_ns() < spin->until;
+	return clock_ns() < spin->until;
 }
 
 void proto_spin_end(struct proto_spin *spin, bool found)

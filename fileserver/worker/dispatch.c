@@ -4,7 +4,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
+
+#include "protocol/clock.h"
 
 /* The one place where the share's mode decides: the guest's kernel may have been told otherwise. */
 static int permit(const struct session *session, const struct proto_op_info *info, const struct proto_reader *reader)
@@ -60,15 +61,7 @@ static serve_function *const serve[PROTO_OP_LIMIT] = {
 #include "protocol/ops.def"
 };
 
-static uint64_t now_nanoseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t) now.tv_sec * 1000000000U + (uint64_t) now.tv_nsec;
-}
-
-static void count(struct lane *lane, unsigned op, int result, uint64_t begin, size_t bytes)
+static void count(struct lane *lane, unsigned op, int result, int64_t begin, size_t bytes)
 {
 	struct proto_counter *counter = &lane->session->counters->ops[op];
 
@@ -76,7 +69,7 @@ static void count(struct lane *lane, unsigned op, int result, uint64_t begin, si
 	if (result < 0)
 		proto_counter_add(&counter->errors, 1);
 	proto_counter_add(&counter->bytes, bytes);
-	proto_counter_add(&counter->nanoseconds, now_nanoseconds() - begin);
+	proto_counter_add(&counter->nanoseconds, (uint64_t) (clock_ns() - begin));
 }
 
 /* What a handler did not take of a request's data must be gone before the next frame. */
@@ -107,7 +100,7 @@ int dispatch_request(struct lane *lane, const struct proto_header *header, struc
 	const struct proto_op_info *info = proto_op_info(header->op);
 	bool replies = info->replay != PROTO_REPLAY_NOREPLY;
 	struct proto_channel *channel = &lane->channel;
-	uint64_t begin = now_nanoseconds();
+	int64_t begin = clock_ns();
 	struct proto_writer writer;
 	int result, r;
 

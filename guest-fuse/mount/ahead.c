@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 
 enum { KEPT_NS = 100000000 };
 

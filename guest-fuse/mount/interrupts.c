@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "guest-fuse/mount/client.h"
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 #include "protocol/cleanup.h"
 
 #define EARLY_NS  INT64_C(2000000000) /* an INTERRUPT whose request does not come is for one that was answered */

@@ -11,7 +11,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 #include "guest-fuse/mount/interrupts.h"
 #include "guest-fuse/mount/mounting.h"
 #include "protocol/cleanup.h"

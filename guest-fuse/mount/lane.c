@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 
 #include "guest-fuse/mount/client.h"
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"

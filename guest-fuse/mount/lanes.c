@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "guest-fuse/mount/client.h"
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 #include "guest-fuse/mount/interrupts.h"
 #include "guest-fuse/mount/session.h"
 #include "protocol/faults.h"

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 
 /* The server chooses the ids: without a seed that it does not know it could choose those that collide. */
 static uint64_t seed;

@@ -3,7 +3,7 @@
 #define FUSE_USE_VERSION 314
 #include <stdlib.h>
 
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 #include "guest-fuse/mount/directory.h"
 #include "guest-fuse/mount/operations-internal.h"
 #include "protocol/faults.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 #include "guest-fuse/mount/operations-internal.h"
 
 /* Of flags2, since Linux 6.6; not in the headers of Linux 6.1. */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 
 void recent_init(struct recent *recent)
 {

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "guest-fuse/mount/ahead.h"
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 
 static struct ahead ahead;
 static uint8_t contents[AHEAD_SIZE], bytes[2 * AHEAD_SIZE];

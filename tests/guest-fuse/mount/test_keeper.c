@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 #include "guest-fuse/mount/keeper.h"
 #include "protocol/cleanup.h"
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "guest-fuse/mount/clock.h"
+#include "protocol/clock.h"
 #include "guest-fuse/mount/recent.h"
 
 #define NODE PROTO_ID(3, 4)
