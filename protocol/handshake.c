@@ -129,11 +129,12 @@ static void take_refusal(struct proto_reader *reader, struct proto_refusal *refu
 }
 
 /*
- * Sends a request and waits timeout_ms for its reply to begin. 0 and the reply's payload; -EACCES and the refusal;
- * -EPROTO; -ETIMEDOUT; or the connection's error.
+ * Sends a request and waits timeout_ms for the answer to begin: a reply of the same operation, or the message that the
+ * server says in its place. 0 and the answer's payload; -EACCES and the refusal; -EPROTO; -ETIMEDOUT; or the
+ * connection's error.
  */
-static int ask(struct proto_channel *channel, enum proto_op op, const struct proto_writer *writer, int timeout_ms,
-               struct proto_reader *ret_reader, struct proto_refusal *ret_refusal)
+static int ask_for(struct proto_channel *channel, enum proto_op op, const struct proto_writer *writer, int timeout_ms,
+                   enum proto_op answer, struct proto_reader *ret_reader, struct proto_refusal *ret_refusal)
 {
 	struct proto_header header = { .op = (uint16_t) op, .id = op };
 	struct pollfd poller = { .fd = channel->fd, .events = POLLIN };
@@ -158,33 +159,56 @@ static int ask(struct proto_channel *channel, enum proto_op op, const struct pro
 		take_refusal(ret_reader, ret_refusal);
 		return -EACCES;
 	}
-	if (header.op != op || header.id != (uint64_t) op || header.flags != PROTO_FRAME_REPLY || header.status != 0)
+	if (header.op != answer || header.status != 0)
 		return -EPROTO;
-	return 0;
+	if (answer == op && (header.id != (uint64_t) op || header.flags != PROTO_FRAME_REPLY))
+		return -EPROTO;
+	return answer != op && header.flags != 0 ? -EPROTO : 0;
 }
 
-/* The server's challenge is in; checks its proof, sends ours and takes WELCOME. */
-static int prove(struct proto_channel *channel, const struct proto_token *token, const struct proto_writer *opening,
-                 const struct proto_bytes32 *client_nonce, const struct proto_bytes32 *server_nonce,
-                 const struct proto_bytes32 *server_proof, struct proto_proof_reply *ret_welcome,
-                 struct proto_refusal *ret_refusal)
+static int ask(struct proto_channel *channel, enum proto_op op, const struct proto_writer *writer,
+               struct proto_reader *ret_reader, struct proto_refusal *ret_refusal)
 {
+	return ask_for(channel, op, writer, PROTO_HANDSHAKE_MS, op, ret_reader, ret_refusal);
+}
+
+/* What the server's challenge is checked against, and PROOF made from. */
+struct challenge {
+	const struct proto_token *token;
+	const struct proto_writer *opening;
+	const struct proto_bytes32 *client_nonce, *server_nonce, *server_proof;
+};
+
+/* Checks the server's proof and sends ours; waits for the message that is the server's yes. Errors as of ask_for(). */
+static int prove(struct proto_channel *channel, const struct challenge *challenge, enum proto_op answer,
+                 struct proto_reader *ret_reader, struct proto_refusal *ret_refusal)
+{
+	const struct proto_writer *opening = challenge->opening;
 	size_t length = (size_t) (opening->next - opening->start);
 	struct proto_proof_request request;
 	struct proto_bytes32 expected;
 	struct proto_writer writer;
-	struct proto_reader reader;
 	uint8_t bytes[64];
 	int r;
 
-	proto_proof(token, "server", client_nonce, server_nonce, opening->start, length, &expected);
-	if (!proto_proof_equal(&expected, server_proof))
+	proto_proof(challenge->token, "server", challenge->client_nonce, challenge->server_nonce, opening->start,
+	            length, &expected);
+	if (!proto_proof_equal(&expected, challenge->server_proof))
 		return -EKEYREJECTED;
-	proto_proof(token, "client", client_nonce, server_nonce, opening->start, length, &request.proof);
+	proto_proof(challenge->token, "client", challenge->client_nonce, challenge->server_nonce, opening->start,
+	            length, &request.proof);
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	r = proto_encode_proof_request(&writer, &request);
-	if (r == 0)
-		r = ask(channel, PROTO_PROOF, &writer, PROTO_WELCOME_MS, &reader, ret_refusal);
+	return r < 0 ? r : ask_for(channel, PROTO_PROOF, &writer, PROTO_WELCOME_MS, answer, ret_reader, ret_refusal);
+}
+
+/* The same, for a session: takes WELCOME. */
+static int prove_to_worker(struct proto_channel *channel, const struct challenge *challenge,
+                           struct proto_proof_reply *ret_welcome, struct proto_refusal *ret_refusal)
+{
+	struct proto_reader reader;
+	int r = prove(channel, challenge, PROTO_PROOF, &reader, ret_refusal);
+
 	if (r < 0)
 		return r;
 	return proto_decode_proof_reply(&reader, ret_welcome) < 0 ? -EPROTO : 0;
@@ -207,14 +231,15 @@ int proto_hello(struct proto_channel *channel, const struct proto_token *token, 
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	r = proto_encode_hello_request(&writer, hello);
 	if (r == 0)
-		r = ask(channel, PROTO_HELLO, &writer, PROTO_HANDSHAKE_MS, &reader, ret_refusal);
+		r = ask(channel, PROTO_HELLO, &writer, &reader, ret_refusal);
 	if (r < 0)
 		return r;
 	if (proto_decode_hello_reply(&reader, &challenge) < 0 || challenge.version < PROTO_VERSION_MIN ||
 	    challenge.version > PROTO_VERSION_MAX)
 		return -EPROTO;
-	return prove(channel, token, &writer, &hello->nonce, &challenge.nonce, &challenge.proof, ret_welcome,
-	             ret_refusal);
+	return prove_to_worker(channel,
+	                       &(struct challenge){ token, &writer, &hello->nonce, &challenge.nonce, &challenge.proof },
+	                       ret_welcome, ret_refusal);
 }
 
 int proto_attach(struct proto_channel *channel, const struct proto_token *token, uint64_t session,
@@ -232,11 +257,44 @@ int proto_attach(struct proto_channel *channel, const struct proto_token *token,
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	r = proto_encode_attach_request(&writer, &attach);
 	if (r == 0)
-		r = ask(channel, PROTO_ATTACH, &writer, PROTO_HANDSHAKE_MS, &reader, ret_refusal);
+		r = ask(channel, PROTO_ATTACH, &writer, &reader, ret_refusal);
 	if (r < 0)
 		return r;
 	if (proto_decode_attach_reply(&reader, &challenge) < 0)
 		return -EPROTO;
-	return prove(channel, token, &writer, &attach.nonce, &challenge.nonce, &challenge.proof, ret_welcome,
-	             ret_refusal);
+	return prove_to_worker(channel,
+	                       &(struct challenge){ token, &writer, &attach.nonce, &challenge.nonce, &challenge.proof },
+	                       ret_welcome, ret_refusal);
+}
+
+int proto_follow(struct proto_channel *channel, const struct proto_token *token, struct proto_changed_request *ret_list,
+                 struct proto_refusal *ret_refusal)
+{
+	struct proto_follow_request follow = {
+		.magic = PROTO_MAGIC,
+		.version_min = PROTO_VERSION_MIN,
+		.version_max = PROTO_VERSION_MAX,
+	};
+	struct proto_follow_reply challenge;
+	uint8_t bytes[128];
+	struct proto_writer writer;
+	struct proto_reader reader;
+	int r;
+
+	randombytes_buf(follow.nonce.bytes, sizeof(follow.nonce.bytes));
+	memset(ret_refusal, 0, sizeof(*ret_refusal));
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	r = proto_encode_follow_request(&writer, &follow);
+	if (r == 0)
+		r = ask(channel, PROTO_FOLLOW, &writer, &reader, ret_refusal);
+	if (r < 0)
+		return r;
+	if (proto_decode_follow_reply(&reader, &challenge) < 0 || challenge.version < PROTO_VERSION_MIN ||
+	    challenge.version > PROTO_VERSION_MAX)
+		return -EPROTO;
+	r = prove(channel, &(struct challenge){ token, &writer, &follow.nonce, &challenge.nonce, &challenge.proof },
+	          PROTO_CHANGED, &reader, ret_refusal);
+	if (r < 0)
+		return r;
+	return proto_decode_changed_request(&reader, ret_list) < 0 ? -EPROTO : 0;
 }

@@ -51,3 +51,7 @@ int proto_hello(struct proto_channel *channel, const struct proto_token *token, 
                 struct proto_proof_reply *ret_welcome, struct proto_refusal *ret_refusal);
 int proto_attach(struct proto_channel *channel, const struct proto_token *token, uint64_t session,
                  struct proto_proof_reply *ret_welcome, struct proto_refusal *ret_refusal);
+
+/* Client: on a connected channel, FOLLOW to the first CHANGED; errors as above. */
+int proto_follow(struct proto_channel *channel, const struct proto_token *token, struct proto_changed_request *ret_list,
+                 struct proto_refusal *ret_refusal);

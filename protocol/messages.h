@@ -43,7 +43,16 @@ enum proto_goodbye {
 	PROTO_GOODBYE_MOVED = 5,    /* the mounted directory was replaced, unmounted or moved away on the host */
 };
 
-enum proto_lane { PROTO_LANE_HANDSHAKE = 1, PROTO_LANE_EVENT, PROTO_LANE_DATA };
+/* Of SHARE: what the server knows of a directory, and how it is to be mounted. */
+enum proto_share_state { PROTO_SHARE_SERVED = 1, PROTO_SHARE_MISSING = 2, PROTO_SHARE_REPLACED = 3 };
+enum {
+	PROTO_SHARE_READ_ONLY = 1 << 0,
+	PROTO_SHARE_OWNER_HOST = 1 << 1,
+	PROTO_SHARE_PERMISSIONS_HOST = 1 << 2,
+	PROTO_SHARE_CACHE_NONE = 1 << 3,
+};
+
+enum proto_lane { PROTO_LANE_HANDSHAKE = 1, PROTO_LANE_EVENT, PROTO_LANE_LIST, PROTO_LANE_DATA };
 enum proto_changes { PROTO_CHANGES_NO = 1, PROTO_CHANGES_YES, PROTO_CHANGES_BY_FLAGS };
 enum proto_replay { PROTO_REPLAY_SAFE = 1, PROTO_REPLAY_ONCE, PROTO_REPLAY_NEVER, PROTO_REPLAY_NOREPLY };
 

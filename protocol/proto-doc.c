@@ -5,7 +5,7 @@
 
 #include "protocol/frame.h"
 
-static const char *const lane_words[] = { "", "handshake", "event", "data" };
+static const char *const lane_words[] = { "", "handshake", "event", "list", "data" };
 static const char *const changes_words[] = { "", "no", "yes", "if the flags ask for it" };
 static const char *const replay_words[] = { "", "SAFE", "ONCE", "NEVER", "NOREPLY" };
 

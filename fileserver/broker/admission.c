@@ -16,8 +16,10 @@
 enum {
 	HELLO_SIZE = 4 * 4 + 8 + 2 * 4 + 32 + PROTO_SHARE_SIZE,
 	ATTACH_SIZE = 4 + 4 + 8 + 32,
+	FOLLOW_SIZE = 4 * 3 + 32,
 	PROOF_SIZE = 32,
-	VERSIONS_SIZE = 12, /* of HELLO: magic and both versions, in every version of the protocol */
+	/* Of HELLO and FOLLOW: magic and both versions, in every version of the protocol. */
+	VERSIONS_SIZE = 12,
 	REPLY_SIZE = PROTO_HEADER_SIZE + 2048,
 };
 
@@ -35,7 +37,7 @@ struct admission_peer {
 	size_t have, want;
 	bool header_seen;
 	struct proto_header header;
-	enum proto_op op; /* HELLO or ATTACH */
+	enum proto_op op; /* HELLO, ATTACH or FOLLOW */
 	uint64_t session; /* ATTACH */
 	struct proto_hello_request hello;
 	struct proto_bytes32 expected; /* the proof that is right */
@@ -154,7 +156,7 @@ static void peer_expect(struct admission_peer *peer, enum state state)
 	peer->header_seen = false;
 }
 
-/* Sends the reply to HELLO or ATTACH, remembers which proof would be right, waits for PROOF. */
+/* Sends the reply to what opened the handshake, remembers which proof would be right, waits for PROOF. */
 static void peer_challenge(struct admission_peer *peer, const struct proto_bytes32 *client_nonce)
 {
 	const struct admission *admission = peer->admission;
@@ -175,6 +177,10 @@ static void peer_challenge(struct admission_peer *peer, const struct proto_bytes
 		struct proto_hello_reply reply = { .version = PROTO_VERSION_MAX, .nonce = nonce, .proof = proof };
 
 		(void) proto_encode_hello_reply(&writer, &reply);
+	} else if (peer->op == PROTO_FOLLOW) {
+		struct proto_follow_reply reply = { .version = PROTO_VERSION_MAX, .nonce = nonce, .proof = proof };
+
+		(void) proto_encode_follow_reply(&writer, &reply);
 	} else {
 		struct proto_attach_reply reply = { .nonce = nonce, .proof = proof };
 
@@ -188,7 +194,8 @@ static void peer_challenge(struct admission_peer *peer, const struct proto_bytes
 	(void) uv_timer_again(&peer->timer);
 }
 
-static void take_hello(struct admission_peer *peer)
+/* Of a HELLO or FOLLOW. False: the peer was refused. */
+static bool take_versions(struct admission_peer *peer)
 {
 	struct proto_reader reader;
 	uint32_t magic, least, most;
@@ -200,18 +207,41 @@ static void take_hello(struct admission_peer *peer)
 	proto_get_u32(&reader, &most);
 	if (reader.error != 0 || magic != PROTO_MAGIC || least > most) {
 		peer_refuse_protocol(peer);
-		return;
+		return false;
 	}
 	if (least > PROTO_VERSION_MAX || most < PROTO_VERSION_MIN) {
 		peer_refuse_version(peer, least, most);
-		return;
+		return false;
 	}
+	return true;
+}
+
+static void take_hello(struct admission_peer *peer)
+{
+	struct proto_reader reader;
+
+	if (!take_versions(peer))
+		return;
 	proto_reader_init(&reader, peer->bytes + PROTO_HEADER_SIZE, HELLO_SIZE, HELLO_SIZE);
 	if (peer->header.length != HELLO_SIZE || proto_decode_hello_request(&reader, &peer->hello) < 0 ||
 	    (peer->hello.flags & ~(unsigned) PROTO_HELLO_ALL) != 0)
 		peer_refuse_protocol(peer);
 	else
 		peer_challenge(peer, &peer->hello.nonce);
+}
+
+static void take_follow(struct admission_peer *peer)
+{
+	struct proto_follow_request follow;
+	struct proto_reader reader;
+
+	if (!take_versions(peer))
+		return;
+	proto_reader_init(&reader, peer->bytes + PROTO_HEADER_SIZE, FOLLOW_SIZE, FOLLOW_SIZE);
+	if (peer->header.length != FOLLOW_SIZE || proto_decode_follow_request(&reader, &follow) < 0)
+		peer_refuse_protocol(peer);
+	else
+		peer_challenge(peer, &follow.nonce);
 }
 
 static void take_attach(struct admission_peer *peer)
@@ -251,6 +281,8 @@ static void take_proof(struct admission_peer *peer)
 	(void) uv_poll_stop(&peer->poll);
 	if (peer->op == PROTO_HELLO)
 		r = admission->open(admission->context, peer->fd, &peer->hello, peer->header.id, &refusal);
+	else if (peer->op == PROTO_FOLLOW)
+		r = admission->follow(admission->context, peer->fd, &refusal);
 	else
 		r = admission->attach(admission->context, peer->fd, peer->session, peer->header.id, &refusal);
 	if (r < 0) {
@@ -276,9 +308,11 @@ static int take_header(struct admission_peer *peer)
 		return 0;
 	}
 	peer->op = header->op;
-	if (header->op == PROTO_HELLO && header->length >= VERSIONS_SIZE) {
-		/* Of a HELLO of another version's size only the versions are looked at. */
-		peer->want += header->length == HELLO_SIZE ? HELLO_SIZE : VERSIONS_SIZE;
+	if ((header->op == PROTO_HELLO || header->op == PROTO_FOLLOW) && header->length >= VERSIONS_SIZE) {
+		size_t size = header->op == PROTO_HELLO ? HELLO_SIZE : FOLLOW_SIZE;
+
+		/* Of one of another version's size only the versions are looked at. */
+		peer->want += header->length == size ? size : VERSIONS_SIZE;
 		return 0;
 	}
 	if (header->op != PROTO_ATTACH || header->length != ATTACH_SIZE)
@@ -293,6 +327,8 @@ static void take_message(struct admission_peer *peer)
 		take_proof(peer);
 	else if (peer->op == PROTO_HELLO)
 		take_hello(peer);
+	else if (peer->op == PROTO_FOLLOW)
+		take_follow(peer);
 	else
 		take_attach(peer);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may come in: from an accepted connection to a proven HELLO or ATTACH, which is handed to the supervisor.
+ * Who may come in: from an accepted connection to a proven HELLO, ATTACH or FOLLOW, which is handed on.
  *
  * Everything that is read here comes from a peer that is not trusted yet: messages have one size each, buffers are
  * fixed, each step has PROTO_HANDSHAKE_MS, and at most ADMISSION_PENDING_MAX peers are in between at a time. Not one
@@ -24,12 +24,13 @@ struct admission {
 	size_t cid_count;
 
 	/*
-	 * Both take fd when they return 0, and have filled ret_refusal when they return a negative errno. id: of the
+	 * They take fd when they return 0, and have filled ret_refusal when they return a negative errno. id: of the
 	 * PROOF request, which WELCOME answers.
 	 */
 	int (*open)(void *context, int fd, const struct proto_hello_request *hello, uint64_t id,
 	            struct proto_refusal *ret_refusal);
 	int (*attach)(void *context, int fd, uint64_t session, uint64_t id, struct proto_refusal *ret_refusal);
+	int (*follow)(void *context, int fd, struct proto_refusal *ret_refusal);
 	/* The token that an ATTACH to this session is to be proven with; NULL: always the one above. */
 	const struct proto_token *(*token_of)(void *context, uint64_t session);
 	/* One of ADMISSION_PENDING_MAX places has become free. */

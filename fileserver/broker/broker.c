@@ -18,6 +18,7 @@
 #include "fileserver/broker/control-path.h"
 #include "fileserver/broker/control.h"
 #include "fileserver/broker/document.h"
+#include "fileserver/broker/guests.h"
 #include "fileserver/broker/notify.h"
 #include "protocol/cleanup.h"
 
@@ -30,6 +31,7 @@ struct broker {
 	struct listener listener;
 	struct admission admission;
 	struct supervisor supervisor;
+	struct guests guests;
 	struct shares shares;
 	struct watch watch;
 	struct events events;
@@ -143,14 +145,21 @@ static void watch_all(struct broker *broker)
 		watch_add(&broker->watch, worker->path, false);
 }
 
-/* The list was changed: what is mounted must agree with it. */
+/* What is mounted must agree with the list, and what the guests know of it. */
+static void reconsider(struct broker *broker)
+{
+	(void) supervisor_reconsider(&broker->supervisor);
+	guests_look(&broker->guests);
+}
+
+/* The list was changed. */
 static void on_list_changed(void *context)
 {
 	struct broker *broker = context;
 
 	watch_all(broker);
 	shares_look(&broker->shares);
-	(void) supervisor_reconsider(&broker->supervisor);
+	reconsider(broker);
 }
 
 /* Something on the way to a file or a share may have changed: watches first, so that no later change is lost. */
@@ -166,7 +175,7 @@ static void on_paths_changed(void *context)
 	if (broker->shares.generation != generation)
 		on_list_changed(broker);
 	else
-		(void) supervisor_reconsider(&broker->supervisor);
+		reconsider(broker);
 }
 
 static void on_settled(void *context)
@@ -230,7 +239,7 @@ static int on_open(void *context, int fd, const struct proto_hello_request *hell
 	r = supervisor_open(&broker->supervisor, fd, hello, id, ret_refusal);
 	if (r == 0)
 		watch_add(&broker->watch, broker->supervisor.workers->prev->path, false);
-	(void) supervisor_reconsider(&broker->supervisor);
+	reconsider(broker);
 	return r;
 }
 
@@ -248,6 +257,15 @@ static int on_attach(void *context, int fd, uint64_t session, uint64_t id, struc
 	return supervisor_attach(&broker->supervisor, fd, session, id, ret_refusal);
 }
 
+static int on_follow(void *context, int fd, struct proto_refusal *ret_refusal)
+{
+	struct broker *broker = context;
+
+	shares_look(&broker->shares);
+	(void) supervisor_reconsider(&broker->supervisor);
+	return guests_add(&broker->guests, fd, ret_refusal);
+}
+
 static void on_refuse(void *context, int fd, enum proto_refuse code, const char *text)
 {
 	struct broker *broker = context;
@@ -263,6 +281,8 @@ static void on_all_gone(void *context)
 	uv_close((uv_handle_t *) &broker->interrupt, NULL);
 	uv_close((uv_handle_t *) &broker->hang_up, NULL);
 	uv_close((uv_handle_t *) &broker->reopen, NULL);
+	if (broker->guests.resolving > 0)
+		uv_stop(&broker->loop);
 }
 
 static void tell_manager(const char *lines)
@@ -288,6 +308,7 @@ static void on_stop(uv_signal_t *handle, int number)
 	if (broker->has_control)
 		control_close(&broker->control);
 	admission_close(&broker->admission);
+	guests_close(&broker->guests);
 	supervisor_stop_all(&broker->supervisor);
 }
 
@@ -356,6 +377,7 @@ static int set_up_admission(struct broker *broker)
 		.cid_count = options->cid_count,
 		.open = on_open,
 		.attach = on_attach,
+		.follow = on_follow,
 		.token_of = on_token_of,
 		.has_room = on_room,
 		.context = broker,
@@ -387,6 +409,7 @@ static void set_up_supervisor(struct broker *broker)
 		.settled = on_settled,
 		.context = broker,
 	};
+	broker->guests = (struct guests){ .loop = &broker->loop, .shares = &broker->shares };
 	broker->supervisor.config.log_level = broker->options->log_level;
 	broker->supervisor.config.log_format = broker->options->log_format;
 }
@@ -511,6 +534,11 @@ static int serve(struct broker *broker)
 	on_paths_changed(broker);
 	tell_ready(broker);
 	(void) uv_run(&broker->loop, UV_RUN_DEFAULT);
+	if (broker->guests.resolving > 0) {
+		/* Its thread cannot be ended otherwise, and all else has been. */
+		log_warning("the host's file system holds up a look-up: leaving it");
+		_exit(EX_OK);
+	}
 	return EX_OK;
 }
 

@@ -35,6 +35,7 @@ static int permit(const struct session *session, const struct proto_op_info *inf
 		return r;                                                                                              \
 	}
 #define HANDLER_EVENT(op)
+#define HANDLER_LIST(op)
 #define HANDLER_HANDSHAKE(op)
 #define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(op)
 #define REQUEST(op)
@@ -44,6 +45,7 @@ static int permit(const struct session *session, const struct proto_op_info *inf
 #include "protocol/ops.def"
 #undef HANDLER_DATA
 #undef HANDLER_EVENT
+#undef HANDLER_LIST
 #undef HANDLER_HANDSHAKE
 
 typedef int serve_function(struct lane *lane, const struct proto_op_info *info, struct proto_reader *reader,
@@ -52,6 +54,7 @@ typedef int serve_function(struct lane *lane, const struct proto_op_info *info, 
 static serve_function *const serve[PROTO_OP_LIMIT] = {
 #define HANDLER_DATA(number, op) [number] = serve_##op,
 #define HANDLER_EVENT(number, op)
+#define HANDLER_LIST(number, op)
 #define HANDLER_HANDSHAKE(number, op)
 #define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(number, op)
 #define REQUEST(op)

@@ -13,6 +13,7 @@
 	int worker_##op(struct lane *lane, const struct proto_##op##_request *request,                                 \
 	                struct proto_##op##_reply *ret_reply);
 #define HANDLER_EVENT(op)
+#define HANDLER_LIST(op)
 #define HANDLER_HANDSHAKE(op)
 #define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(op)
 #define REQUEST(op)
@@ -22,6 +23,7 @@
 #include "protocol/ops.def"
 #undef HANDLER_DATA
 #undef HANDLER_EVENT
+#undef HANDLER_LIST
 #undef HANDLER_HANDSHAKE
 
 /*

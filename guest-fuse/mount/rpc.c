@@ -48,6 +48,7 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 	}
 #define CALLS_DATA(SYMBOL, op, replay)      CALL_##replay(SYMBOL, op)
 #define CALLS_EVENT(SYMBOL, op, replay)     /* the keeper's */
+#define CALLS_LIST(SYMBOL, op, replay)      /* the guest agent's */
 #define CALLS_HANDSHAKE(SYMBOL, op, replay) /* proto_hello() and proto_attach() */
 
 #define OP(SYMBOL, op, number, lane_, changes, replay, doc) CALLS_##lane_(SYMBOL, op, replay)

@@ -14,6 +14,7 @@
 	int rpc_##op(struct lane *lane, const struct proto_##op##_request *request,                                    \
 	             struct proto_##op##_reply *ret_reply);
 #define PROTOTYPE_EVENT(op)                                 /* the keeper's */
+#define PROTOTYPE_LIST(op)                                  /* the guest agent's */
 #define PROTOTYPE_HANDSHAKE(op)                             /* proto_hello() and proto_attach() */
 #define OP(SYMBOL, op, number, lane_, changes, replay, doc) PROTOTYPE_##lane_(op)
 #define REQUEST(op)
@@ -23,6 +24,7 @@
 #include "protocol/ops.def"
 #undef PROTOTYPE_DATA
 #undef PROTOTYPE_EVENT
+#undef PROTOTYPE_LIST
 #undef PROTOTYPE_HANDSHAKE
 
 /* At most request->size bytes, in the lane's memory until its next call. */

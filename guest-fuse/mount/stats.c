@@ -69,7 +69,8 @@ static json_t *rpc_json(const struct stats *stats)
 	for (unsigned i = 0; i < PROTO_OP_LIMIT; i++) {
 		uint64_t count = proto_counter_get(&stats->rpc.ops[i].count);
 
-		if (proto_ops[i].name != NULL && proto_ops[i].lane != PROTO_LANE_HANDSHAKE)
+		if (proto_ops[i].name != NULL && proto_ops[i].lane != PROTO_LANE_HANDSHAKE &&
+		    proto_ops[i].lane != PROTO_LANE_LIST)
 			(void) json_object_set_new(object, proto_ops[i].name, json_integer((json_int_t) count));
 	}
 	return object;
