@@ -66,7 +66,7 @@ static bool has_arrived(struct proto_channel *channel, bool into)
 
 bool proto_channel_await(struct proto_channel *channel, bool into, unsigned others, int64_t sleep_us)
 {
-	struct timespec patience = { .tv_sec = sleep_us / 1000000, .tv_nsec = sleep_us % 1000000 * 1000 };
+	struct timespec limit = { .tv_sec = sleep_us / 1000000, .tv_nsec = sleep_us % 1000000 * 1000 };
 	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
 	bool arrived = channel->start != channel->end;
 
@@ -77,7 +77,7 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 		while (!arrived && proto_spin_again(&channel->spin));
 		proto_spin_end(&channel->spin, arrived);
 	}
-	return arrived || (sleep_us > 0 && ppoll(&wait, 1, &patience, NULL) != 0);
+	return arrived || (sleep_us != 0 && ppoll(&wait, 1, sleep_us < 0 ? NULL : &limit, NULL) != 0);
 }
 
 /*

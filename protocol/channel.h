@@ -40,8 +40,8 @@ void proto_channel_kill(struct proto_channel *channel);
 
 /*
  * Waits until something has arrived, so that receiving does not sleep: looks for it while that is worth it (spin.h,
- * others as there), then sleeps for at most sleep_us, 0 not at all. into: for proto_channel_next(), which takes what
- * was received on the way. False: nothing came.
+ * others as there), then sleeps for at most sleep_us, 0 not at all, -1 for ever. into: for proto_channel_next(), which
+ * takes what was received on the way. False: nothing came.
  */
 bool proto_channel_await(struct proto_channel *channel, bool into, unsigned others, int64_t sleep_us);
 

@@ -277,7 +277,7 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		.ready_fd = -1,
 		.log_level = LOG_LEVEL_INFO,
 		.limits = { .lanes_max = 64,
-		            .heartbeat_ms = 10000,
+		            .heartbeat_ms = 60000,
 		            .nodes_max = 1000000,
 		            .descriptors_max = default_descriptors(),
 		            .stall_ms = 30000,

@@ -332,7 +332,8 @@ static int lane_serve(struct lane *lane)
 	int r = send_welcome(session, &lane->channel, lane->proof_id, lane->number);
 
 	while (r == 0 && !atomic_load(&session->ended)) {
-		(void) proto_channel_await(&lane->channel, true, atomic_load(&session->working), 0);
+		/* An idle lane has no deadline that would wake it. */
+		(void) proto_channel_await(&lane->channel, true, atomic_load(&session->working), -1);
 		r = proto_channel_next(&lane->channel, &header, &reader);
 		if (r == 0) {
 			atomic_fetch_add(&session->working, 1);

@@ -9,6 +9,13 @@ void client_wake(struct client *client)
 	(void) eventfd_write(client->wake, 1);
 }
 
+void client_stir(struct client *client)
+{
+	/* Seldom more than a load: the keeper stays awake for a while. */
+	if (atomic_load(&client->dozing) && atomic_exchange(&client->dozing, false))
+		client_wake(client);
+}
+
 bool client_die(struct client *client, int error)
 {
 	int alive = 0;

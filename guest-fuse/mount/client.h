@@ -35,6 +35,7 @@ struct client {
 	_Atomic bool initialized; /* the kernel has the answer to INIT */
 	_Atomic int dead;         /* 0, or the positive errno that every operation fails with */
 	int wake;                 /* eventfd: the keeper looks at everything again */
+	_Atomic bool dozing;      /* the keeper sleeps until the next heartbeat: nothing is under way */
 };
 
 /* A FUSE node id as the server knows it. */
@@ -45,6 +46,8 @@ static inline uint64_t client_node(const struct client *client, uint64_t ino)
 
 /* Any thread: the keeper looks at everything again. */
 void client_wake(struct client *client);
+/* A lane's thread, before it waits for the server without an end: the keeper is to watch over it. */
+void client_stir(struct client *client);
 /*
  * Any thread: the session is over. Every request in flight and every later one fails with error (positive). Only the
  * first call has an effect; true for that one.

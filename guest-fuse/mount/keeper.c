@@ -28,6 +28,9 @@ enum {
 	STRIKES = 2,
 	STOP_MS = 5000, /* for programs to finish when the mount is ended by a signal */
 	CLOSE_MS = 1000,
+	/* Awake: so often it looks at the lanes, and so long after one stirred it. Dozing: it sleeps until a PING is
+	   due. */
+	AWAKE_MS = 2000,
 	UNMOUNTER_STACK = 128 * 1024,
 };
 
@@ -49,6 +52,7 @@ struct keeper {
 	uint64_t next_id, ping_id;
 	int64_t ping_next, ping_sent; /* clock_ms(); ping_sent 0: none is open */
 	int64_t forget_at, stop_at;   /* clock_ms(), 0: not planned */
+	int64_t awake_until;          /* clock_ms() */
 	struct watch watches[LANES_MAX];
 };
 
@@ -112,12 +116,18 @@ static int send_ping(struct keeper *keeper, int64_t now)
 	return send_event(keeper, PROTO_PING, &writer, &keeper->ping_id);
 }
 
-/* Often enough for the server, and to find within half the time-out that there is no answer. */
-static int64_t ping_interval(const struct client *client)
+/*
+ * Often enough for the server. While requests are waited for also often enough to find within half the time-out that
+ * there is no answer; else nothing is lost by finding it at the next request.
+ */
+static int64_t ping_interval(const struct keeper *keeper)
 {
-	int64_t server = client->welcome.heartbeat_ms / 3, own = client->options->timeout_s * INT64_C(1000) / 2;
+	const struct client *client = keeper->client;
+	int64_t server = client->welcome.heartbeat_ms, own = client->options->timeout_s * INT64_C(1000) / 2;
 
-	return server < own ? server : own;
+	if (atomic_load(&client->dozing))
+		return server - server / 6;
+	return server / 3 < own ? server / 3 : own;
 }
 
 static void heartbeat(struct keeper *keeper, int64_t now)
@@ -128,7 +138,7 @@ static void heartbeat(struct keeper *keeper, int64_t now)
 	}
 	if (keeper->ping_sent != 0 || now < keeper->ping_next)
 		return;
-	keeper->ping_next = now + ping_interval(keeper->client);
+	keeper->ping_next = now + ping_interval(keeper);
 	if (send_ping(keeper, now) < 0)
 		die(keeper, ENOTCONN, "the connection to the server broke");
 }
@@ -338,12 +348,43 @@ static void sooner(int64_t *at, int64_t other)
 		*at = other;
 }
 
+static bool is_waited_for(struct client *client)
+{
+	for (unsigned i = 0; i < atomic_load(&client->lanes.count); i++)
+		if (atomic_load(&client->lanes.all[i]->rpc) != 0)
+			return true;
+	return false;
+}
+
+/* Dozes, unless a request is waited for. Whoever begins to wait after this looked sees that it dozes, and stirs it. */
+static void doze(struct keeper *keeper, int64_t now)
+{
+	struct client *client = keeper->client;
+
+	if (now < keeper->awake_until || atomic_load(&client->dozing))
+		return;
+	atomic_store(&client->dozing, true);
+	if (is_waited_for(client) && atomic_exchange(&client->dozing, false))
+		keeper->awake_until = now + AWAKE_MS;
+	if (atomic_load(&client->dozing))
+		keeper->ping_next = now + ping_interval(keeper);
+}
+
+/* A lane stirred it: that the server lives is to be known soon. */
+static void wake_up(struct keeper *keeper, int64_t now)
+{
+	keeper->awake_until = now + AWAKE_MS;
+	sooner(&keeper->ping_next, now + PING_LATE_MS);
+}
+
 /* How long nothing is to be done, in milliseconds. */
 static int pause_ms(const struct keeper *keeper, int64_t now, bool look_again)
 {
 	int64_t at = INT64_MAX;
 
 	if (atomic_load(&keeper->client->dead) == 0) {
+		if (!atomic_load(&keeper->client->dozing))
+			at = now + AWAKE_MS;
 		if (keeper->ping_sent == 0)
 			sooner(&at, keeper->ping_next);
 		else
@@ -390,7 +431,10 @@ void keeper_run(struct keeper *keeper)
 		};
 		int64_t now = clock_ms();
 		eventfd_t count;
+		bool dozed;
 
+		doze(keeper, now);
+		dozed = atomic_load(&client->dozing);
 		if (poll(fds, ARRAY_SIZE(fds), pause_ms(keeper, now, look_again)) < 0 && errno != EINTR)
 			return;
 		if (fds[0].revents != 0)
@@ -404,6 +448,8 @@ void keeper_run(struct keeper *keeper)
 		now = clock_ms();
 		if (keeper->stop_at != 0 && now >= keeper->stop_at)
 			return;
+		if (dozed && !atomic_load(&client->dozing))
+			wake_up(keeper, now);
 		look_again = do_chores(keeper, now);
 	}
 }

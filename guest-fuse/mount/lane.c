@@ -354,8 +354,12 @@ static void await_reply(struct lane *lane, bool into)
 {
 	struct lanes *lanes = &lane->client->lanes;
 
-	if (!lanes_are_read(lanes) && !proto_channel_await(&lane->channel, into, lanes_others(lanes), PATIENCE_US))
+	if (!lanes_are_read(lanes)) {
+		if (proto_channel_await(&lane->channel, into, lanes_others(lanes), PATIENCE_US))
+			return;
 		lanes_grow(lanes);
+	}
+	client_stir(lane->client);
 }
 
 /* With use held. The reply's header, checked against the request. */
