@@ -38,7 +38,8 @@ class Follower:
         theirs, proof = challenge[4:36], challenge[36:]
 
         def prove(side):
-            return hashlib.blake2b(b"bindshare %s 1" % side + nonce + theirs + opening, digest_size=32, key=key).digest()
+            said = b"bindshare %s 1" % side + nonce + theirs + opening
+            return hashlib.blake2b(said, digest_size=32, key=key).digest()
 
         assert token != TOKEN or proof == prove(b"server"), "the server's proof"
         self.send(PROOF, prove(b"client"))
@@ -200,7 +201,8 @@ def a_path_resolves_only_into_what_is_shared():
 def who_has_no_token_or_no_version_learns_nothing():
     _, share = _directories("share")
     server = Server([share], token=TOKEN)
-    for arguments, code, words in (({"token": "ab" * 32}, 2, "token"), ({"versions": (2, 3)}, 1, "Upgrade bindshare-file"),
+    for arguments, code, words in (({"token": "ab" * 32}, 2, "token"),
+                                   ({"versions": (2, 3)}, 1, "Upgrade bindshare-fileserver"),
                                    ({"versions": (3, 2)}, 8, "no sense")):
         try:
             Follower(server, **arguments)
@@ -215,8 +217,8 @@ def a_guest_that_makes_no_sense_is_dropped():
     _, share = _directories("share")
     server = Server([share], token=TOKEN)
     lookup = 32
-    for op, payload, flags in ((SHARE, b"x", 0), (lookup, b"", 0), (PING, b"12345678", REPLY), (RESOLVE, bytes(4096), 1),
-                               (SHARE, bytes(5000), 0), (CHANGED, bytes(12), 0)):
+    for op, payload, flags in ((SHARE, b"x", 0), (lookup, b"", 0), (PING, b"12345678", REPLY),
+                               (RESOLVE, bytes(4096), 1), (SHARE, bytes(5000), 0), (CHANGED, bytes(12), 0)):
         guest = Follower(server)
         guest.send(op, payload, flags=flags)
         assert guest.ended(), (op, payload[:8])

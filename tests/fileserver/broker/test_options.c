@@ -59,7 +59,7 @@ static void limits_have_defaults_and_can_be_set(void **state)
 	assert_int_equal(parse("--listen unix:/run/s"), -1);
 	assert_int_equal(options.limits.lanes_max, 64);
 	assert_int_equal(options.limits.nodes_max, 1000000);
-	assert_int_equal(options.limits.heartbeat_ms, 10000);
+	assert_int_equal(options.limits.heartbeat_ms, 60000);
 	assert_int_equal(options.limits.stall_ms, 30000);
 	assert_int_equal(options.limits.disk_reserve, 1 << 30);
 	assert_in_range(options.limits.descriptors_max, 16, 65536);
