@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "guest-fuse/mount/ahead.h"
+#include "guest-fuse/mount/follow.h"
 #include "guest-fuse/mount/forgets.h"
 #include "guest-fuse/mount/lanes.h"
 #include "guest-fuse/mount/nodes.h"
@@ -26,6 +27,7 @@ struct client {
 	struct recent recent;
 	struct ahead ahead;
 	struct forgets forgets;
+	struct follow follow;
 	struct lanes lanes;
 	struct notifier notifier;
 	struct stats stats;
@@ -42,6 +44,12 @@ struct client {
 static inline uint64_t client_node(const struct client *client, uint64_t ino)
 {
 	return ino == 1 ? client->welcome.root.node : ino;
+}
+
+/* The server's node that a request for one of the kernel's is about. */
+static inline uint64_t client_target(struct client *client, uint64_t ino)
+{
+	return follow_target(&client->follow, client_node(client, ino));
 }
 
 /* Any thread: the keeper looks at everything again. */

@@ -248,6 +248,20 @@ uint64_t nodes_forget(struct nodes *nodes, uint64_t id, uint64_t lookups)
 	return references;
 }
 
+bool nodes_place(struct nodes *nodes, uint64_t id, uint64_t *ret_parent, struct proto_name *ret_name)
+{
+	const struct node *node;
+	bool known;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	known = node != NULL && node->name != NULL && proto_name_set(ret_name, node->name) == 0;
+	if (known)
+		*ret_parent = node->parent;
+	pthread_mutex_unlock(&nodes->lock);
+	return known;
+}
+
 int nodes_told(struct nodes *nodes, uint64_t id, const struct proto_attr *attr)
 {
 	struct node *node;

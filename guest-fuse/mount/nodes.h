@@ -39,6 +39,9 @@ uint64_t nodes_forget(struct nodes *nodes, uint64_t id, uint64_t lookups);
 /* The kernel is told these attributes. 0, or -EIO when the type differs from before. */
 int nodes_told(struct nodes *nodes, uint64_t id, const struct proto_attr *attr);
 
+/* Where an object was last seen. False: it is not known, or the root, or its name is not. */
+bool nodes_place(struct nodes *nodes, uint64_t id, uint64_t *ret_parent, struct proto_name *ret_name);
+
 /* Own RENAME, done: the object's new place. */
 void nodes_moved(struct nodes *nodes, uint64_t id, uint64_t parent, const char *name);
 

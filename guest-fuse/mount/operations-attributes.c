@@ -23,13 +23,13 @@ static void reply_attr(struct lane *lane, fuse_req_t req, int result, const stru
 static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct lane *lane = lane_current();
-	struct proto_getattr_request request = { .node = wire(lane, ino),
-		                                 .handle = fi == NULL ? 0 : file_of(fi)->handle };
+	struct proto_getattr_request request = { .node = ino };
 	struct client *client = lane->client;
 	double timeout = client->timeout;
 	struct proto_getattr_reply reply;
 	int r = 0;
 
+	operations_look(lane, &request, fi == NULL ? NULL : file_of(fi));
 	if (!recent_get(&client->recent, request.node, client->timeout, &reply.attr, &timeout)) {
 		timeout = client->timeout;
 		r = rpc_getattr(lane, &request, &reply);

@@ -38,7 +38,8 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 	if (r != 0)
 		return r;
 	fi->keep_cache = state.keep_cache && !client->options->no_cache;
-	fi->direct_io = appends_directly(client, fi->flags);
+	/* Of a file that follows its name two may be open at a time: the kernel's pages would be of both. */
+	fi->direct_io = appends_directly(client, fi->flags) || follow_has(&client->follow, ino);
 	if (state.attr_differ)
 		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
 	return 0;
@@ -62,12 +63,14 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct lane *lane = lane_current();
 	struct client *client = lane->client;
-	struct proto_open_request request = { .node = wire(lane, ino), .flags = operations_open_flags(fi->flags) };
+	struct proto_open_request request = { .flags = operations_open_flags(fi->flags) };
 	struct operations_file *file = operations_file_new();
 	int64_t since = clock_ns();
 	struct proto_open_reply reply;
 	int r = file == NULL ? -ENOMEM : 0;
 
+	follow_look(lane, ino);
+	request.node = wire(lane, ino);
 	/* The host's file is read by the server: noatime of this mount is a matter for it. */
 	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
 		request.flags |= PROTO_OPEN_NOATIME;

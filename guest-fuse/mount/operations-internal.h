@@ -11,7 +11,7 @@
 
 static inline uint64_t wire(const struct lane *lane, fuse_ino_t ino)
 {
-	return client_node(lane->client, ino);
+	return client_target(lane->client, ino);
 }
 
 /* error: 0 or a negative errno. */

@@ -56,12 +56,22 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_entry(lane, req, r, request.parent, name, &reply.entry);
 }
 
+static void forget_one(struct client *client, fuse_ino_t ino, uint64_t lookups)
+{
+	uint64_t node = client_node(client, ino), references = nodes_forget(client->nodes, node, lookups), target = 0;
+
+	operations_give_back(client, node, references);
+	if (references > 0)
+		target = follow_forget(&client->follow, node);
+	if (target != 0)
+		operations_not_taken(client, target);
+}
+
 static void forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
 {
 	struct lane *lane = lane_current();
-	uint64_t node = wire(lane, ino);
 
-	operations_give_back(lane->client, node, nodes_forget(lane->client->nodes, node, lookups));
+	forget_one(lane->client, ino, lookups);
 	fuse_reply_none(req);
 	lane_forget_many(lane);
 }
@@ -70,11 +80,8 @@ static void forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *
 {
 	struct lane *lane = lane_current();
 
-	for (size_t i = 0; i < count; i++) {
-		uint64_t node = wire(lane, forgets[i].ino);
-
-		operations_give_back(lane->client, node, nodes_forget(lane->client->nodes, node, forgets[i].nlookup));
-	}
+	for (size_t i = 0; i < count; i++)
+		forget_one(lane->client, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 	lane_forget_many(lane);
 }

@@ -40,9 +40,15 @@ uint32_t operations_open_flags(int flags)
 	return wanted;
 }
 
-uint64_t operations_handle(uint64_t fh)
+void operations_look(struct lane *lane, struct proto_getattr_request *request, const struct operations_file *file)
 {
-	return ((const struct operations_file *) (uintptr_t) fh)->handle;
+	if (file != NULL) {
+		request->node = file->node;
+		request->handle = file->handle;
+		return;
+	}
+	follow_look(lane, request->node);
+	request->node = wire(lane, request->node);
 }
 
 void operations_give_back(struct client *client, uint64_t node, uint64_t references)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel's requests, each with at most one request to the server. Every function runs in a lane's thread, and has
+ * The kernel's requests, each with at most one request to the server, or two where a file follows its name (follow.h).
+ * Every function runs in a lane's thread, and has
  * the request at hand in lane_current().
  */
 #pragma once
@@ -27,8 +28,11 @@ void operations_fill_directories(struct fuse_lowlevel_ops *ops);
 
 /* open(2)'s flags as the server takes them. */
 uint32_t operations_open_flags(int flags);
-/* The server's handle of a file that the kernel names by fh. */
-uint64_t operations_handle(uint64_t fh);
+/*
+ * What a question for attributes is about: request->node is the kernel's number before and the server's afterwards.
+ * file: the open file that the kernel asks through, or NULL.
+ */
+void operations_look(struct lane *lane, struct proto_getattr_request *request, const struct operations_file *file);
 
 /* References that nobody needs any more; they go back with others. */
 void operations_give_back(struct client *client, uint64_t node, uint64_t references);

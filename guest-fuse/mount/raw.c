@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 
+#include "guest-fuse/binds/follow.h"
 #include "guest-fuse/mount/attributes.h"
 #include "guest-fuse/mount/client.h"
 #include "guest-fuse/mount/interrupts.h"
@@ -113,13 +114,16 @@ static void process_statx(struct lane *lane)
 {
 	const struct raw_statx_in *in = lane_argument(lane);
 	struct client *client = lane->client;
-	struct proto_getattr_request request = { .node = client_node(client, lane_request(lane)->nodeid) };
+	struct proto_getattr_request request = { .node = lane_request(lane)->nodeid };
+	const struct operations_file *file = NULL;
 	struct proto_getattr_reply answer;
 	struct raw_statx_out out;
 	int r = has(lane, sizeof(*in)) ? 0 : -EINVAL;
 
 	if (r == 0 && (in->getattr_flags & FUSE_GETATTR_FH) != 0)
-		request.handle = operations_handle(in->fh);
+		file = (const struct operations_file *) (uintptr_t) in->fh;
+	if (r == 0)
+		operations_look(lane, &request, file);
 	if (r == 0)
 		r = rpc_getattr(lane, &request, &answer);
 	if (r == 0)
@@ -133,7 +137,7 @@ static void process_statx(struct lane *lane)
 
 static void process_syncfs(struct lane *lane)
 {
-	struct proto_syncfs_request request = { .node = client_node(lane->client, lane_request(lane)->nodeid) };
+	struct proto_syncfs_request request = { .node = client_target(lane->client, lane_request(lane)->nodeid) };
 	struct proto_syncfs_reply answer;
 
 	(void) reply(lane, rpc_syncfs(lane, &request, &answer), NULL, 0);
@@ -200,6 +204,19 @@ static void process_tmpfile(struct lane *lane)
 		free(file);
 }
 
+/* The one that is ours; the kernel takes this answer to others for ENOTTY. */
+static void process_ioctl(struct lane *lane)
+{
+	const struct fuse_in_header *header = lane_request(lane);
+	const struct fuse_ioctl_in *in = lane_argument(lane);
+	const struct fuse_ioctl_out out = { .result = 0 };
+	int r = !has(lane, sizeof(*in)) ? -EINVAL : in->cmd != BINDSHARE_IOC_FOLLOW ? -ENOSYS : 0;
+
+	if (r == 0)
+		r = follow_begin(lane, client_node(lane->client, header->nodeid));
+	(void) reply(lane, r, &out, sizeof(out));
+}
+
 bool raw_process(struct lane *lane)
 {
 	const struct fuse_in_header *header = lane_request(lane);
@@ -222,6 +239,9 @@ bool raw_process(struct lane *lane)
 		return true;
 	case FUSE_SYNCFS:
 		process_syncfs(lane);
+		return true;
+	case FUSE_IOCTL:
+		process_ioctl(lane);
 		return true;
 	case RAW_STATX:
 		process_statx(lane);

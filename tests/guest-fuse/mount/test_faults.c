@@ -355,6 +355,7 @@ static void set_up_client(struct mounted *mounted)
 	mounted->kernel = fds[1];
 	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	recent_init(&client->recent);
+	follow_init(&client->follow);
 	forgets_init(&client->forgets);
 	lanes_init(&client->lanes, client);
 	notifier_init(&client->notifier);
@@ -433,6 +434,7 @@ static void mounted_free(struct mounted *mounted)
 	nodes_free(client->nodes);
 	forgets_done(&client->forgets);
 	recent_done(&client->recent);
+	follow_done(&client->follow);
 	close(client->device);
 	close(client->wake);
 	close(mounted->kernel);
