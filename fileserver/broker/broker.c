@@ -17,9 +17,9 @@
 
 #include "fileserver/broker/control-path.h"
 #include "fileserver/broker/control.h"
-#include "fileserver/broker/document.h"
+#include "protocol/document.h"
 #include "fileserver/broker/guests.h"
-#include "fileserver/broker/notify.h"
+#include "protocol/notify.h"
 #include "protocol/cleanup.h"
 
 enum { BACKLOG = 64 };

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "fileserver/broker/allowlist.h"
-#include "fileserver/broker/document.h"
+#include "protocol/document.h"
 #include "protocol/cleanup.h"
 
 enum { POLICY_DIRECTORIES_MAX = 1024 };

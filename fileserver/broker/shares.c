@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fileserver/broker/document.h"
+#include "protocol/document.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 

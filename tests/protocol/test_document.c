@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "fileserver/broker/document.h"
+#include "protocol/document.h"
 #include "tests/support/scratch.h"
 
 static char error[512];

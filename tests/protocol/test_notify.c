@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include "fileserver/broker/notify.h"
+#include "protocol/notify.h"
 #include "protocol/cleanup.h"
 #include "tests/support/scratch.h"
 

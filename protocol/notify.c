@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a service manager is told. */
-#include "fileserver/broker/notify.h"
+#include "protocol/notify.h"
 
 #include <errno.h>
 #include <stddef.h>

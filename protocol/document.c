@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON files that decide what is shared. */
-#include "fileserver/broker/document.h"
+#include "protocol/document.h"
 
 #include <errno.h>
 #include <fcntl.h>
