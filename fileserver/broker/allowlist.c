@@ -7,30 +7,9 @@
 #include <sys/stat.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/paths.h"
 
 enum { LINKS_MAX = 40 };
-
-bool allowlist_is_beneath(const char *path, const char *directory)
-{
-	size_t length = strlen(directory);
-
-	if (strcmp(directory, "/") == 0)
-		return path[0] == '/';
-	return strncmp(path, directory, length) == 0 && (path[length] == '\0' || path[length] == '/');
-}
-
-/* Appends a component to a path in a buffer of PATH_MAX. */
-static int append(char *path, const char *name, size_t length)
-{
-	size_t end = strcmp(path, "/") == 0 ? 0 : strlen(path);
-
-	if (end + 1 + length >= PATH_MAX)
-		return -ENAMETOOLONG;
-	path[end] = '/';
-	memcpy(path + end + 1, name, length);
-	path[end + 1 + length] = '\0';
-	return 0;
-}
 
 /* Takes the next component off the front of *rest. False: there is none. */
 static bool next_component(const char **rest, const char **ret_name, size_t *ret_length)
@@ -60,7 +39,7 @@ int allowlist_normalise(const char *path, char normal[PATH_MAX])
 		if (is(name, length, ".."))
 			return -EINVAL;
 		if (!is(name, length, "."))
-			r = append(normal, name, length);
+			r = paths_append(normal, name, length);
 	}
 	return r;
 }
@@ -82,9 +61,9 @@ int allowlist_add(struct allowlist *list, const char *path, bool read_only)
 	if (added->path == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < list->count; i++) {
-		if (allowlist_is_beneath(normal, entries[i].path))
+		if (paths_is_beneath(normal, entries[i].path))
 			added->outermost = false;
-		else if (allowlist_is_beneath(entries[i].path, normal))
+		else if (paths_is_beneath(entries[i].path, normal))
 			entries[i].outermost = false;
 	}
 	list->count++;
@@ -110,7 +89,7 @@ static int find_start(const struct allowlist *list, const char *path, char ret_c
 
 	for (size_t i = 0; i < list->count; i++) {
 		const struct allowlist_entry *entry = &list->entries[i];
-		bool by_name = allowlist_is_beneath(path, entry->path), is_there;
+		bool by_name = paths_is_beneath(path, entry->path), is_there;
 		char canonical[PATH_MAX];
 
 		if (!entry->outermost)
@@ -118,7 +97,7 @@ static int find_start(const struct allowlist *list, const char *path, char ret_c
 		is_there = realpath(entry->path, canonical) != NULL;
 		if (!is_there && by_name)
 			r = errno == ENOTDIR ? -ENOTDIR : -ENOENT;
-		if (!is_there || (!by_name && !allowlist_is_beneath(path, canonical)))
+		if (!is_there || (!by_name && !paths_is_beneath(path, canonical)))
 			continue;
 		if (entry->replaced)
 			return -ESTALE;
@@ -136,7 +115,7 @@ static bool is_within(const struct allowlist *list, const char *path)
 
 	for (size_t i = 0; i < list->count; i++)
 		if (list->entries[i].outermost && !list->entries[i].replaced &&
-		    realpath(list->entries[i].path, canonical) != NULL && allowlist_is_beneath(path, canonical))
+		    realpath(list->entries[i].path, canonical) != NULL && paths_is_beneath(path, canonical))
 			return true;
 	return false;
 }
@@ -198,7 +177,7 @@ static int step(struct walk *walk, const char *name, size_t length, const char *
 		return is_within(walk->list, walk->at) ? 0 : -EACCES;
 	}
 	strcpy(next, walk->at);
-	r = append(next, name, length);
+	r = paths_append(next, name, length);
 	if (r < 0)
 		return r;
 	if (lstat(next, &st) < 0)
@@ -255,11 +234,11 @@ int allowlist_match(const struct allowlist *list, const char *path, struct allow
 
 		if (!list->entries[i].read_only)
 			continue;
-		if (allowlist_is_beneath(normal, by_name) || allowlist_is_beneath(by_name, normal) ||
-		    allowlist_is_beneath(match.path, by_name) || allowlist_is_beneath(by_name, match.path))
+		if (paths_is_beneath(normal, by_name) || paths_is_beneath(by_name, normal) ||
+		    paths_is_beneath(match.path, by_name) || paths_is_beneath(by_name, match.path))
 			match.read_only = true;
 		else if (resolve(list, by_name, entry) == 0 &&
-		         (allowlist_is_beneath(match.path, entry) || allowlist_is_beneath(entry, match.path)))
+		         (paths_is_beneath(match.path, entry) || paths_is_beneath(entry, match.path)))
 			match.read_only = true;
 	}
 	*ret_match = match;

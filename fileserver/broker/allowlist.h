@@ -46,6 +46,3 @@ void allowlist_done(struct allowlist *list);
  * an entry, and is not there, or no directory. What comes back is a path: whoever opens it must refuse symbolic links.
  */
 int allowlist_match(const struct allowlist *list, const char *path, struct allowlist_match *ret_match);
-
-/* True: path is directory, or beneath it, by whole components. */
-bool allowlist_is_beneath(const char *path, const char *directory);

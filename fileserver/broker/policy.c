@@ -10,6 +10,7 @@
 #include "fileserver/broker/allowlist.h"
 #include "protocol/document.h"
 #include "protocol/cleanup.h"
+#include "protocol/paths.h"
 
 enum { POLICY_DIRECTORIES_MAX = 1024 };
 
@@ -125,9 +126,8 @@ bool policy_allows(const struct policy *policy, const char *path)
 		bool is_there = realpath(directory, allowed) != NULL;
 
 		/* $HOME may be a link: a path may be written either way. */
-		by_name = by_name || allowlist_is_beneath(path, directory) ||
-		          (is_there && allowlist_is_beneath(path, allowed));
-		by_place = by_place || (is_there && allowlist_is_beneath(canonical, allowed));
+		by_name = by_name || paths_is_beneath(path, directory) || (is_there && paths_is_beneath(path, allowed));
+		by_place = by_place || (is_there && paths_is_beneath(canonical, allowed));
 	}
 	return by_name && by_place;
 }

@@ -9,6 +9,7 @@
 #include "guest-fuse/mount/attributes.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
+#include "protocol/paths.h"
 
 enum { EVENT_STALL_MS = 2000, HEARTBEAT_LEAST_MS = 10, HEARTBEAT_MOST_MS = 600000, BLOCK_MOST = 1024 * 1024 };
 
@@ -76,37 +77,10 @@ static bool makes_sense(const struct proto_proof_reply *welcome)
 	       attributes_check(&welcome->root.attr) == 0;
 }
 
-/*
- * The path as the protocol wants it: single slashes, no "." and "..". The latter are taken away by the text alone, as
- * Docker does with the paths of binds: what is behind a symbolic link only the host knows.
- */
-static int clean_share(const char *path, char clean[PROTO_SHARE_SIZE])
-{
-	size_t length = 0;
-
-	for (const char *part = path; *part != '\0';) {
-		size_t size = strcspn(part, "/");
-
-		if (size == 2 && part[0] == '.' && part[1] == '.') {
-			while (length > 0 && clean[--length] != '/')
-				;
-		} else if (size > 0 && !(size == 1 && part[0] == '.')) {
-			if (length + 1 + size >= PROTO_SHARE_SIZE)
-				return -ENAMETOOLONG;
-			clean[length++] = '/';
-			memcpy(clean + length, part, size);
-			length += size;
-		}
-		part += size + (part[size] == '/' ? 1 : 0);
-	}
-	if (length == 0)
-		clean[length++] = '/';
-	memset(clean + length, 0, PROTO_SHARE_SIZE - length);
-	return 0;
-}
-
 static int fill_hello(const struct options *options, struct proto_hello_request *ret_hello)
 {
+	char path[PATH_MAX];
+
 	*ret_hello = (struct proto_hello_request){
 		.flags = (options->read_only ? PROTO_HELLO_READ_ONLY : 0U) |
 		         (options->owner_host ? PROTO_HELLO_OWNER_HOST : 0U) |
@@ -114,7 +88,11 @@ static int fill_hello(const struct options *options, struct proto_hello_request 
 		.view_uid = options->uid,
 		.view_gid = options->gid,
 	};
-	return clean_share(options->share, ret_hello->share.path);
+	/* What is behind a symbolic link only the host knows. */
+	if (paths_normalise(options->share, path) < 0)
+		return -ENAMETOOLONG;
+	strcpy(ret_hello->share.path, path);
+	return 0;
 }
 
 enum exits connect_session(struct client *client, struct proto_channel *ret_event)

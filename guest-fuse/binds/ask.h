@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A question to bindshare-guestd: one line of JSON there, one back. docs/GUEST.md has them. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+enum { BINDS_LINE_MAX = 256 * 1024 };
+
+/*
+ * Asks at socket and waits timeout_ms for the answer. Takes request. 0 and an object that is the caller's;
+ * -ECONNREFUSED: nobody is there; -ETIMEDOUT; -EPROTO: the answer makes no sense; or the socket's error; and words.
+ */
+int binds_ask(const char *socket_path, json_t *request, int timeout_ms, json_t **ret_answer, char *error,
+              size_t error_size);
+
+/* What paths come to; wait_ms: how long to wait for shares. Errors as of binds_ask(). sources: a list, taken. */
+int binds_ask_binds(const char *socket_path, json_t *sources, unsigned wait_ms, json_t **ret_answer, char *error,
+                    size_t error_size);
