@@ -3,8 +3,9 @@
 from . import calls
 from .tap import case, run, skip, expect_errno, wait_for
 from .world import UID, GID, work_directory, write_file, read_file, as_user, kill
-from .server import Server, TOKEN_MODE, program
+from .server import TOKEN_MODE, program
 from .twin import Twin, TWINS
+from .mount import SERVER as Server
 from .mount import Mount, mount_command, unmount, is_mounted, Rig
 
 __all__ = [

@@ -8,9 +8,12 @@ import subprocess
 import types
 
 from . import world
+from .remote import RemoteServer
 from .server import Server, program
 from .tap import wait_for
 
+# Where the cases' servers run: here, or on the other side of a virtual machine.
+SERVER = RemoteServer if world.AGENT else Server
 # What travels beside the requests of the file system: not counted as RPCs of an operation.
 _BESIDE = ("ping", "lane_state", "goodbye", "hello", "attach", "proof", "refuse", "forget")
 # FUSE requests that the kernel sends on its own account.
@@ -139,7 +142,7 @@ class Rig:
             os.mkdir(share)
         self.share = share
         os.chown(self.share, uid, gid)
-        self.server = Server([self.share + mode], arguments=server_arguments, token=token, uid=uid, gid=gid,
+        self.server = SERVER([self.share + mode], arguments=server_arguments, token=token, uid=uid, gid=gid,
                              faults=faults)
         self.options = options
         self.mount = Mount(self.server, self.share, *options, faults=mount_faults)

@@ -22,6 +22,10 @@ BUILD = os.environ.get("BINDSHARE_BUILD") or os.path.abspath(
 INSIDE = "BINDSHARE_E2E_INSIDE"  # set for the process within the namespaces: its work directory
 PREFIX = "bindshare-e2e."
 
+# In a virtual machine: the vsock port of the agent on the other side, and the directory that both sides see.
+AGENT = int(os.environ.get("BINDSHARE_VM_AGENT", "0"))
+SHARED = os.environ.get("BINDSHARE_VM_SHARED")
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _cleanups = []
 _counter = 0
@@ -178,7 +182,8 @@ def findings():
 def logs():
     """The ends of all logs in the work directory."""
     text = ""
-    for path in sorted(glob.glob(os.path.join(work_directory(), "*", "*.log"))):
+    for path in sorted(glob.glob(os.path.join(work_directory(), "*", "*.log")) +
+                       glob.glob(os.path.join(SHARED or "/nonexistent", "*", "*", "*.log"))):
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()[-40:]
         text += "".join(f"{os.path.basename(path)}: {line}\n" for line in lines)
@@ -189,7 +194,11 @@ def case_directory(name):
     """A fresh directory for one rig of a case, reachable by everybody."""
     global _counter
     _counter += 1
-    path = os.path.join(work_directory(), f"{_counter}-{name}")
+    top = work_directory()
+    if SHARED and name in ("host", "server"):
+        top = os.path.join(SHARED, os.path.basename(top)[len(PREFIX):])
+        os.makedirs(top, exist_ok=True)
+    path = os.path.join(top, f"{_counter}-{name}")
     os.mkdir(path, 0o755)
     return path
 
