@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the e2e cases are made of: a private world, a file server, a mount, TAP."""
-from . import calls
+from . import calls, remote
 from .tap import case, run, skip, expect_errno, wait_for
 from .world import UID, GID, work_directory, write_file, read_file, as_user, kill
 from .server import TOKEN_MODE, program
@@ -9,7 +9,7 @@ from .mount import SERVER as Server
 from .mount import Mount, mount_command, unmount, is_mounted, Rig
 
 __all__ = [
-    "calls", "case", "run", "skip", "expect_errno", "wait_for",
+    "calls", "remote", "case", "run", "skip", "expect_errno", "wait_for",
     "UID", "GID", "work_directory", "write_file", "read_file", "as_user", "kill",
     "Server", "TOKEN_MODE", "program",
     "Mount", "mount_command", "unmount", "is_mounted", "Rig", "Twin", "TWINS",

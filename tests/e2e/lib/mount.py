@@ -9,7 +9,7 @@ import types
 
 from . import world
 from .remote import RemoteServer
-from .server import Server, program
+from .server import TOKEN, Server, program
 from .tap import wait_for
 
 # Where the cases' servers run: here, or on the other side of a virtual machine.
@@ -38,6 +38,8 @@ def unmount(path, lazy=False):
 def mount_command(source, where, options=(), flags=(), timeout=40, faults=None, **more):
     """Runs bindshare-mount, with rules for faults; CompletedProcess."""
     command = [program("bindshare-mount"), source, where, *flags]
+    if source.startswith("vsock:") and not any(option.startswith("token-file=") for option in options):
+        options = [*options, "token-file=" + world.token_file(TOKEN)]
     if options:
         command += ["-o", ",".join(options)]
     return subprocess.run(command, check=False, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True,

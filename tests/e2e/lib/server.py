@@ -13,7 +13,7 @@ from .tap import wait_for
 TOKEN_MODE = 0o600
 TOKEN = "00112233445566778899aabbccddeeff" * 2
 
-_PLACES = {
+PLACES = {
     "bindshare-fileserver": "fileserver/bindshare-fileserver",
     "bindsharectl": "fileserver/bindsharectl",
     "bindshare-mount": "guest-fuse/bindshare-mount",
@@ -24,10 +24,10 @@ _PLACES = {
 
 def program(name):
     """The path of a fresh binary; a copy of it where an ordinary user cannot reach the build directory."""
-    path = os.path.join(world.BUILD, _PLACES[name])
+    path = os.path.join(world.BUILD, PLACES[name])
     if not os.path.exists(path):
         # Each program lies in its part's directory, possibly in a room of it.
-        found = glob.glob(os.path.join(world.BUILD, _PLACES[name].split("/", maxsplit=1)[0], "*", name))
+        found = glob.glob(os.path.join(world.BUILD, PLACES[name].split("/", maxsplit=1)[0], "*", name))
         assert found, f"{name} is not built in {world.BUILD}"
         path = found[0]
     folder = os.path.dirname(path)

@@ -236,6 +236,12 @@ def write_file(path, content=b"", mode=0o644, owner=None):
     return path
 
 
+def token_file(token):
+    """A file with a token that root can give to a mount."""
+    path = os.path.join(work_directory(), "token")
+    return path if os.path.exists(path) else write_file(path, token + "\n", 0o600, (0, 0))
+
+
 def read_file(path):
     with open(path, "rb") as file:
         return file.read()
