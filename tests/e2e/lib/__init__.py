@@ -5,11 +5,12 @@ from .tap import case, run, skip, expect_errno, wait_for
 from .world import UID, GID, work_directory, write_file, read_file, as_user, kill
 from .server import Server, TOKEN_MODE, program
 from .twin import Twin, TWINS
+from .guest import Guest, Pair
 from .mount import Mount, mount_command, unmount, is_mounted, Rig
 
 __all__ = [
     "calls", "case", "run", "skip", "expect_errno", "wait_for",
     "UID", "GID", "work_directory", "write_file", "read_file", "as_user", "kill",
-    "Server", "TOKEN_MODE", "program",
+    "Guest", "Pair", "Server", "TOKEN_MODE", "program",
     "Mount", "mount_command", "unmount", "is_mounted", "Rig", "Twin", "TWINS",
 ]
