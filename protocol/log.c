@@ -20,6 +20,26 @@ static enum log_level log_most = LOG_LEVEL_INFO;
 static enum log_format log_format = LOG_FORMAT_TEXT;
 static pthread_mutex_t log_limit_lock = PTHREAD_MUTEX_INITIALIZER;
 
+int log_level_parse(const char *text, enum log_level *ret_level)
+{
+	static const char *const names[] = { "error", "warning", "info", "debug" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			*ret_level = (enum log_level) i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+int log_format_parse(const char *text, enum log_format *ret_format)
+{
+	if (strcmp(text, "json") != 0 && strcmp(text, "text") != 0)
+		return -EINVAL;
+	*ret_format = text[0] == 'j' ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
+	return 0;
+}
+
 void log_init(const char *program, enum log_level most)
 {
 	log_program = program;

@@ -11,6 +11,10 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
+/* As on a command line: error, warning, info, debug; text, json. 0 or -EINVAL. */
+int log_level_parse(const char *text, enum log_level *ret_level);
+int log_format_parse(const char *text, enum log_format *ret_format);
+
 void log_init(const char *program, enum log_level most);
 /* JSON: {"time":"2026-11-24T10:20:30.123Z","level":"info","program":"..","pid":7,"text":".."}. The default is text. */
 void log_set_format(enum log_format format);

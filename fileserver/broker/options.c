@@ -143,21 +143,15 @@ static int take_cid(struct options *options)
 
 static int take_log_level(struct options *options)
 {
-	static const char *const names[] = { "error", "warning", "info", "debug" };
-
-	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
-		if (strcmp(optarg, names[i]) == 0) {
-			options->log_level = (enum log_level) i;
-			return -1;
-		}
-	return usage("--log-level %s: not one of error, warning, info, debug", optarg);
+	if (log_level_parse(optarg, &options->log_level) < 0)
+		return usage("--log-level %s: not one of error, warning, info, debug", optarg);
+	return -1;
 }
 
 static int take_log_format(struct options *options)
 {
-	if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
+	if (log_format_parse(optarg, &options->log_format) < 0)
 		return usage("--log-format %s: not one of text, json", optarg);
-	options->log_format = optarg[0] == 'j' ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
 	return -1;
 }
 

@@ -4,6 +4,8 @@
 
 #include <sys/eventfd.h>
 
+#include "protocol/cleanup.h"
+
 void client_wake(struct client *client)
 {
 	(void) eventfd_write(client->wake, 1);
@@ -23,6 +25,7 @@ bool client_die(struct client *client, int error)
 	if (!atomic_compare_exchange_strong(&client->dead, &alive, error))
 		return false;
 	lanes_kill(&client->lanes);
+	client->alive = close_fd(client->alive);
 	client_wake(client);
 	return true;
 }

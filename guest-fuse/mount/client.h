@@ -36,6 +36,7 @@ struct client {
 	uint64_t init_flags;      /* FUSE_* bits that the kernel offered; written before the first reply */
 	_Atomic bool initialized; /* the kernel has the answer to INIT */
 	_Atomic int dead;         /* 0, or the positive errno that every operation fails with */
+	int alive;                /* a FIFO of whoever keeps the mount; closed when the session is over */
 	int wake;                 /* eventfd: the keeper looks at everything again */
 	_Atomic bool dozing;      /* the keeper sleeps until the next heartbeat: nothing is under way */
 };

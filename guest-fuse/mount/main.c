@@ -112,6 +112,7 @@ static int block_signals(void)
 /* What can be torn down however far it comes. */
 static void prepare_client(struct client *client)
 {
+	client->alive = -EBADF;
 	client->wake = FAULT(MOUNT_WAKE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	recent_init(&client->recent);
 	follow_init(&client->follow);
@@ -186,6 +187,14 @@ static enum exits complete(struct program *program)
 	unsigned major, minor;
 	int r;
 
+	if (program->options.alive != NULL) {
+		program->client.alive = open(program->options.alive, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+		if (program->client.alive < 0) {
+			log_error("option alive=%s: %s; whoever gives it must have it open for reading",
+			          program->options.alive, strerror(errno));
+			return EXITS_USAGE;
+		}
+	}
 	if (!wait_for_kernel(&program->client)) {
 		log_error("the kernel does not take the file system");
 		return EXITS_MOUNT;

@@ -67,6 +67,8 @@ static int option_with_value(const struct parser *parser, const char *name, cons
 
 	if (strcmp(name, "token-file") == 0)
 		return text(parser, name, value, &options->token_file);
+	if (strcmp(name, "alive") == 0)
+		return text(parser, name, value, &options->alive);
 	if (strcmp(name, "fsname") == 0)
 		return text(parser, name, value, &options->fsname);
 	if (strcmp(name, "permissions") == 0)
@@ -300,6 +302,7 @@ int options_parse(int argc, char **argv, struct options *ret_options, char *erro
 void options_done(struct options *options)
 {
 	free(options->token_file);
+	free(options->alive);
 	free(options->fsname);
-	options->token_file = options->fsname = NULL;
+	options->token_file = options->fsname = options->alive = NULL;
 }

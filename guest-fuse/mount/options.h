@@ -18,6 +18,7 @@ struct options {
 	const char *mountpoint;
 	char *token_file; /* NULL: none */
 	char *fsname;     /* NULL: the source */
+	char *alive;      /* NULL, or a FIFO: held open for writing as long as the session lasts */
 	bool helper;      /* called by mount(8): its exit codes, and -f means: do everything but mount */
 	bool foreground, fake, verbose, json;
 	bool read_only, sync, dirsync;

@@ -6,11 +6,12 @@ from .world import UID, GID, work_directory, write_file, read_file, as_user, kil
 from .server import TOKEN_MODE, program
 from .twin import Twin, TWINS
 from .mount import SERVER as Server
+from .guest import Guest, Pair
 from .mount import Mount, mount_command, unmount, is_mounted, Rig
 
 __all__ = [
     "calls", "remote", "case", "run", "skip", "expect_errno", "wait_for",
     "UID", "GID", "work_directory", "write_file", "read_file", "as_user", "kill",
-    "Server", "TOKEN_MODE", "program",
+    "Guest", "Pair", "Server", "TOKEN_MODE", "program",
     "Mount", "mount_command", "unmount", "is_mounted", "Rig", "Twin", "TWINS",
 ]

@@ -17,6 +17,8 @@ PLACES = {
     "bindshare-fileserver": "fileserver/bindshare-fileserver",
     "bindsharectl": "fileserver/bindsharectl",
     "bindshare-mount": "guest-fuse/bindshare-mount",
+    "bindshare-guestd": "guest-fuse/bindshare-guestd",
+    "bindshare-runtime": "guest-fuse/bindshare-runtime",
     "hangfs": "tests/e2e/hangfs",
     "model": "tests/e2e/model",
 }

@@ -353,6 +353,7 @@ static void set_up_client(struct mounted *mounted)
 	client->timeout = 1.0;
 	client->device = mounted->lane.device = fds[0];
 	mounted->kernel = fds[1];
+	client->alive = -EBADF;
 	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	recent_init(&client->recent);
 	follow_init(&client->follow);

@@ -53,6 +53,7 @@ static int set_up(void **state)
 	memset(&fixture, 0, sizeof(fixture));
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -1;
+	fixture.client.alive = -EBADF;
 	fixture.client.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	lanes_init(&fixture.client.lanes, &fixture.client);
 	fixture.lane = (struct lane){ .client = &fixture.client, .buffer = fixture.buffer, .device = fds[1] };

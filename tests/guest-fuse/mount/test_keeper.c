@@ -48,6 +48,7 @@ static int set_up(void **state)
 	fixture.options.timeout_s = 1;
 	fixture.client.options = &fixture.options;
 	fixture.client.welcome.heartbeat_ms = 300;
+	fixture.client.alive = -EBADF;
 	fixture.client.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	fixture.signals = signalfd(-1, &none, SFD_CLOEXEC | SFD_NONBLOCK);
 	forgets_init(&fixture.client.forgets);

@@ -39,6 +39,7 @@ static int set_up(void **state)
 	/* Nobody listens there, so that a lane that is lost stays so. */
 	fixture.options.address = (struct proto_address){ .kind = PROTO_ADDRESS_UNIX, .path = "/nonexistent/s" };
 	fixture.client.options = &fixture.options;
+	fixture.client.alive = -EBADF;
 	fixture.client.wake = eventfd(0, EFD_CLOEXEC);
 	forgets_init(&fixture.client.forgets);
 	fixture.lane = (struct lane){ .client = &fixture.client, .connected = true, .device = -1 };

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One share's place in the guest's file system. */
+#include "guest-fuse/agent/place.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/paths.h"
+
+enum { MOUNT_MS = 60000, UNMOUNT_TRIES = 16 };
+
+#define TYPE "fuse.bindshare"
+
+extern char **environ;
+
+static int fail(struct place *place, int error, const char *what, const char *path)
+{
+	(void) snprintf(place->error, sizeof(place->error), "%s %s: %s", what, path, strerror(-error));
+	return error;
+}
+
+static int remember(struct place_made *made, const char *path)
+{
+	if (made->count >= PLACE_MADE_MAX)
+		return -ENAMETOOLONG;
+	made->paths[made->count] = strdup(path);
+	return made->paths[made->count++] == NULL ? -ENOMEM : 0;
+}
+
+/*
+ * Goes down a normal path, makes the directories that are not there, and says which. A symbolic link on the way is the
+ * guest's own: -ELOOP. 0 or a negative errno; *ret_fd is the last directory.
+ */
+static int make_directories(struct place *place, const char *path, int *ret_fd)
+{
+	_cleanup_close_ int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char done[PATH_MAX] = "/";
+
+	for (const char *name = path + 1; fd >= 0 && *name != '\0';) {
+		size_t length = strcspn(name, "/");
+		int next, r = paths_append(done, name, length);
+		const char *last = strrchr(done, '/') + 1;
+
+		if (r == 0 && mkdirat(fd, last, 0755) == 0)
+			r = remember(&place->made, done);
+		else if (r == 0 && errno != EEXIST)
+			r = -errno;
+		if (r < 0)
+			return r;
+		next = openat(fd, last, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			return errno == ENOTDIR ? -ELOOP : -errno;
+		close_fd(fd);
+		fd = next;
+		name += length;
+		name += strspn(name, "/");
+	}
+	if (fd < 0)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static bool is_empty(int directory)
+{
+	int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	bool empty = entries != NULL;
+
+	while (empty && (entry = readdir(entries)) != NULL)
+		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+	if (entries != NULL)
+		(void) closedir(entries);
+	else
+		close_fd(fd);
+	return empty;
+}
+
+/* The mount on top at a path: its source if it is one of bindshare-mount, else "". False: there is none. */
+static bool mounted_there(const char *path, char source[PATH_MAX * 2])
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	char strings[16384];
+	struct mntent entry;
+	bool found = false;
+
+	if (mounts == NULL)
+		return false;
+	while (getmntent_r(mounts, &entry, strings, sizeof(strings)) != NULL) {
+		if (strcmp(entry.mnt_dir, path) != 0)
+			continue;
+		found = true;
+		(void) snprintf(source, PATH_MAX * 2, "%s", strcmp(entry.mnt_type, TYPE) == 0 ? entry.mnt_fsname : "");
+	}
+	(void) endmntent(mounts);
+	return found;
+}
+
+static void source_of(const struct place *place, char source[PATH_MAX * 2])
+{
+	(void) snprintf(source, PATH_MAX * 2, "%s:%s", place->config->address_text, place->path);
+}
+
+/* The mount on top at a path is of this share. */
+static bool is_ours(const struct place *place, const char *path)
+{
+	char wanted[PATH_MAX * 2], there[PATH_MAX * 2];
+
+	source_of(place, wanted);
+	return mounted_there(path, there) && strcmp(wanted, there) == 0;
+}
+
+static void unmount_ours(const struct place *place, const char *path)
+{
+	for (unsigned i = 0; i < UNMOUNT_TRIES && is_ours(place, path); i++)
+		if (umount2(path, UMOUNT_NOFOLLOW) < 0 && umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+			return;
+}
+
+/* So that a mount on it reaches containers that ask for propagation, and no other mount of this share. */
+static int set_propagation(const char *path)
+{
+	return mount(NULL, path, NULL, MS_PRIVATE, NULL) < 0 || mount(NULL, path, NULL, MS_SHARED, NULL) < 0 ? -errno
+	                                                                                                     : 0;
+}
+
+bool place_is_alive(int fd)
+{
+	char byte;
+
+	return read(fd, &byte, 1) < 0 && errno == EAGAIN;
+}
+
+static int open_alive(struct place *place)
+{
+	if (mkfifo(place->alive, 0600) < 0 && errno != EEXIST)
+		return fail(place, -errno, "cannot make", place->alive);
+	place->fd = open(place->alive, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return place->fd < 0 ? fail(place, -errno, "cannot open", place->alive) : 0;
+}
+
+/* bindshare-mount's last words, in one line. */
+static void take_words(struct place *place, const char *words)
+{
+	static const char prefix[] = "bindshare-mount: ";
+	size_t have = 0;
+
+	for (const char *line = words; *line != '\0';) {
+		size_t length = strcspn(line, "\n");
+
+		if (strncmp(line, prefix, sizeof(prefix) - 1) == 0) {
+			line += sizeof(prefix) - 1;
+			length -= sizeof(prefix) - 1;
+		}
+		if (have + length + 3 < sizeof(place->error))
+			have += (size_t) snprintf(place->error + have, sizeof(place->error) - have, "%s%.*s",
+			                          have > 0 ? "; " : "", (int) length, line);
+		line += length;
+		line += strspn(line, "\n");
+	}
+}
+
+/* Reads until the other end is closed, or the time is over. */
+static void read_words(int fd, char *words, size_t size, int64_t until)
+{
+	size_t have = 0;
+
+	for (;;) {
+		struct pollfd poller = { .fd = fd, .events = POLLIN };
+		int64_t left = until - clock_ms();
+		char over[512];
+		ssize_t n;
+
+		if (left <= 0 || poll(&poller, 1, (int) left) <= 0)
+			break;
+		n = have + 1 < size ? read(fd, words + have, size - have - 1) : read(fd, over, sizeof(over));
+		if (n <= 0)
+			break;
+		if (have + 1 < size)
+			have += (size_t) n;
+	}
+	words[have] = '\0';
+}
+
+/* The program beside this one, or the one in PATH. */
+static void find_program(char path[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char *slash;
+
+	path[n < 0 ? 0 : n] = '\0';
+	slash = strrchr(path, '/');
+	if (slash != NULL && (size_t) (slash - path) + sizeof("/bindshare-mount") < PATH_MAX) {
+		strcpy(slash, "/bindshare-mount");
+		if (access(path, X_OK) == 0)
+			return;
+	}
+	strcpy(path, "bindshare-mount");
+}
+
+/* Starts it in a session of its own, with a pipe for its words. 0 or a negative errno. */
+static int spawn(char *const argv[], int words, pid_t *ret_pid)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	int r;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attributes);
+	(void) posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	(void) posix_spawn_file_actions_adddup2(&actions, words, STDOUT_FILENO);
+	(void) posix_spawn_file_actions_adddup2(&actions, words, STDERR_FILENO);
+	(void) posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+	r = posix_spawnp(ret_pid, argv[0], &actions, &attributes, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attributes);
+	return -r;
+}
+
+/* Runs bindshare-mount, which returns when the mount serves. 0 or a negative errno. */
+static int run_mount(struct place *place, char *options)
+{
+	char source[PATH_MAX * 2], program[PATH_MAX], words[1024] = "";
+	char option[] = "-o";
+	char *argv[] = { program, source, place->mount, option, options, NULL };
+	int64_t until = clock_ms() + MOUNT_MS;
+	int pipes[2], status = -1, r;
+	pid_t pid;
+
+	source_of(place, source);
+	find_program(program);
+	if (pipe2(pipes, O_CLOEXEC) < 0)
+		return fail(place, -errno, "cannot start", program);
+	r = spawn(argv, pipes[1], &pid);
+	close_fd(pipes[1]);
+	if (r == 0) {
+		read_words(pipes[0], words, sizeof(words), until);
+		while (waitpid(pid, &status, WNOHANG) == 0 && clock_ms() < until)
+			(void) poll(NULL, 0, 5);
+		if (status == -1) {
+			(void) kill(pid, SIGKILL);
+			(void) waitpid(pid, &status, 0);
+		}
+	}
+	close_fd(pipes[0]);
+	if (r < 0)
+		return fail(place, r, "cannot start", program);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	take_words(place, words);
+	if (place->error[0] == '\0')
+		(void) snprintf(place->error, sizeof(place->error), "bindshare-mount ended with status %d", status);
+	return -EIO;
+}
+
+static int mount_share(struct place *place)
+{
+	_cleanup_free_ char *options = NULL;
+	_cleanup_close_ int directory = -EBADF;
+	int r;
+
+	if (asprintf(&options, "alive=%s%s%s", place->alive, place->options[0] != '\0' ? "," : "", place->options) < 0)
+		return -ENOMEM;
+	if (!place->covered) {
+		r = make_directories(place, place->mount, &directory);
+		if (r < 0)
+			return fail(place, r, "cannot make the directory", place->mount);
+	}
+	r = run_mount(place, options);
+	if (r < 0)
+		return r;
+	r = set_propagation(place->mount);
+	return r < 0 ? fail(place, r, "cannot set the propagation of", place->mount) : 0;
+}
+
+/*
+ * The guest has nothing at the share's own path: nothing at all, or an empty directory that is no mountpoint. What it
+ * has stays as it is, and the runtime takes the mount beneath the root.
+ */
+static bool is_free(struct place *place, int directory)
+{
+	char source[PATH_MAX * 2];
+	struct stat st;
+
+	return fstat(directory, &st) == 0 && !mounted_there(place->path, source) && is_empty(directory);
+}
+
+static void mount_identical(struct place *place)
+{
+	_cleanup_close_ int directory = -EBADF;
+	size_t made = place->made.count;
+
+	if (!place->config->identical_paths || strcmp(place->path, "/") == 0)
+		return;
+	/* One that a guestd before this one made. */
+	unmount_ours(place, place->path);
+	if (!place->identical_covered &&
+	    (make_directories(place, place->path, &directory) < 0 || !is_free(place, directory)))
+		return;
+	place->identical = mount(place->mount, place->path, NULL, MS_BIND, NULL) == 0;
+	if (place->identical)
+		(void) set_propagation(place->path);
+	for (; !place->identical && place->made.count > made; place->made.count--) {
+		(void) rmdir(place->made.paths[place->made.count - 1]);
+		free(place->made.paths[place->made.count - 1]);
+	}
+}
+
+int place_make(struct place *place)
+{
+	int r;
+
+	place->fd = -EBADF;
+	r = open_alive(place);
+	if (r < 0)
+		return r;
+	/* One that an earlier guestd made, with the same options, and that lives. */
+	place->adopted = place_is_alive(place->fd) && is_ours(place, place->mount);
+	if (place->adopted) {
+		place->identical = is_ours(place, place->path);
+		return 0;
+	}
+	unmount_ours(place, place->mount);
+	r = mount_share(place);
+	if (r == 0)
+		mount_identical(place);
+	else
+		place->fd = close_fd(place->fd);
+	return r;
+}
+
+void place_undo(struct place *place)
+{
+	unmount_ours(place, place->path);
+	unmount_ours(place, place->mount);
+	place->fd = close_fd(place->fd);
+	(void) unlink(place->alive);
+	while (place->made.count > 0) {
+		(void) rmdir(place->made.paths[--place->made.count]);
+		free(place->made.paths[place->made.count]);
+	}
+	place->identical = false;
+}
+
+void place_done(struct place *place)
+{
+	place->fd = close_fd(place->fd);
+	while (place->made.count > 0)
+		free(place->made.paths[--place->made.count]);
+	free(place->path);
+	free(place->options);
+	free(place->mount);
+	free(place->alive);
+}

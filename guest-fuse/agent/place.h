@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What guestd does to the guest's file system for one share: directories, the mount, the bind at the identical path,
+ * and the undoing of all that. Every function may block, and runs in a thread of libuv's pool.
+ */
+#pragma once
+
+#include <limits.h>
+
+#include "guest-fuse/binds/config.h"
+
+enum { PLACE_ERROR_SIZE = 2048, PLACE_MADE_MAX = 64 };
+
+/* Directories that were made, in the order in which they were. */
+struct place_made {
+	char *paths[PLACE_MADE_MAX];
+	size_t count;
+};
+
+/* One share's place in the guest. Strings are the owner's. */
+struct place {
+	const struct guest_config *config;
+	char *path;             /* on the host */
+	char *options;          /* of bindshare-mount */
+	char *mount;            /* beneath config->root */
+	char *alive;            /* the FIFO that tells whether the mount lives */
+	bool covered;           /* mount lies in another share's mount, which has the directory */
+	bool identical_covered; /* and so does the identical path */
+
+	/* Out. */
+	int fd;         /* the FIFO's end for reading; -EBADF: there is no mount */
+	bool identical; /* mounted at path, too */
+	bool adopted;   /* it was there */
+	struct place_made made;
+	char error[PLACE_ERROR_SIZE];
+};
+
+/* Makes it, or takes a living one that is there. 0, or a negative errno and words in error. */
+int place_make(struct place *place);
+/* Unmounts, lazily where it is busy; removes the directories that were made, as far as they are empty. */
+void place_undo(struct place *place);
+void place_done(struct place *place);
+
+/* True: somebody holds the FIFO for writing. */
+bool place_is_alive(int fd);

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guestd's request socket. */
+#include "guest-fuse/agent/requests.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <utlist.h>
+
+#include "guest-fuse/binds/ask.h"
+#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/document.h"
+#include "protocol/log.h"
+
+enum { BACKLOG = 64, SILENCE_MS = 10000, WAIT_MOST_MS = 600000, VERSION = 1 };
+
+/* One path of a request for binds. */
+struct source {
+	char *path;
+	bool create;
+	char *resolved; /* NULL: the server was not asked */
+	json_t *answer; /* decided, for good or for now */
+	bool waits;     /* answer may still change for the better */
+	char *ask;      /* what the server is to be asked; NULL: nothing */
+};
+
+struct requests_client {
+	struct requests *requests;
+	struct requests_client *prev, *next;
+	uv_pipe_t pipe;
+	uv_timer_t timer;
+	unsigned handles; /* open ones of the two, and threads and questions that are under way */
+	bool ended, taken;
+	char *line;
+	size_t have;
+
+	/* binds */
+	struct source *sources;
+	size_t count;
+	int64_t until;
+	struct binds_table table; /* what the decision under way looks at */
+	uv_work_t work;
+	bool deciding, again; /* again: the table changed meanwhile */
+};
+
+struct reply {
+	uv_write_t write;
+	uv_shutdown_t shutdown;
+	struct requests_client *client;
+	char *line;
+};
+
+static void free_sources(struct requests_client *client)
+{
+	for (size_t i = 0; i < client->count; i++) {
+		free(client->sources[i].path);
+		free(client->sources[i].resolved);
+		free(client->sources[i].ask);
+		json_decref(client->sources[i].answer);
+	}
+	free(client->sources);
+	client->sources = NULL;
+	client->count = 0;
+}
+
+static void release(struct requests_client *client)
+{
+	if (--client->handles > 0)
+		return;
+	free_sources(client);
+	binds_table_done(&client->table);
+	free(client->line);
+	free(client);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	release(handle->data);
+}
+
+static void client_end(struct requests_client *client)
+{
+	if (client->ended)
+		return;
+	client->ended = true;
+	DL_DELETE(client->requests->clients, client);
+	client->requests->count--;
+	uv_close((uv_handle_t *) &client->pipe, on_closed);
+	uv_close((uv_handle_t *) &client->timer, on_closed);
+}
+
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer);
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer);
+
+static void reply_free(struct reply *reply)
+{
+	free(reply->line);
+	free(reply);
+}
+
+static void on_shut_down(uv_shutdown_t *shutdown, int status)
+{
+	struct reply *reply = shutdown->data;
+
+	if (status < 0 || uv_read_start((uv_stream_t *) &reply->client->pipe, on_allocate, on_read) < 0)
+		client_end(reply->client);
+	release(reply->client);
+	reply_free(reply);
+}
+
+/* Then the client closes: a close with bytes unread would take the answer from it. */
+static void on_written(uv_write_t *write, int status)
+{
+	struct reply *reply = write->data;
+
+	if (status < 0 || reply->client->ended ||
+	    uv_shutdown(&reply->shutdown, (uv_stream_t *) &reply->client->pipe, on_shut_down) < 0) {
+		client_end(reply->client);
+		release(reply->client);
+		reply_free(reply);
+	}
+}
+
+/* Takes answer. */
+static void say(struct requests_client *client, json_t *answer)
+{
+	_cleanup_json_ json_t *object = answer;
+	struct reply *reply = calloc(1, sizeof(*reply));
+	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+	uv_buf_t buffer;
+
+	if (reply == NULL || text == NULL || asprintf(&reply->line, "%s\n", text) < 0) {
+		free(reply);
+		free(text);
+		client_end(client);
+		return;
+	}
+	free(text);
+	client->until = 0;
+	reply->client = client;
+	reply->write.data = reply->shutdown.data = reply;
+	buffer = uv_buf_init(reply->line, (unsigned) strlen(reply->line));
+	(void) uv_timer_start(&client->timer, client->timer.timer_cb, SILENCE_MS, 0);
+	client->handles++;
+	if (uv_write(&reply->write, (uv_stream_t *) &client->pipe, &buffer, 1, on_written) < 0) {
+		client_end(client);
+		release(client);
+		reply_free(reply);
+	}
+}
+
+static void refuse(struct requests_client *client, const char *code, const char *text)
+{
+	say(client, json_pack("{s:i, s:b, s:s, s:s}", "version", VERSION, "ok", 0, "code", code, "text", text));
+}
+
+static json_t *status(const struct requests *requests)
+{
+	static const char *const states[] = { "connecting", "connected", "refused" };
+	struct link_status link;
+
+	link_get_status(requests->link, &link);
+	return json_pack("{s:i, s:b, s:s, s:i, s:{s:s, s:s, s:I, s:s?}, s:o}", "version", VERSION, "ok", 1, "release",
+	                 BINDSHARE_VERSION, "pid", (int) getpid(), "server", "address", requests->config->address_text,
+	                 "state", states[link.state], "since", (json_int_t) link.since, "error",
+	                 link.error[0] != '\0' ? link.error : NULL, "shares", mounts_json(requests->mounts));
+}
+
+static json_t *decision_json(const struct binds_decision *decision)
+{
+	const struct binds_share *share = decision->share;
+
+	if (decision->verdict == BINDS_OWN)
+		return json_pack("{s:s}", "verdict", "own");
+	if (decision->verdict == BINDS_SHARE)
+		return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "verdict", "share", "share", share->path,
+		                 "mount", share->mount, "rest", decision->rest, "kind", binds_kind_name(decision->kind),
+		                 "readOnly", share->read_only, "idmap", share->idmap);
+	return json_pack("{s:s, s:s, s:s}", "verdict", "refused", "code", decision->code, "text", decision->text);
+}
+
+/* In a thread: mounts may be slow. */
+static void decide(uv_work_t *work)
+{
+	struct requests_client *client = work->data;
+
+	for (size_t i = 0; i < client->count; i++) {
+		struct source *source = &client->sources[i];
+		const struct binds_question question = { source->path, source->resolved, source->create };
+		struct binds_decision decision;
+
+		/* What was decided stays so. */
+		if (source->answer != NULL && !source->waits)
+			continue;
+		binds_decide(client->requests->config, &client->table, &question, &decision);
+		json_decref(source->answer);
+		source->answer = NULL;
+		source->waits = decision.verdict == BINDS_WAIT;
+		if (decision.verdict == BINDS_RESOLVE)
+			source->ask = strdup(decision.path);
+		else
+			source->answer = decision_json(&decision);
+	}
+}
+
+static void on_decided(uv_work_t *work, int state);
+
+static void start_deciding(struct requests_client *client)
+{
+	binds_table_done(&client->table);
+	client->again = false;
+	if (mounts_table(client->requests->mounts, &client->table) < 0 ||
+	    uv_queue_work(client->requests->loop, &client->work, decide, on_decided) < 0) {
+		refuse(client, "internal", "bindshare-guestd has no memory left");
+		return;
+	}
+	client->handles++;
+	client->deciding = true;
+}
+
+static void say_decisions(struct requests_client *client)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < client->count; i++)
+		(void) json_array_append(list, client->sources[i].answer);
+	say(client, json_pack("{s:i, s:b, s:o}", "version", VERSION, "ok", 1, "binds", list));
+}
+
+static void on_resolved(void *context, const char *path)
+{
+	struct requests_client *client = context;
+
+	for (size_t i = 0; i < client->count; i++)
+		if (client->sources[i].ask != NULL) {
+			free(client->sources[i].resolved);
+			client->sources[i].resolved = strdup(path);
+			free(client->sources[i].ask);
+			client->sources[i].ask = NULL;
+			break;
+		}
+	if (!client->ended)
+		start_deciding(client);
+	release(client);
+}
+
+/* One question at a time: the answer goes to the first source that has one. True: one is under way. */
+static bool ask_server(struct requests_client *client)
+{
+	for (size_t i = 0; i < client->count; i++) {
+		if (client->sources[i].ask == NULL)
+			continue;
+		if (link_resolve(client->requests->link, client->sources[i].ask, on_resolved, client) < 0)
+			return false;
+		client->handles++;
+		return true;
+	}
+	return false;
+}
+
+/* Waits for a change of the table, as long as it may. True: it does. */
+static bool keep_waiting(struct requests_client *client)
+{
+	int64_t left = client->until - clock_ms();
+	bool waits = false;
+
+	for (size_t i = 0; i < client->count; i++)
+		waits = waits || client->sources[i].waits;
+	if (!waits || left <= 0)
+		return false;
+	(void) uv_timer_start(&client->timer, client->timer.timer_cb, (uint64_t) left, 0);
+	return true;
+}
+
+static void on_decided(uv_work_t *work, int state)
+{
+	struct requests_client *client = work->data;
+
+	client->deciding = false;
+	if (!client->ended && !ask_server(client)) {
+		if (client->again && clock_ms() < client->until)
+			start_deciding(client);
+		else if (!keep_waiting(client))
+			say_decisions(client);
+	}
+	release(client);
+}
+
+/* The client's silence, or the end of what it waits for. */
+static void on_timer(uv_timer_t *timer)
+{
+	struct requests_client *client = timer->data;
+
+	if (client->taken && client->count > 0 && client->until != 0) {
+		client->until = 0;
+		if (!client->deciding)
+			say_decisions(client);
+	} else {
+		client_end(client);
+	}
+}
+
+/* A path as a string, or as {"path": ..., "create": true}. 0, -EINVAL, -ENOMEM. */
+static int take_source(const json_t *value, struct source *ret_source)
+{
+	const json_t *path = json_is_object(value) ? json_object_get(value, "path") : value;
+	const char *text = json_string_value(path);
+
+	if (text == NULL || strlen(text) != json_string_length(path))
+		return -EINVAL;
+	ret_source->create = json_is_true(json_object_get(value, "create"));
+	ret_source->path = strdup(text);
+	return ret_source->path == NULL ? -ENOMEM : 0;
+}
+
+static void take_binds(struct requests_client *client, const json_t *request)
+{
+	const json_t *sources = json_object_get(request, "sources"), *wait = json_object_get(request, "waitMs");
+	json_int_t wait_ms = wait == NULL ? 0 : json_integer_value(wait);
+	size_t count = json_array_size(sources);
+	int r = json_is_array(sources) && count <= REQUESTS_SOURCES_MAX ? 0 : -EINVAL;
+
+	if ((wait != NULL && !json_is_integer(wait)) || wait_ms < 0 || wait_ms > WAIT_MOST_MS)
+		r = -EINVAL;
+	if (r == 0)
+		client->sources = calloc(count + 1, sizeof(*client->sources));
+	if (r == 0 && client->sources == NULL)
+		r = -ENOMEM;
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = take_source(json_array_get(sources, i), &client->sources[client->count++]);
+	if (r < 0) {
+		free_sources(client);
+		refuse(client, "bad-request",
+		       "binds wants \"sources\", a list of at most 1024 paths, and \"waitMs\" from 0 to 600000");
+		return;
+	}
+	client->until = clock_ms() + wait_ms;
+	(void) uv_timer_stop(&client->timer);
+	start_deciding(client);
+}
+
+static void take_line(struct requests_client *client)
+{
+	_cleanup_json_ json_t *request = json_loads(client->line, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *version = json_object_get(request, "version");
+	const char *name = json_string_value(json_object_get(request, "request"));
+
+	client->taken = true;
+	(void) uv_read_stop((uv_stream_t *) &client->pipe);
+	if (!json_is_object(request) || name == NULL)
+		refuse(client, "bad-request", "a request is a line of JSON: {\"version\":1,\"request\":\"status\"}");
+	else if (!json_is_integer(version) || json_integer_value(version) != VERSION)
+		refuse(client, "bad-version", "this bindshare-guestd speaks version 1 of its requests");
+	else if (strcmp(name, "status") == 0)
+		say(client, status(client->requests));
+	else if (strcmp(name, "binds") == 0)
+		take_binds(client, request);
+	else
+		refuse(client, "unknown-request", "there are the requests status and binds");
+}
+
+static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+	struct requests_client *client = handle->data;
+
+	/* What comes behind the request is thrown away. */
+	if (client->taken)
+		client->have = 0;
+	*buffer = uv_buf_init(client->line + client->have, (unsigned) (BINDS_LINE_MAX - 1 - client->have));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
+{
+	struct requests_client *client = stream->data;
+	char *newline;
+
+	if (n == 0)
+		return;
+	if (n == UV_ENOBUFS) {
+		client->taken = true;
+		refuse(client, "too-long", "a request has at most 256 KiB");
+		return;
+	}
+	if (n < 0) {
+		client_end(client);
+		return;
+	}
+	if (client->taken)
+		return;
+	client->have += (size_t) n;
+	client->line[client->have] = '\0';
+	newline = strchr(client->line, '\n');
+	if (newline == NULL)
+		return;
+	*newline = '\0';
+	take_line(client);
+}
+
+static bool is_root(const uv_pipe_t *pipe)
+{
+	struct ucred credentials;
+	socklen_t length = sizeof(credentials);
+	uv_os_fd_t fd;
+
+	return uv_fileno((const uv_handle_t *) pipe, &fd) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0 && credentials.uid == 0;
+}
+
+static void on_connection(uv_stream_t *server, int state)
+{
+	struct requests *requests = server->data;
+	struct requests_client *client = state < 0 ? NULL : calloc(1, sizeof(*client));
+
+	if (client == NULL)
+		return;
+	client->requests = requests;
+	client->line = malloc(BINDS_LINE_MAX);
+	(void) uv_pipe_init(requests->loop, &client->pipe, 0);
+	(void) uv_timer_init(requests->loop, &client->timer);
+	client->pipe.data = client->timer.data = client->work.data = client;
+	client->handles = 2;
+	DL_APPEND(requests->clients, client);
+	requests->count++;
+	if (client->line == NULL || uv_accept(server, (uv_stream_t *) &client->pipe) < 0 ||
+	    requests->count > REQUESTS_CLIENTS_MAX || uv_timer_start(&client->timer, on_timer, SILENCE_MS, 0) < 0) {
+		client_end(client);
+		return;
+	}
+	if (!is_root(&client->pipe)) {
+		client->taken = true;
+		refuse(client, "not-root", "only root may ask bindshare-guestd");
+		return;
+	}
+	if (uv_read_start((uv_stream_t *) &client->pipe, on_allocate, on_read) < 0)
+		client_end(client);
+}
+
+/* A socket that nobody listens at may be replaced. */
+static bool is_in_use(const char *path)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	char error[512];
+
+	return binds_ask(path, json_pack("{s:i, s:s}", "version", VERSION, "request", "status"), 1000, &answer, error,
+	                 sizeof(error)) != -ECONNREFUSED;
+}
+
+int requests_open(struct requests *requests, char *error, size_t error_size)
+{
+	char path[sizeof(((struct sockaddr_un *) 0)->sun_path)];
+	int r = guest_config_socket(requests->config, path);
+
+	if (r < 0)
+		return document_refuse(r, error, error_size, "the run directory's name is too long for a socket: %s",
+		                       requests->config->run_directory);
+	if (is_in_use(path))
+		return document_refuse(-EADDRINUSE, error, error_size,
+		                       "another bindshare-guestd listens at %s; stop it first", path);
+	(void) unlink(path);
+	(void) uv_pipe_init(requests->loop, &requests->pipe, 0);
+	requests->pipe.data = requests;
+	r = uv_pipe_bind(&requests->pipe, path);
+	if (r == 0 && chmod(path, 0600) < 0)
+		r = -errno;
+	if (r == 0)
+		r = uv_listen((uv_stream_t *) &requests->pipe, BACKLOG, on_connection);
+	if (r == 0)
+		return 0;
+	uv_close((uv_handle_t *) &requests->pipe, NULL);
+	return document_refuse(r, error, error_size, "cannot listen at %s: %s", path, strerror(-r));
+}
+
+void requests_look(struct requests *requests)
+{
+	struct requests_client *client, *next;
+
+	DL_FOREACH_SAFE(requests->clients, client, next)
+	{
+		if (client->count == 0 || client->until == 0)
+			continue;
+		if (client->deciding)
+			client->again = true;
+		else if (uv_is_active((uv_handle_t *) &client->timer)) {
+			(void) uv_timer_stop(&client->timer);
+			start_deciding(client);
+		}
+	}
+}
+
+void requests_close(struct requests *requests)
+{
+	struct requests_client *client, *next;
+
+	requests->closing = true;
+	uv_close((uv_handle_t *) &requests->pipe, NULL);
+	DL_FOREACH_SAFE(requests->clients, client, next)
+	{
+		client_end(client);
+	}
+}

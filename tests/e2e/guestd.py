@@ -1,0 +1,303 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""bindshare-guestd: keeps what is shared mounted, whatever happens to the server, the list, the mounts or itself."""
+import errno
+import os
+import subprocess
+import time
+
+from lib import Guest, Pair, Server, case, expect_errno, program, run, wait_for, world
+from lib.server import TOKEN
+
+
+def _read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _daemon(pair, name):
+    return pair.guest.daemons()[pair.guest.root + pair.host(name)]
+
+
+@case
+def every_share_is_mounted_beneath_the_root_and_at_its_own_path():
+    pair = Pair("one", "two:ro")
+    pair.fill("one/file", b"content")
+    assert pair.guest.shares() == {pair.host("one"): "mounted", pair.host("two"): "mounted"}
+    for path in (pair.mounted("one/file"), pair.identical("one/file")):
+        assert _read(path) == b"content"
+    with open(pair.identical("one/new"), "wb") as file:
+        file.write(b"from the guest")
+    assert _read(pair.host("one/new")) == b"from the guest"
+    assert os.stat(pair.host("one/new")).st_uid == world.UID
+    expect_errno(errno.EROFS, open, pair.mounted("two/new"), "wb")
+    assert not os.path.exists(pair.identical("three"))
+    # One superblock for each.
+    assert os.stat(pair.mounted("one")).st_dev == os.stat(pair.identical("one")).st_dev
+    assert os.stat(pair.mounted("one")).st_dev != os.stat(pair.mounted("two")).st_dev
+    assert len(pair.guest.daemons()) == 2
+    pair.end()
+    assert not os.path.exists(pair.identical("one")), "what guestd made is removed"
+
+
+@case
+def the_list_is_followed():
+    pair = Pair("one")
+    times = []
+    for number in range(3):
+        path = pair.make(f"more{number}")
+        began = time.monotonic()
+        pair.share("add", path)
+        wait_for(lambda path=path: os.path.ismount(pair.guest.path(path)), "an added share is mounted")
+        times.append(time.monotonic() - began)
+    pair.share("add", pair.host("one"), "--read-only")
+    wait_for(lambda: pair.guest.ask("status")["shares"][-1]["readOnly"] and
+             pair.guest.shares()[pair.host("one")] == "mounted", "it is mounted read-only")
+    expect_errno(errno.EROFS, open, pair.mounted("one/new"), "wb")
+    pair.share("rm", pair.host("more1"))
+    wait_for(lambda: pair.host("more1") not in [where for where, _ in pair.guest.mounts()], "it is unmounted")
+    wait_for(lambda: not os.path.exists(pair.identical("more1")), "its directory is removed")
+    assert pair.host("more1") not in pair.guest.shares()
+    print(f"# share add until it is mounted, s: {[round(value, 3) for value in times]}")
+    pair.end()
+
+
+@case
+def a_busy_mount_goes_lazily():
+    pair = Pair("one", "two")
+    pair.fill("one/file", bytes(1 << 20))
+    with open(pair.mounted("one/file"), "rb") as file:
+        pair.share("rm", pair.host("one"))
+        wait_for(lambda: len(pair.guest.mounts()) == 2, "it is unmounted though it is in use")
+        expect_errno((errno.EACCES, errno.ENOTCONN), os.pread, file.fileno(), 10, 900000)
+    wait_for(lambda: len(pair.guest.daemons()) == 1, "its process ends")
+    pair.end()
+
+
+@case
+def a_server_that_is_not_there_yet_is_waited_for():
+    base = world.case_directory("host")
+    os.mkdir(f"{base}/share")
+    server = Server([f"{base}/share"], token=TOKEN, wait=False)
+    guest = Guest(server.address, [base], token=TOKEN, waitSeconds=1)
+    guest.start(wait=False)
+    wait_for(lambda: "cannot be reached" in guest.log_text(), "it says so")
+    assert guest.ask("status")["server"]["state"] == "connecting"
+    answer, = guest.binds(f"{base}/share")
+    assert answer["code"] == "unknown-yet" and "has not been reached" in answer["text"], answer
+    wait_for(lambda: "ready without" in guest.log_text(), "it is ready all the same")
+    server.start()
+    answer, = guest.binds(f"{base}/share", wait_ms=20000)
+    assert answer["verdict"] == "share", answer
+    assert guest.log_text().count("cannot be reached") == 1, guest.log_text()
+    guest.stop()
+    server.stop()
+
+
+@case
+def a_server_that_comes_back_is_mounted_again():
+    pair = Pair("one", "one/deep", "two")
+    pair.fill("two/file", b"content")
+    pair.fill("one/deep/file", b"deep")
+    pair.server.stop_hard()
+    wait_for(lambda: pair.guest.ask("status")["server"]["state"] == "connecting", "the loss is seen")
+    pair.server.start()
+    wait_for(lambda: set(pair.guest.shares().values()) == {"mounted"}, "all is mounted again", 20)
+    assert _read(pair.mounted("two/file")) == b"content"
+    assert _read(pair.identical("one/deep/file")) == b"deep"
+    assert len(pair.guest.mounts()) == 6, pair.guest.mounts()
+    wait_for(lambda: len(pair.guest.daemons()) == 3, "the old processes end")
+    pair.end()
+
+
+@case
+def a_mount_that_dies_is_made_anew():
+    pair = Pair("one")
+    pair.fill("one/file", b"content")
+    for _ in range(3):
+        before = _daemon(pair, "one")
+        world.kill(before)
+        wait_for(lambda before=before: pair.guest.daemons() and _daemon(pair, "one") != before and
+                 pair.guest.shares() == {pair.host("one"): "mounted"}, "it is mounted again", 20)
+        assert _read(pair.identical("one/file")) == b"content"
+    for worker in pair.server.workers():
+        world.kill(worker)
+    wait_for(lambda: "lost its server" in pair.guest.log_text() and
+             pair.guest.shares() == {pair.host("one"): "mounted"} and os.path.exists(pair.mounted("one/file")),
+             "the worker's end is seen, too", 20)
+    pair.end()
+
+
+@case
+def mounts_outlive_guestd():
+    pair = Pair("one", "one/deep", "two")
+    pair.fill("one/file", b"content")
+    before = pair.guest.daemons()
+    with open(pair.identical("one/file"), "rb") as file:
+        for kill in (False, True):
+            if kill:
+                world.kill(pair.guest.process.pid)
+                pair.guest.process.wait(10)
+            else:
+                pair.guest.stop()
+            assert os.pread(file.fileno(), 7, 0) == b"content"
+            pair.guest.start()
+            assert pair.guest.daemons() == before, "it takes up what is mounted"
+    assert len(pair.guest.mounts()) == 6, pair.guest.mounts()
+    pair.guest.stop()
+    pair.share("rm", pair.host("two"))
+    world.kill(before[pair.guest.root + pair.host("one/deep")])
+    pair.guest.start(wait=False)
+    wait_for(lambda: pair.guest.shares() == {pair.host("one"): "mounted", pair.host("one/deep"): "mounted"} and
+             len(pair.guest.mounts()) == 4, "what has gone is unmounted, what has died is made anew", 20)
+    assert _daemon(pair, "one") == before[pair.guest.root + pair.host("one")]
+    pair.end()
+
+
+@case
+def names_that_look_alike_are_told_apart():
+    names = ["proj", "proj2", "proj/inner", "with space", "with,comma", "with:colon", "tab\there", "ünïcode"]
+    pair = Pair(*names)
+    for name in names:
+        pair.fill(f"{name}/file", name.encode())
+    assert set(pair.guest.shares().values()) == {"mounted"}, pair.guest.ask("status")
+    for name in names:
+        assert _read(pair.mounted(f"{name}/file")) == name.encode()
+        assert _read(pair.identical(f"{name}/file")) == name.encode()
+        answer, = pair.guest.binds(pair.host(f"{name}/file"))
+        assert (answer["share"], answer["rest"], answer["kind"]) == (pair.host(name), "file", "file"), answer
+    pair.end()
+
+
+@case
+def what_the_guest_has_is_left_alone():
+    base = world.case_directory("host")
+    for name in ("has/sub", "empty", "link", "file"):
+        os.makedirs(f"{base}/{name}")
+    server = Server([f"{base}/has", f"{base}/empty", f"{base}/link", f"{base}/file"], token=TOKEN)
+    guest = Guest(server.address, [base], token=TOKEN)
+    guest.do("sh", "-c", f"cd {base} && mkdir has empty && echo own >has/own && ln -s /etc link && echo own >file")
+    guest.start()
+    status = {share["path"]: share["identical"] for share in guest.ask("status")["shares"]}
+    assert status == {f"{base}/has": False, f"{base}/empty": True, f"{base}/link": False, f"{base}/file": False}
+    assert os.listdir(guest.path(f"{base}/has")) == ["own"]
+    assert os.listdir(guest.mounted(f"{base}/has")) == ["sub"]
+    guest.stop()
+    assert guest.try_run("--unmount").returncode == 0
+    assert os.listdir(guest.path(f"{base}/has")) == ["own"]
+    assert os.path.isdir(guest.path(f"{base}/empty")), "a directory that was there stays"
+    server.stop()
+
+
+@case
+def a_share_that_is_not_there_on_the_host_is_said_to_be():
+    pair = Pair("one", "two")
+    os.rename(pair.host("one"), pair.host("away"))
+    wait_for(lambda: pair.guest.shares()[pair.host("one")] == "missing", "it is missing")
+    answer, = pair.guest.binds(pair.host("one/x"))
+    assert answer["code"] == "missing" and "is not there on the host" in answer["text"], answer
+    os.rename(pair.host("away"), pair.host("one"))
+    wait_for(lambda: pair.guest.shares()[pair.host("one")] == "mounted", "it is back", 20)
+    pair.end()
+
+
+@case
+def paths_are_decided():
+    pair = Pair("share")
+    pair.make("share/dir")
+    pair.make("other")
+    pair.fill("share/file", b"content")
+    os.symlink(pair.host("share/dir"), pair.host("into"))
+    os.symlink(pair.host("other"), pair.host("share/out"))
+    own, file, missing, outside, into, out, made = pair.guest.binds(
+        "/var/lib/docker/volumes/x", pair.host("share/file"), pair.host("share/none"), pair.host("other"),
+        pair.host("into"), pair.host("share/out"), {"path": pair.host("share/none"), "create": True})
+    assert own == {"verdict": "own"}
+    assert file == {"verdict": "share", "share": pair.host("share"), "mount": pair.guest.root + pair.host("share"),
+                    "rest": "file", "kind": "file", "readOnly": False, "idmap": True}
+    assert missing["code"] == "missing" and out["code"] == "leads-out", (missing, out)
+    assert outside["text"].startswith(
+        f"Mounts denied: The path {pair.host('other')} is not shared from the host and is not known to"), outside
+    assert (into["verdict"], into["rest"]) == ("share", "dir"), "a link outside of the shares that leads into one"
+    assert (made["verdict"], made["kind"]) == ("share", "missing")
+    pair.end()
+
+
+@case
+def bad_requests_are_answered():
+    pair = Pair("one")
+    for line, code in ((b"nonsense\n", "bad-request"), (b"[]\n", "bad-request"), (b'{"version":1}\n', "bad-request"),
+                       (b'{"request":"status"}\n', "bad-version"), (b'{"version":2,"request":"status"}\n', "bad-version"),
+                       (b'{"version":1,"request":"reboot"}\n', "unknown-request"),
+                       (b'{"version":1,"request":"status","request":"binds"}\n', "bad-request"),
+                       (b'{"version":1,"request":"binds"}\n', "bad-request"),
+                       (b'{"version":1,"request":"binds","sources":"/a"}\n', "bad-request"),
+                       (b'{"version":1,"request":"binds","sources":[1]}\n', "bad-request"),
+                       (b'{"version":1,"request":"binds","sources":["/a\\u0000b"]}\n', "bad-request"),
+                       (b'{"version":1,"request":"binds","sources":[],"waitMs":-1}\n', "bad-request"),
+                       (b"x" * 300000, "too-long")):
+        answer = pair.guest.ask_line(line)
+        assert answer["ok"] is False and answer["code"] == code, (line[:60], answer)
+        assert answer["text"], answer
+    done = subprocess.run(["python3", "-c", "import socket, sys; socket.socket(1).connect(sys.argv[1])",
+                           f"{pair.guest.run}/guestd.sock"], user=world.UID, check=False, capture_output=True, text=True)
+    assert "Permission denied" in done.stderr, done.stderr
+    assert pair.guest.answers()["ok"]
+    pair.end()
+
+
+@case
+def mistakes_are_named():
+    server = Server([world.case_directory("host")], token=TOKEN)
+    guest = Guest(server.address, token=TOKEN)
+    for config, code, words in (
+            ({"address": "nowhere"}, 78, '"address" must be'), ({"adress": "x"}, 78, 'unknown key "adress"'),
+            ({"tokenFile": "/none"}, 66, "/none"), ({"runDirectory": "/proc/x"}, 73, "/proc/x")):
+        before = dict(guest.config)
+        guest.config.update(config)
+        guest.write_config()
+        done = guest.try_run()
+        assert done.returncode == code and words in done.stderr, (config, done.returncode, done.stderr)
+        guest.config = before
+    guest.write_config()
+    os.chmod(guest.config["tokenFile"], 0o644)
+    done = guest.try_run()
+    assert done.returncode == 77 and "chmod" in done.stderr, done.stderr
+    os.chmod(guest.config["tokenFile"], 0o600)
+    os.chmod(guest.config_file, 0o666)
+    done = guest.try_run()
+    assert done.returncode == 77 and "chmod go-w" in done.stderr, done.stderr
+    os.chmod(guest.config_file, 0o644)
+    done = guest.try_run("--config", "/none")
+    assert done.returncode == 66 and "/none" in done.stderr, done.stderr
+    done = guest.try_run("--bogus")
+    assert done.returncode == 64, done
+    done = guest.try_run("more")
+    assert done.returncode == 64 and "more" in done.stderr, done
+    done = guest.try_run("--status")
+    assert done.returncode == 69 and "is not running" in done.stderr, done
+    done = world.as_user([program("bindshare-guestd"), "--config", guest.config_file])
+    assert done.returncode == 77 and "only root" in done.stderr, done
+    guest.start()
+    done = guest.try_run()
+    assert done.returncode == 69 and "another bindshare-guestd" in done.stderr, done
+    done = guest.try_run("--status")
+    assert done.returncode == 0 and "mounted" in done.stdout, done.stdout
+    guest.stop()
+    server.stop()
+
+
+@case
+def a_wrong_token_is_said_to_be_wrong():
+    base = world.case_directory("host")
+    server = Server([base], token=TOKEN)
+    guest = Guest(server.address, [base], token="ab" * 32)
+    guest.start(wait=False)
+    wait_for(lambda: guest.ask("status")["server"]["state"] == "refused", "it is refused")
+    assert "token" in guest.ask("status")["server"]["error"], guest.ask("status")
+    assert not guest.mounts()
+    guest.stop()
+    server.stop()
+
+
+run(200)
