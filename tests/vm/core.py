@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-The core of the e2e suite in a guest of its own kernel: bindshare-mount over a real vsock device, the server on this side.
+The core of the e2e suite in a guest with a kernel of its own: bindshare-mount over a real vsock device, the server on
+this side.
 
 BINDSHARE_VM_KERNEL chooses another kernel (tests/vm/virtual/parts.py), BINDSHARE_VM_SUITES other files of tests/e2e.
 """
@@ -15,7 +16,6 @@ from lib import tap
 KERNEL = os.environ.get("BINDSHARE_VM_KERNEL", "6.12")
 SUITES = os.environ.get("BINDSHARE_VM_SUITES", "basic_work whole_interface").split()
 SECONDS = int(os.environ.get("BINDSHARE_VM_SECONDS", "420"))
-SUITE_SECONDS = 240
 
 
 def _run(guest, suite):

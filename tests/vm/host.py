@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the cases of virtual machines share: the guest with this build's programs, and the e2e library."""
 import os
+import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -15,7 +16,8 @@ from lib.server import PLACES, TOKEN, Server  # noqa: E402
 AGENT_PORT = 5000
 GUEST_BUILD = "/bindshare/build"
 # What the cases call that is no part of the guest anyway.
-_TOOLS = ("cat", "cp", "dd", "find", "flock", "ls", "mkfifo", "mv", "rm", "sh", "sleep", "tar", "touch", "truncate")
+_TOOLS = ("cat", "chmod", "chown", "cp", "dd", "find", "flock", "install", "ldconfig", "ln", "ls", "mkdir", "mkfifo",
+          "mv", "rm", "sed", "sh", "sleep", "tar", "touch", "truncate")
 
 
 def needed(kind):
@@ -34,12 +36,13 @@ def needed(kind):
 def image(kernel, modules=(), more=None):
     """The path of an image with the programs and e2e cases of this build. more(image) adds to it."""
     made = virtual.Image(kernel, modules)
-    for name in ("bindshare-fileserver", "bindsharectl", "bindshare-mount", "model"):
+    for name in ("bindshare-fileserver", "bindsharectl", "bindshare-mount", "bindshare-guestd", "model"):
         source = program(name)
         made.program(source, f"{GUEST_BUILD[1:]}/{PLACES[name]}")
     made.tree(E2E, "bindshare/tests/e2e", without=("__pycache__", "model"))
     for name in _TOOLS:
         made.program(name)
+    made.text("etc/ld.so.conf", "/usr/lib/x86_64-linux-gnu\n")
     if more:
         more(made)
     path = os.path.join(world.case_directory("image"), "initramfs")
@@ -52,6 +55,16 @@ def installed(name):
     return f"{GUEST_BUILD}/{PLACES[name]}"
 
 
+def _disk(directory):
+    """An ext4 file system, so that cases compare the mount with one that is like the host's."""
+    path = os.path.join(directory, "disk")
+    with open(path, "wb") as file:
+        file.truncate(4 << 30)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1", path], check=True,
+                   stdin=subprocess.DEVNULL)
+    return path
+
+
 class Guest:
     """A machine whose other side is here: the agent, and a directory that both see."""
 
@@ -62,11 +75,12 @@ class Guest:
         os.mkdir(self.shared)
         os.chmod(self.shared, 0o755)
         self.vsock = virtual.VsockDevice(self.directory).start()
-        self.agent = virtual.Agent(self.vsock, AGENT_PORT, program, world.sanitizer_environment)
+        self.agent = virtual.Agent(self.vsock, AGENT_PORT, program, world.sanitizer_environment,
+                                   {"fill": world.fill})
         self.host_view = virtual.Virtiofs(self.directory, self.shared, "host").start()
         self.machine = virtual.Machine(self.directory, kernel, image(kernel, modules, more), vsock=self.vsock,
-                                       shares=[self.host_view], **machine)
-        self.machine.must(f"mkdir -p {self.shared} && mount -t virtiofs host {self.shared}")
+                                       shares=[self.host_view], disk=_disk(self.directory), **machine)
+        self.machine.must(f"ldconfig; mkdir -p {self.shared} && mount -t virtiofs host {self.shared}")
         self.environment = {"BINDSHARE_BUILD": GUEST_BUILD, "BINDSHARE_VM_AGENT": str(AGENT_PORT),
                             "BINDSHARE_VM_SHARED": self.shared, "BINDSHARE_TIME_FACTOR": "3"}
 
@@ -80,9 +94,9 @@ class Guest:
 class VsockServer(Server):
     """A server of this side that the guest reaches over its vsock device."""
 
-    def __init__(self, guest, shares, **more):
+    def __init__(self, guest, shares, *, port=None, **more):
         self.guest = guest
-        self.port = guest.agent.next_port()
+        self.port = port or guest.agent.next_port()
         super().__init__(shares, token=TOKEN, **more)
 
     def _choose_address(self, _listen):

@@ -8,7 +8,7 @@ import subprocess
 import types
 
 from . import world
-from .remote import RemoteServer
+from .remote import RemoteServer, ask
 from .server import TOKEN, Server, program
 from .tap import wait_for
 
@@ -132,6 +132,14 @@ def _daemons():
                 continue
             if first.endswith(b"bindshare-mount") and state != "Z":
                 yield int(name)
+
+
+def fill_directory(path, count, text="f"):
+    """Empty files of the serving user in a directory of the host, named by numbers."""
+    if world.AGENT:
+        ask("fill", path=path, count=count, text=text)
+    else:
+        world.fill(path, count, text)
 
 
 class Rig:

@@ -87,13 +87,13 @@ def _run_cases():
 
 def relay(suites, run_suite):
     """
-    Runs files of cases elsewhere: run_suite(name) gives a file's TAP lines as they come, which are told on with a number
-    of their own and the file's name before theirs. A file that ends without what it had planned has failed.
+    Runs files of cases elsewhere: run_suite(name) gives a file's TAP lines as they come, which are told on with a
+    number of their own and the file's name before theirs. A file that ends without what it had planned has failed.
     """
     good, number = True, 0
     for suite in suites:
         planned = count = 0
-        problem = None
+        problem, begin = None, time.monotonic()
         try:
             for line in run_suite(suite):
                 plan = re.match(r"1\.\.(\d+)\s*(# SKIP .*)?$", line)
@@ -108,6 +108,7 @@ def relay(suites, run_suite):
                     _comment(line.removeprefix("# "))
         except Exception as error:  # the next file must have its turn whatever this one did
             problem = str(error)
+        _comment(f"{suite} took {time.monotonic() - begin:.0f} s")
         if problem or count < planned or planned == 0:
             good, number = False, number + 1
             print(f"not ok {number} - {suite} runs to its end")

@@ -8,7 +8,8 @@ import subprocess
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUEST = os.path.join(os.path.dirname(HERE), "guest")
 # For the devices; then for mounts and containers.
-MODULES = ("virtio_pci", "virtio_console", "vmw_vsock_virtio_transport", "fuse", "virtiofs", "overlay")
+MODULES = ("virtio_pci", "virtio_console", "vmw_vsock_virtio_transport", "fuse", "virtiofs", "overlay",
+           "virtio_blk", "ext4", "crc32c_generic", "crc32c_intel")
 TOOLS = ("mount", "umount", "unshare", "setpriv", "nsenter", "stat", "bash", "dash", "env", "findmnt")
 PYTHON = "/usr/bin/python3"
 _PYTHON_WITHOUT = ("test", "idlelib", "lib2to3", "tkinter", "ensurepip", "distutils", "site-packages", "dist-packages",
@@ -31,16 +32,18 @@ exec /bin/busybox chroot . /bin/busybox init
 _RC = """#!/bin/busybox sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t devtmpfs dev /dev 2>/dev/null || mount -t tmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
-mount -t tmpfs -o mode=1777 tmpfs /var/tmp
 mount -t tmpfs -o mode=755 tmpfs /run
 for name in $(cat /modules/order); do
 	insmod /modules/$name || echo "cannot load $name"
 done
+mount -t ext4 /dev/vda /var/tmp 2>/dev/null || mount -t tmpfs tmpfs /var/tmp
+chmod 1777 /var/tmp
 chmod 666 /dev/fuse
 ln -sf /proc/self/fd /dev/fd
 hostname guest
@@ -177,7 +180,7 @@ class Image:
 def _find(name):
     if os.path.isabs(name):
         return name if os.path.exists(name) else None
-    for folder in ("/usr/bin", "/usr/sbin", "/bin", "/sbin"):
+    for folder in ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"):
         if os.path.exists(os.path.join(folder, name)):
             return os.path.join(folder, name)
     return None

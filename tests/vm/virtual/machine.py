@@ -50,19 +50,21 @@ class Running:
 
 class Machine:
     """
-    A guest with kernel and image (a file). vsock: a VsockDevice or None; shares: Virtiofs; plan9: {tag: directory}.
-    directory: for its sockets and its log console.log. Ready when made; Failed when it does not start.
+    A guest with kernel and image (a file). vsock: a VsockDevice or None; shares: Virtiofs; plan9: {tag: directory};
+    disk: a file, /dev/vda there. directory: for its sockets and its log console.log. Ready when made; Failed when it
+    does not start.
     """
 
-    def __init__(self, directory, kernel, image, *, vsock=None, shares=(), plan9=None, cpus=2, memory=1536,
-                 start_seconds=120):
+    def __init__(self, directory, kernel, image, *, vsock=None, shares=(), plan9=None, disk=None, cpus=2,
+                 memory=1536, start_seconds=120):
         self.log = os.path.join(directory, "console.log")
         self.console = os.path.join(directory, "hvc0")
         self._running = {}
         self._number = 0
         self._lock = threading.Lock()
         self._ready = queue.Queue()
-        command = [parts.QEMU, "-machine", "q35,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus),
+        command = [parts.QEMU, "-machine", "q35,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp",
+                   str(cpus),
                    "-m", str(memory), "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
                    "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{self.log}",
                    "-kernel", kernel.image, "-initrd", image, "-append",
@@ -75,6 +77,8 @@ class Machine:
         for number, share in enumerate(shares):
             command += ["-chardev", f"socket,id=fs{number},path={share.socket}",
                         "-device", f"vhost-user-fs-pci,chardev=fs{number},tag={share.tag},queue-size=1024"]
+        if disk is not None:
+            command += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
         for tag, folder in (plan9 or {}).items():
             command += ["-virtfs", f"local,path={folder},mount_tag={tag},security_model=passthrough,id={tag}"]
         with open(os.path.join(directory, "qemu.log"), "wb") as log:
