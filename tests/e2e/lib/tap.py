@@ -53,7 +53,7 @@ def wait_for(condition, what, seconds=10.0, step=0.02):
 
 def _comment(text):
     for line in text.rstrip("\n").split("\n"):
-        print("# " + line)
+        print("# " + line, flush=True)
 
 
 def _run_one(number, function):
