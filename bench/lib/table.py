@@ -132,7 +132,8 @@ def _main_grid(rows, peers, ratio_to, out):
 
 def _long(rows, peers, ratio_to, out):
     """For narrow terminals: a line for each row and peer."""
-    lines = [["", "", "median", "spread", *(_SHORT.get(other, "x " + other) for other in ratio_to if other in peers), ""]]
+    names = [_SHORT.get(other, "x " + other) for other in ratio_to if other in peers]
+    lines = [["", "", "median", "spread", *names, ""]]
     for row, cells in rows.items():
         for number, peer in enumerate(peer for peer in peers if peer in cells):
             cell = cells[peer]

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-The server's own listener on AF_VSOCK, as on a host whose kernel brings the guests' connections: server and client in one
-guest, over the kernel's vsock_loopback. Such a listener knows who connects, and lets in whom it was told to trust.
+The server's own listener on AF_VSOCK, as on a host whose kernel brings the guests' connections: server and client in
+one guest, over the kernel's vsock_loopback. Such a listener knows who connects, and lets in whom it was told to trust.
 """
 import host
 from lib import case, wait_for, world
