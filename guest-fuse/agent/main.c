@@ -14,6 +14,7 @@
 #include "guest-fuse/agent/mounts.h"
 #include "guest-fuse/agent/requests.h"
 #include "guest-fuse/agent/status.h"
+#include "guest-fuse/binds/clones.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
 #include "protocol/log.h"
@@ -25,6 +26,7 @@ struct guestd {
 	struct guest_config config;
 	uv_loop_t loop;
 	uv_signal_t terminate, interrupt;
+	uv_work_t sweep;
 	uv_timer_t patience; /* until it is ready even without a server */
 	struct link link;
 	struct mounts mounts;
@@ -163,6 +165,16 @@ static int read_token(struct guestd *guestd)
 	return r == -EPERM || r == -EACCES ? EX_NOPERM : r == -ENOENT ? EX_NOINPUT : EX_CONFIG;
 }
 
+/* What runtimes left that were killed. */
+static void sweep(uv_work_t *work)
+{
+	const struct guestd *guestd = work->data;
+	unsigned count = clones_sweep(&guestd->config);
+
+	if (count > 0)
+		log_info("undid the binds of %u containers that are gone", count);
+}
+
 static void watch_signal(struct guestd *guestd, uv_signal_t *handle, int number)
 {
 	(void) uv_signal_init(&guestd->loop, handle);
@@ -195,6 +207,8 @@ static int serve(struct guestd *guestd)
 		return r == -EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
 	}
 	mounts_recall(&guestd->mounts);
+	guestd->sweep.data = guestd;
+	(void) uv_queue_work(&guestd->loop, &guestd->sweep, sweep, NULL);
 	watch_signal(guestd, &guestd->terminate, SIGTERM);
 	watch_signal(guestd, &guestd->interrupt, SIGINT);
 	(void) uv_timer_init(&guestd->loop, &guestd->patience);
