@@ -12,6 +12,7 @@
 
 #include "guest-fuse/agent/link.h"
 #include "guest-fuse/agent/mounts.h"
+#include "guest-fuse/agent/plugin.h"
 #include "guest-fuse/agent/requests.h"
 #include "guest-fuse/agent/status.h"
 #include "guest-fuse/binds/clones.h"
@@ -31,6 +32,7 @@ struct guestd {
 	struct link link;
 	struct mounts mounts;
 	struct requests requests;
+	struct plugin *plugin; /* NULL: none is asked for */
 	bool ready, stopping, connected;
 };
 
@@ -108,7 +110,9 @@ static void on_stop(uv_signal_t *handle, int number)
 	log_info("stopping; what is mounted stays");
 	guestd->stopping = true;
 	(void) notify_send("STOPPING=1");
+	/* In this order: connections of the plugin may wait for answers to requests. */
 	requests_close(&guestd->requests);
+	plugin_stop(guestd->plugin);
 	link_stop(&guestd->link);
 	mounts_stop(&guestd->mounts, false);
 	uv_close((uv_handle_t *) &guestd->terminate, NULL);
@@ -205,6 +209,12 @@ static int serve(struct guestd *guestd)
 		log_error("%s", error);
 		(void) uv_run(&guestd->loop, UV_RUN_DEFAULT);
 		return r == -EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
+	}
+	if (guestd->config.plugin_socket != NULL)
+		r = plugin_start(&guestd->config, &guestd->plugin, error, sizeof(error));
+	if (r < 0) {
+		log_error("%s", error);
+		return EX_CANTCREAT; /* the process ends, and all handles with it */
 	}
 	mounts_recall(&guestd->mounts);
 	guestd->sweep.data = guestd;
