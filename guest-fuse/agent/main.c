@@ -12,8 +12,10 @@
 
 #include "guest-fuse/agent/link.h"
 #include "guest-fuse/agent/mounts.h"
+#include "guest-fuse/agent/plugin.h"
 #include "guest-fuse/agent/requests.h"
 #include "guest-fuse/agent/status.h"
+#include "guest-fuse/binds/clones.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
 #include "protocol/log.h"
@@ -25,10 +27,12 @@ struct guestd {
 	struct guest_config config;
 	uv_loop_t loop;
 	uv_signal_t terminate, interrupt;
+	uv_work_t sweep;
 	uv_timer_t patience; /* until it is ready even without a server */
 	struct link link;
 	struct mounts mounts;
 	struct requests requests;
+	struct plugin *plugin; /* NULL: none is asked for */
 	bool ready, stopping, connected;
 };
 
@@ -106,7 +110,9 @@ static void on_stop(uv_signal_t *handle, int number)
 	log_info("stopping; what is mounted stays");
 	guestd->stopping = true;
 	(void) notify_send("STOPPING=1");
+	/* In this order: connections of the plugin may wait for answers to requests. */
 	requests_close(&guestd->requests);
+	plugin_stop(guestd->plugin);
 	link_stop(&guestd->link);
 	mounts_stop(&guestd->mounts, false);
 	uv_close((uv_handle_t *) &guestd->terminate, NULL);
@@ -163,6 +169,16 @@ static int read_token(struct guestd *guestd)
 	return r == -EPERM || r == -EACCES ? EX_NOPERM : r == -ENOENT ? EX_NOINPUT : EX_CONFIG;
 }
 
+/* What runtimes left that were killed. */
+static void sweep(uv_work_t *work)
+{
+	const struct guestd *guestd = work->data;
+	unsigned count = clones_sweep(&guestd->config);
+
+	if (count > 0)
+		log_info("undid the binds of %u containers that are gone", count);
+}
+
 static void watch_signal(struct guestd *guestd, uv_signal_t *handle, int number)
 {
 	(void) uv_signal_init(&guestd->loop, handle);
@@ -194,7 +210,15 @@ static int serve(struct guestd *guestd)
 		(void) uv_run(&guestd->loop, UV_RUN_DEFAULT);
 		return r == -EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
 	}
+	if (guestd->config.plugin_socket != NULL)
+		r = plugin_start(&guestd->config, &guestd->plugin, error, sizeof(error));
+	if (r < 0) {
+		log_error("%s", error);
+		return EX_CANTCREAT; /* the process ends, and all handles with it */
+	}
 	mounts_recall(&guestd->mounts);
+	guestd->sweep.data = guestd;
+	(void) uv_queue_work(&guestd->loop, &guestd->sweep, sweep, NULL);
 	watch_signal(guestd, &guestd->terminate, SIGTERM);
 	watch_signal(guestd, &guestd->interrupt, SIGINT);
 	(void) uv_timer_init(&guestd->loop, &guestd->patience);

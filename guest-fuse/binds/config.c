@@ -179,7 +179,7 @@ static const struct key keys[] = {
 	{ "mountOptions", take_mount_options, "a string" },
 };
 
-static int set_defaults(struct guest_config *config)
+int guest_config_default(struct guest_config *config)
 {
 	*config = (struct guest_config){ .identical_paths = true, .wait_ms = WAIT_DEFAULT_S * 1000 };
 	config->guest_paths = calloc(ARRAY_SIZE(default_paths) + 1, sizeof(*config->guest_paths));
@@ -224,7 +224,7 @@ int guest_config_read(const char *path, struct guest_config *ret_config, char *e
 
 	if (r < 0)
 		return r;
-	r = set_defaults(&config);
+	r = guest_config_default(&config);
 	json_object_foreach(root, name, value)
 	{
 		if (r == 0)

@@ -155,6 +155,11 @@ bool follow_has(struct follow *follow, uint64_t node)
 	return has;
 }
 
+double follow_timeout(struct follow *follow, uint64_t node, double timeout)
+{
+	return follow_has(follow, node) ? 0 : timeout;
+}
+
 uint64_t follow_forget(struct follow *follow, uint64_t node)
 {
 	struct followed *followed;

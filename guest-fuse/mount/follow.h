@@ -29,5 +29,10 @@ void follow_look(struct lane *lane, uint64_t node);
 uint64_t follow_target(struct follow *follow, uint64_t node);
 /* True: it is a file that follows its name. */
 bool follow_has(struct follow *follow, uint64_t node);
+/*
+ * How long, in seconds, the kernel may keep attributes of a node: timeout, or 0 when it follows its name, so that the
+ * kernel asks before each open, and has the size of what it opens.
+ */
+double follow_timeout(struct follow *follow, uint64_t node, double timeout);
 /* The kernel has forgotten it. Returns the node that stood for it and is to be given back once, or 0. */
 uint64_t follow_forget(struct follow *follow, uint64_t node);

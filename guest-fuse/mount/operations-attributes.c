@@ -38,7 +38,7 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 		r = attributes_check(&reply.attr);
 	if (r == 0)
 		r = nodes_told(client->nodes, request.node, &reply.attr);
-	reply_attr(lane, req, r, &reply.attr, timeout);
+	reply_attr(lane, req, r, &reply.attr, follow_timeout(&client->follow, ino, timeout));
 }
 
 static struct proto_time time_of(const struct timespec *time)
@@ -108,7 +108,7 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 		nodes_touched(lane->client->nodes, request.node, &reply.attr);
 	if (r == 0)
 		recent_put(&lane->client->recent, request.node, &reply.attr, atomic_load(&lane->since));
-	reply_attr(lane, req, r, &reply.attr, lane->client->timeout);
+	reply_attr(lane, req, r, &reply.attr, follow_timeout(&lane->client->follow, ino, lane->client->timeout));
 }
 
 static void stat_file_system(fuse_req_t req, fuse_ino_t ino)

@@ -179,7 +179,8 @@ static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index
 	left = fresh_for(client, &directory->piece, dirent.node);
 	if (left > 0 && give(client, directory, item, &dirent)) {
 		param.ino = *ret_given = dirent.node;
-		param.attr_timeout = param.entry_timeout = left;
+		param.attr_timeout = follow_timeout(&client->follow, param.ino, left);
+		param.entry_timeout = left;
 	}
 	return fuse_add_direntry_plus(req, at, room, dirent.name.text, &param, (off_t) dirent.cookie);
 }

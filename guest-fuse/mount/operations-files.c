@@ -31,15 +31,20 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 {
 	struct client *client = lane->client;
 	struct nodes_opened state;
+	bool follows;
 	int r = attributes_check(attr);
 
 	if (r == 0)
 		r = nodes_opened(client->nodes, wire(lane, ino), attr, &state);
 	if (r != 0)
 		return r;
-	fi->keep_cache = state.keep_cache && !client->options->no_cache;
-	/* Of a file that follows its name two may be open at a time: the kernel's pages would be of both. */
-	fi->direct_io = appends_directly(client, fi->flags) || follow_has(&client->follow, ino);
+	follows = follow_has(&client->follow, ino);
+	fi->keep_cache = state.keep_cache && !client->options->no_cache && !follows;
+	/*
+	 * Of a file that follows its name two may be open at a time: the kernel's pages would be of both. sendfile(2)
+	 * reads them all the same, so that they are dropped here.
+	 */
+	fi->direct_io = appends_directly(client, fi->flags) || follows;
 	if (state.attr_differ)
 		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
 	return 0;

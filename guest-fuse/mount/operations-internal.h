@@ -34,12 +34,12 @@ static inline int owner_of(fuse_req_t req, struct proto_owner *ret_owner)
 	return ctx->uid == UINT32_MAX || ctx->gid == UINT32_MAX ? -EOVERFLOW : 0;
 }
 
-static inline void fill_entry(const struct client *client, const struct proto_entry *entry,
+static inline void fill_entry(struct client *client, const struct proto_entry *entry,
                               struct fuse_entry_param *ret_param)
 {
 	*ret_param = (struct fuse_entry_param){
 		.ino = entry->node,
-		.attr_timeout = client->timeout,
+		.attr_timeout = follow_timeout(&client->follow, entry->node, client->timeout),
 		.entry_timeout = client->timeout,
 	};
 	attributes_to_stat(&entry->attr, client->welcome.block_size, &ret_param->attr);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests that libfuse 3.14 does not know, or knows in a way that does not serve. */
+#define FUSE_USE_VERSION 314
 #include "guest-fuse/mount/raw.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,10 +74,10 @@ static int reply(struct lane *lane, int error, const void *bytes, size_t size)
 	return session_reply(lane, iov, error == 0 && size > 0 ? 2 : 1) < 0 ? -ENOENT : 0;
 }
 
-static void timeout_split(const struct client *client, uint64_t *ret_seconds, uint32_t *ret_nanoseconds)
+static void timeout_split(double timeout, uint64_t *ret_seconds, uint32_t *ret_nanoseconds)
 {
-	*ret_seconds = (uint64_t) client->timeout;
-	*ret_nanoseconds = (uint32_t) ((client->timeout - (double) *ret_seconds) * 1e9);
+	*ret_seconds = (uint64_t) timeout;
+	*ret_nanoseconds = (uint32_t) ((timeout - (double) *ret_seconds) * 1e9);
 }
 
 static struct raw_sx_time sx_time(const struct proto_time *time)
@@ -83,12 +85,13 @@ static struct raw_sx_time sx_time(const struct proto_time *time)
 	return (struct raw_sx_time){ .tv_sec = time->seconds, .tv_nsec = time->nanoseconds };
 }
 
-static void fill_statx(const struct client *client, const struct proto_getattr_reply *from, struct raw_statx_out *out)
+static void fill_statx(const struct client *client, double timeout, const struct proto_getattr_reply *from,
+                       struct raw_statx_out *out)
 {
 	const struct proto_attr *attr = &from->attr;
 
 	memset(out, 0, sizeof(*out));
-	timeout_split(client, &out->attr_valid, &out->attr_valid_nsec);
+	timeout_split(timeout, &out->attr_valid, &out->attr_valid_nsec);
 	out->stat = (struct raw_statx){
 		.mask = STATX_BASIC_STATS,
 		.blksize = client->welcome.block_size,
@@ -131,7 +134,8 @@ static void process_statx(struct lane *lane)
 	if (r == 0)
 		r = nodes_told(client->nodes, request.node, &answer.attr);
 	if (r == 0)
-		fill_statx(client, &answer, &out);
+		fill_statx(client, follow_timeout(&client->follow, lane_request(lane)->nodeid, client->timeout),
+		           &answer, &out);
 	(void) reply(lane, r, &out, sizeof(out));
 }
 
@@ -193,7 +197,7 @@ static void process_tmpfile(struct lane *lane)
 	}
 	if (r == 0) {
 		out.entry.nodeid = answer.entry.node;
-		timeout_split(client, &out.entry.attr_valid, &out.entry.attr_valid_nsec);
+		timeout_split(client->timeout, &out.entry.attr_valid, &out.entry.attr_valid_nsec);
 		out.entry.attr = fuse_attr_of(client, &answer.entry.attr);
 		out.open.fh = (uint64_t) (uintptr_t) file;
 		out.open.open_flags = client->options->no_cache ? 0 : FOPEN_KEEP_CACHE;
@@ -214,6 +218,8 @@ static void process_ioctl(struct lane *lane)
 
 	if (r == 0)
 		r = follow_begin(lane, client_node(lane->client, header->nodeid));
+	if (r == 0)
+		(void) fuse_lowlevel_notify_inval_inode(lane->client->fuse, header->nodeid, -1, 0);
 	(void) reply(lane, r, &out, sizeof(out));
 }
 

@@ -29,6 +29,18 @@ def _read(path):
         return file.read()
 
 
+def _send(path):
+    """By sendfile(2), as busybox does."""
+    reader, writer = os.pipe()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.sendfile(writer, descriptor, 0, 60000)
+        return os.read(reader, 60000)
+    finally:
+        for one in (reader, writer, descriptor):
+            os.close(one)
+
+
 def _save(rig, name, content):
     """As editors do: a new file in the old one's place."""
     rig.fill(name + ".new", content)
@@ -49,10 +61,22 @@ def an_atomic_save_on_the_host_is_seen():
     for content in (b"two, longer", b"3", b"x" * 300000, b"four"):
         _save(rig, "config", content)
         assert _read(where) == content
+        assert _send(where) == content[:60000]
         wait_for(lambda content=content: os.stat(where).st_size == len(content), "the new size")
         assert os.stat(where).st_ino == os.stat(rig.host("config")).st_ino
     rig.fill("config", b"in place")
     assert _read(where) == b"in place"
+    _end(rig, where)
+
+
+@case
+def sendfile_sees_it_too():
+    rig = Rig()
+    rig.fill("config", b"one")
+    where = _bind(rig, "config")
+    for content in (b"two", b"three", b"four"):
+        _save(rig, "config", content)
+        assert _send(where) == content
     _end(rig, where)
 
 

@@ -227,7 +227,8 @@ def paths_are_decided():
 def bad_requests_are_answered():
     pair = Pair("one")
     for line, code in ((b"nonsense\n", "bad-request"), (b"[]\n", "bad-request"), (b'{"version":1}\n', "bad-request"),
-                       (b'{"request":"status"}\n', "bad-version"), (b'{"version":2,"request":"status"}\n', "bad-version"),
+                       (b'{"request":"status"}\n', "bad-version"),
+                       (b'{"version":2,"request":"status"}\n', "bad-version"),
                        (b'{"version":1,"request":"reboot"}\n', "unknown-request"),
                        (b'{"version":1,"request":"status","request":"binds"}\n', "bad-request"),
                        (b'{"version":1,"request":"binds"}\n', "bad-request"),
@@ -240,7 +241,8 @@ def bad_requests_are_answered():
         assert answer["ok"] is False and answer["code"] == code, (line[:60], answer)
         assert answer["text"], answer
     done = subprocess.run(["python3", "-c", "import socket, sys; socket.socket(1).connect(sys.argv[1])",
-                           f"{pair.guest.run}/guestd.sock"], user=world.UID, check=False, capture_output=True, text=True)
+                           f"{pair.guest.run}/guestd.sock"], user=world.UID, check=False, capture_output=True,
+                          text=True)
     assert "Permission denied" in done.stderr, done.stderr
     assert pair.guest.answers()["ok"]
     pair.end()

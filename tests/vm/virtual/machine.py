@@ -64,7 +64,8 @@ class Machine:
         self._lock = threading.Lock()
         self._ready = queue.Queue()
         command = [parts.QEMU, "-machine", "q35,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max",
-                   "-smp", str(cpus), "-m", str(memory), "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
+                   "-smp", str(cpus), "-m", str(memory),
+                   "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
                    "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{self.log}",
                    "-kernel", kernel.image, "-initrd", image, "-append",
                    "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off random.trust_cpu=on",

@@ -61,8 +61,8 @@ def missing():
         return "the host's side needs root, to serve as an ordinary user"
     if os.uname().machine != "x86_64":
         return "the kernels and QEMU are those of x86_64"
-    for name, package in ((QEMU, "qemu-system-x86"), ("busybox", "busybox-static"), ("depmod", "kmod"), ("mkfs.ext4", "e2fsprogs"),
-                          ("dpkg-deb", "dpkg"), ("apt-get", "apt")):
+    for name, package in ((QEMU, "qemu-system-x86"), ("busybox", "busybox-static"), ("depmod", "kmod"),
+                          ("mkfs.ext4", "e2fsprogs"), ("dpkg-deb", "dpkg"), ("apt-get", "apt")):
         if shutil.which(name) is None:
             return f"there is no {name} (package {package})"
     if not os.path.exists(virtiofsd()):

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a request to the Docker Engine API asks to bind. */
+#include "guest-fuse/agent/engine.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "protocol/cleanup.h"
+#include "protocol/document.h"
+
+/* A request while it is read. */
+struct reading {
+	json_t *sources;
+	char *error;
+	size_t error_size;
+};
+
+static int unreadable(const struct reading *reading, const char *what)
+{
+	return document_refuse(-EINVAL, reading->error, reading->error_size,
+	                       "bindshare cannot tell what this request binds, and refuses it: %s", what);
+}
+
+/* As Go matches keys: in any case. 0 and the value, NULL for none or null; -EINVAL: it could match otherwise there. */
+static int get(const struct reading *reading, json_t *object, const char *name, json_t **ret_value)
+{
+	const char *key;
+	json_t *value;
+
+	*ret_value = NULL;
+	if (object == NULL)
+		return 0;
+	if (!json_is_object(object))
+		return unreadable(reading, "something in it is no object where one belongs");
+	json_object_foreach(object, key, value)
+	{
+		for (const char *byte = key; *byte != '\0'; byte++)
+			if ((unsigned char) *byte >= 0x80)
+				return unreadable(reading, "a key has other characters than ASCII");
+		if (strcasecmp(key, name) != 0)
+			continue;
+		if (*ret_value != NULL)
+			return unreadable(reading, "it has a key twice, written differently");
+		*ret_value = value;
+	}
+	if (json_is_null(*ret_value))
+		*ret_value = NULL;
+	return 0;
+}
+
+/* 0 and the text, NULL for none. */
+static int get_text(const struct reading *reading, json_t *object, const char *name, const char **ret_text)
+{
+	json_t *value;
+	int r = get(reading, object, name, &value);
+
+	*ret_text = NULL;
+	if (r < 0 || value == NULL)
+		return r;
+	*ret_text = json_string_value(value);
+	if (*ret_text == NULL || strlen(*ret_text) != json_string_length(value))
+		return unreadable(reading, "something in it is no text where one belongs");
+	return 0;
+}
+
+static int get_list(const struct reading *reading, json_t *object, const char *name, json_t **ret_list)
+{
+	int r = get(reading, object, name, ret_list);
+
+	if (r == 0 && *ret_list != NULL && !json_is_array(*ret_list))
+		return unreadable(reading, "something in it is no list where one belongs");
+	return r;
+}
+
+static int add(const struct reading *reading, const char *path, size_t length, bool create)
+{
+	json_t *source = json_pack("{s:s%, s:b}", "path", path, length, "create", create);
+
+	if (source == NULL || json_array_append_new(reading->sources, source) < 0)
+		return unreadable(reading, "a path in it is no text");
+	return 0;
+}
+
+/* "source:/destination[:options]"; what has no slash at its beginning is a volume's name. */
+static int read_bind(const struct reading *reading, const char *text)
+{
+	size_t length = strcspn(text, ":");
+
+	if (text[0] != '/' || text[length] != ':' || text[length + 1] != '/')
+		return 0;
+	return add(reading, text, length, true);
+}
+
+static int read_binds(const struct reading *reading, json_t *list)
+{
+	json_t *bind;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(list, i, bind)
+	{
+		const char *text = json_string_value(bind);
+
+		if (r == 0)
+			r = text == NULL || strlen(text) != json_string_length(bind)
+			            ? unreadable(reading, "a bind in it is no text")
+			            : read_bind(reading, text);
+	}
+	return r;
+}
+
+/* One of the words of a mount's options. */
+static bool has_word(const char *options, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *next = options; next != NULL; next = strchr(next, ',')) {
+		next += *next == ',';
+		if (strncmp(next, word, length) == 0 && (next[length] == '\0' || next[length] == ','))
+			return true;
+	}
+	return false;
+}
+
+/* Options of the volume driver "local", which mounts what it is told: {"type":"none","o":"bind","device":"/x"}. */
+static int read_driver_options(const struct reading *reading, json_t *options)
+{
+	const json_t *device = json_object_get(options, "device"), *words = json_object_get(options, "o");
+	const char *path = json_string_value(device), *text = json_string_value(words);
+
+	if (options != NULL && !json_is_object(options))
+		return unreadable(reading, "a volume's options are no object");
+	if (path == NULL || text == NULL || (!has_word(text, "bind") && !has_word(text, "rbind")))
+		return 0;
+	if (strlen(path) != json_string_length(device) || strlen(text) != json_string_length(words))
+		return unreadable(reading, "a volume's options are no text");
+	return add(reading, path, strlen(path), false);
+}
+
+static int read_mount(const struct reading *reading, json_t *mount)
+{
+	json_t *options, *driver, *driver_options = NULL, *create = NULL;
+	const char *type, *source;
+	int r = get_text(reading, mount, "Type", &type);
+
+	if (r == 0)
+		r = get_text(reading, mount, "Source", &source);
+	if (r < 0)
+		return r;
+	if (type != NULL && strcasecmp(type, "bind") == 0) {
+		r = get(reading, mount, "BindOptions", &options);
+		if (r == 0)
+			r = get(reading, options, "CreateMountpoint", &create);
+		if (r < 0 || source == NULL)
+			return r < 0 ? r : unreadable(reading, "a bind has no source");
+		return add(reading, source, strlen(source), json_is_true(create));
+	}
+	r = get(reading, mount, "VolumeOptions", &options);
+	if (r == 0)
+		r = get(reading, options, "DriverConfig", &driver);
+	if (r == 0)
+		r = get(reading, driver, "Options", &driver_options);
+	return r < 0 ? r : read_driver_options(reading, driver_options);
+}
+
+static int read_mounts(const struct reading *reading, json_t *list)
+{
+	json_t *mount;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(list, i, mount)
+	{
+		if (r == 0)
+			r = read_mount(reading, mount);
+	}
+	return r;
+}
+
+static int read_host_config(const struct reading *reading, json_t *config)
+{
+	json_t *binds, *mounts;
+	int r = get_list(reading, config, "Binds", &binds);
+
+	if (r == 0)
+		r = get_list(reading, config, "Mounts", &mounts);
+	if (r == 0)
+		r = read_binds(reading, binds);
+	return r < 0 ? r : read_mounts(reading, mounts);
+}
+
+/* dockerd takes a HostConfig's members at the top, too, as old clients sent them. */
+static int read_create(const struct reading *reading, json_t *body)
+{
+	json_t *config;
+	int r = get(reading, body, "HostConfig", &config);
+
+	if (r == 0)
+		r = read_host_config(reading, body);
+	return r < 0 ? r : read_host_config(reading, config);
+}
+
+static int read_volume(const struct reading *reading, json_t *body)
+{
+	json_t *options;
+	int r = get(reading, body, "DriverOpts", &options);
+
+	return r < 0 ? r : read_driver_options(reading, options);
+}
+
+static int read_service(const struct reading *reading, json_t *body)
+{
+	json_t *task, *spec, *mounts;
+	int r = get(reading, body, "TaskTemplate", &task);
+
+	if (r == 0)
+		r = get(reading, task, "ContainerSpec", &spec);
+	if (r == 0)
+		r = get_list(reading, spec, "Mounts", &mounts);
+	return r < 0 ? r : read_mounts(reading, mounts);
+}
+
+/* The privileges that an engine plugin is given: [{"Name":"mount","Value":["/x"]}]. */
+static int read_privileges(const struct reading *reading, json_t *body)
+{
+	json_t *privilege;
+	size_t i;
+	int r = 0;
+
+	if (!json_is_array(body))
+		return unreadable(reading, "privileges are no list");
+	json_array_foreach(body, i, privilege)
+	{
+		const char *name;
+		json_t *values;
+
+		r = get_text(reading, privilege, "Name", &name);
+		if (r == 0)
+			r = get_list(reading, privilege, "Value", &values);
+		for (size_t k = 0;
+		     r == 0 && name != NULL && strcasecmp(name, "mount") == 0 && k < json_array_size(values); k++) {
+			const char *path = json_string_value(json_array_get(values, k));
+
+			r = path == NULL ? unreadable(reading, "a mount of a plugin is no text")
+			                 : add(reading, path, strlen(path), false);
+		}
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* Settings of an engine plugin: ["name.source=/x"]. */
+static int read_settings(const struct reading *reading, json_t *body)
+{
+	json_t *setting;
+	size_t i;
+	int r = 0;
+
+	if (!json_is_array(body))
+		return unreadable(reading, "settings are no list");
+	json_array_foreach(body, i, setting)
+	{
+		const char *text = json_string_value(setting), *path = text == NULL ? NULL : strstr(text, ".source=");
+
+		if (text == NULL)
+			return unreadable(reading, "a setting is no text");
+		if (path != NULL && path < strchr(text, '=') + 1)
+			r = add(reading, path + sizeof(".source=") - 1, strlen(path + sizeof(".source=") - 1), false);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* Every request that can lead to a bind. "*" stands for one component. */
+static const struct route {
+	const char *path;
+	int (*read)(const struct reading *reading, json_t *body);
+	bool optional; /* it need not have a body */
+} routes[] = {
+	{ "containers/create", read_create, false },    { "containers/*/start", read_host_config, true },
+	{ "volumes/create", read_volume, false },       { "services/create", read_service, false },
+	{ "services/*/update", read_service, false },   { "plugins/pull", read_privileges, true },
+	{ "plugins/*/upgrade", read_privileges, true }, { "plugins/*/set", read_settings, true },
+};
+
+static int hex(char digit)
+{
+	return isdigit((unsigned char) digit) ? digit - '0' : tolower((unsigned char) digit) - 'a' + 10;
+}
+
+/* The path without version, query, escapes and empty components. 0 or -EINVAL. */
+static int clean(const char *uri, char path[PATH_MAX])
+{
+	char decoded[PATH_MAX];
+	size_t have = 0, length = 0;
+
+	while (*uri != '\0' && *uri != '?' && *uri != '#') {
+		char byte = *uri++;
+
+		if (byte == '%') {
+			if (!isxdigit((unsigned char) uri[0]) || !isxdigit((unsigned char) uri[1]))
+				return -EINVAL;
+			byte = (char) (hex(uri[0]) * 16 + hex(uri[1]));
+			uri += 2;
+		}
+		if (byte == '\0' || have + 1 >= sizeof(decoded))
+			return -EINVAL;
+		decoded[have++] = byte;
+	}
+	decoded[have] = '\0';
+	for (const char *part = decoded + strspn(decoded, "/"); *part != '\0'; part += strspn(part, "/")) {
+		size_t size = strcspn(part, "/");
+		bool version = length == 0 && part[0] == 'v' && isdigit((unsigned char) part[1]);
+
+		if (size == 2 && part[0] == '.' && part[1] == '.')
+			return -EINVAL;
+		if (!version && !(size == 1 && part[0] == '.'))
+			length += (size_t) sprintf(path + length, "%s%.*s", length > 0 ? "/" : "", (int) size, part);
+		part += size;
+	}
+	path[length] = '\0';
+	return 0;
+}
+
+static bool matches(const char *path, const char *route)
+{
+	while (*route != '\0') {
+		if (*route == '*') {
+			if (*path == '/' || *path == '\0')
+				return false;
+			path += strcspn(path, "/");
+			route++;
+		} else if (*path++ != *route++) {
+			return false;
+		}
+	}
+	return *path == '\0';
+}
+
+static const struct route *find_route(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+		if (matches(path, routes[i].path))
+			return &routes[i];
+	return NULL;
+}
+
+enum engine_result engine_read(const char *method, const char *uri, const char *body, size_t length,
+                               json_t **ret_sources, char *error, size_t error_size)
+{
+	_cleanup_json_ json_t *sources = json_array(), *root = NULL;
+	const struct reading reading = { sources, error, error_size };
+	const struct route *route;
+	char path[PATH_MAX] = "";
+
+	/* Names of images and containers can be in the path, but nothing that says "create" or "start". */
+	if (strcasecmp(method, "GET") == 0 || strcasecmp(method, "HEAD") == 0 || strcasecmp(method, "DELETE") == 0)
+		return ENGINE_HARMLESS;
+	if (clean(uri, path) < 0) {
+		(void) unreadable(&reading, "its address is not written plainly");
+		return ENGINE_UNREADABLE;
+	}
+	route = find_route(path);
+	if (route == NULL || (route->optional && length == 0))
+		return ENGINE_HARMLESS;
+	if (body == NULL || length == 0) {
+		(void) unreadable(&reading, "it came without its contents; dockerd does not pass on more than 1 MiB");
+		return ENGINE_UNREADABLE;
+	}
+	root = json_loadb(body, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+	if (root == NULL) {
+		(void) unreadable(&reading, "it is no proper JSON, or says something twice");
+		return ENGINE_UNREADABLE;
+	}
+	if (route->read(&reading, root) < 0)
+		return ENGINE_UNREADABLE;
+	if (json_array_size(sources) == 0)
+		return ENGINE_HARMLESS;
+	*ret_sources = json_incref(sources);
+	return ENGINE_BINDS;
+}

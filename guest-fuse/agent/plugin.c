@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Docker authorization plugin. */
+#include "guest-fuse/agent/plugin.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "guest-fuse/agent/engine.h"
+#include "guest-fuse/binds/ask.h"
+#include "protocol/cleanup.h"
+#include "protocol/document.h"
+#include "protocol/log.h"
+
+enum { BODY_MAX = 4 * 1024 * 1024, BACKLOG = 64, CONNECTIONS = 256, ERROR_SIZE = 16384, SILENCE_S = 120 };
+
+struct plugin {
+	const struct guest_config *config;
+	struct MHD_Daemon *daemon;
+	char requests[sizeof(((struct sockaddr_un *) 0)->sun_path)]; /* guestd's request socket */
+};
+
+/* A request's body as it comes in. */
+struct upload {
+	char *bytes;
+	size_t length;
+	bool too_long;
+};
+
+static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status, json_t *answer)
+{
+	_cleanup_json_ json_t *object = answer;
+	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+	struct MHD_Response *response;
+	enum MHD_Result result;
+
+	if (text == NULL)
+		return MHD_NO;
+	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	if (response == NULL) {
+		free(text);
+		return MHD_NO;
+	}
+	(void) MHD_add_response_header(response, "Content-Type", "application/vnd.docker.plugins.v1.1+json");
+	result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* dockerd refuses the client's request then, too. */
+static enum MHD_Result fail(struct MHD_Connection *connection, unsigned status, const char *text)
+{
+	return reply(connection, status, json_pack("{s:s}", "Err", text));
+}
+
+static enum MHD_Result allow(struct MHD_Connection *connection)
+{
+	return reply(connection, MHD_HTTP_OK, json_pack("{s:b}", "Allow", 1));
+}
+
+static enum MHD_Result deny(struct MHD_Connection *connection, const char *text)
+{
+	return reply(connection, MHD_HTTP_OK, json_pack("{s:b, s:s}", "Allow", 0, "Msg", text));
+}
+
+/* What guestd says about them. Takes sources. */
+static enum MHD_Result decide(const struct plugin *plugin, struct MHD_Connection *connection, json_t *sources)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	char error[ERROR_SIZE], text[ERROR_SIZE + 32];
+	json_t *decisions, *decision;
+	size_t i;
+
+	if (binds_ask_binds(plugin->requests, sources, plugin->config->wait_ms, &answer, error, sizeof(error)) < 0) {
+		(void) snprintf(text, sizeof(text), "Mounts denied: %s", error);
+		return deny(connection, text);
+	}
+	decisions = json_object_get(answer, "binds");
+	json_array_foreach(decisions, i, decision)
+	{
+		const char *verdict = json_string_value(json_object_get(decision, "verdict"));
+		const char *words = json_string_value(json_object_get(decision, "text"));
+
+		if (verdict != NULL && (strcmp(verdict, "own") == 0 || strcmp(verdict, "share") == 0))
+			continue;
+		log_info("refused: %s", words != NULL ? words : "?");
+		return deny(connection, words != NULL ? words : "Mounts denied");
+	}
+	return allow(connection);
+}
+
+/* The client's body, of which dockerd made base64. NULL and -1: it is none; NULL and 0: there is none. */
+static char *decode_body(const json_t *request, ssize_t *ret_length)
+{
+	const json_t *value = json_object_get(request, "RequestBody");
+	const char *text = json_string_value(value);
+	size_t size = json_string_length(value), length = 0;
+	char *body;
+
+	*ret_length = 0;
+	if (value == NULL || json_is_null(value) || (text != NULL && size == 0))
+		return NULL;
+	*ret_length = -1;
+	body = text == NULL ? NULL : malloc(size + 1);
+	if (body == NULL)
+		return NULL;
+	if (sodium_base642bin((unsigned char *) body, size, text, size, NULL, &length, NULL,
+	                      sodium_base64_VARIANT_ORIGINAL) < 0) {
+		free(body);
+		return NULL;
+	}
+	*ret_length = (ssize_t) length;
+	return body;
+}
+
+static enum MHD_Result authorize(const struct plugin *plugin, struct MHD_Connection *connection,
+                                 const struct upload *upload)
+{
+	_cleanup_json_ json_t *request =
+	        json_loadb(upload->bytes != NULL ? upload->bytes : "", upload->length, JSON_REJECT_DUPLICATES, NULL);
+	const char *method = json_string_value(json_object_get(request, "RequestMethod"));
+	const char *uri = json_string_value(json_object_get(request, "RequestUri"));
+	_cleanup_free_ char *body = NULL;
+	char error[ERROR_SIZE];
+	json_t *sources;
+	ssize_t length;
+
+	if (method == NULL || uri == NULL)
+		return fail(connection, MHD_HTTP_BAD_REQUEST,
+		            "the request for authorization is no JSON with RequestMethod and RequestUri");
+	body = decode_body(request, &length);
+	if (length < 0)
+		return fail(connection, MHD_HTTP_BAD_REQUEST, "RequestBody is no base64");
+	switch (engine_read(method, uri, body, (size_t) length, &sources, error, sizeof(error))) {
+	case ENGINE_HARMLESS:
+		return allow(connection);
+	case ENGINE_BINDS:
+		return decide(plugin, connection, sources);
+	default:
+		log_info("refused %s %s: %s", method, uri, error);
+		return deny(connection, error);
+	}
+}
+
+static enum MHD_Result answer(const struct plugin *plugin, struct MHD_Connection *connection, const char *path,
+                              const struct upload *upload)
+{
+	if (upload->too_long)
+		return fail(connection, MHD_HTTP_CONTENT_TOO_LARGE, "a request has at most 4 MiB");
+	if (strcmp(path, "/Plugin.Activate") == 0)
+		return reply(connection, MHD_HTTP_OK, json_pack("{s:[s]}", "Implements", "authz"));
+	if (strcmp(path, "/AuthZPlugin.AuthZReq") == 0)
+		return authorize(plugin, connection, upload);
+	if (strcmp(path, "/AuthZPlugin.AuthZRes") == 0)
+		return allow(connection);
+	return fail(connection, MHD_HTTP_NOT_FOUND,
+	            "there are /Plugin.Activate, /AuthZPlugin.AuthZReq and /AuthZPlugin.AuthZRes");
+}
+
+/* False: no memory. */
+static bool take(struct upload *upload, const char *bytes, size_t size)
+{
+	char *more;
+
+	if (upload->too_long || upload->length + size > BODY_MAX) {
+		upload->too_long = true;
+		return true;
+	}
+	more = realloc(upload->bytes, upload->length + size);
+	if (more == NULL)
+		return false;
+	memcpy(more + upload->length, bytes, size);
+	upload->bytes = more;
+	upload->length += size;
+	return true;
+}
+
+/* libmicrohttpd calls it for the head, for each part of the body, and at its end. */
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *path,
+                                  const char *method, const char *version, const char *data, size_t *size,
+                                  void **request)
+{
+	struct upload *upload = *request;
+
+	if (upload == NULL) {
+		*request = calloc(1, sizeof(*upload));
+		return *request == NULL ? MHD_NO : MHD_YES;
+	}
+	if (*size > 0) {
+		bool taken = take(upload, data, *size);
+
+		*size = 0;
+		return taken ? MHD_YES : MHD_NO;
+	}
+	if (strcmp(method, "POST") != 0)
+		return fail(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "requests to the plugin are POST");
+	return answer(context, connection, path, upload);
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **request,
+                         enum MHD_RequestTerminationCode code)
+{
+	struct upload *upload = *request;
+
+	if (upload != NULL)
+		free(upload->bytes);
+	free(upload);
+	*request = NULL;
+}
+
+/* Its directories, 0755; and no socket that somebody still listens at. 0 or a negative errno. */
+static int prepare(const char *path)
+{
+	_cleanup_free_ char *directory = strdup(path);
+
+	if (directory == NULL)
+		return -ENOMEM;
+	for (char *slash = strchr(directory + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(directory, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		*slash = '/';
+	}
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int listen_at(const char *path)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int r = prepare(path);
+
+	if (r < 0)
+		return r;
+	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
+		return fd < 0 ? -errno : -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	mask = umask(0177);
+	r = bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0 ? -errno : 0;
+	umask(mask);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+int plugin_start(const struct guest_config *config, struct plugin **ret_plugin, char *error, size_t error_size)
+{
+	struct plugin *plugin = calloc(1, sizeof(*plugin));
+	int fd = plugin == NULL ? -ENOMEM : listen_at(config->plugin_socket);
+
+	if (fd < 0) {
+		free(plugin);
+		return document_refuse(fd, error, error_size, "the authorization plugin cannot listen at %s: %s",
+		                       config->plugin_socket, strerror(-fd));
+	}
+	plugin->config = config;
+	(void) guest_config_socket(config, plugin->requests);
+	plugin->daemon = MHD_start_daemon(
+	        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL, NULL,
+	        on_request, plugin, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+	        MHD_OPTION_CONNECTION_LIMIT, (unsigned) CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+	        (unsigned) SILENCE_S, MHD_OPTION_END);
+	if (plugin->daemon == NULL) {
+		close_fd(fd);
+		free(plugin);
+		return document_refuse(-EIO, error, error_size, "the authorization plugin does not start");
+	}
+	*ret_plugin = plugin;
+	return 0;
+}
+
+void plugin_stop(struct plugin *plugin)
+{
+	if (plugin == NULL)
+		return;
+	MHD_stop_daemon(plugin->daemon);
+	(void) unlink(plugin->config->plugin_socket);
+	free(plugin);
+}

@@ -1,0 +1,206 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The authorization plugin: which requests to the Engine API it lets through, in every form that leads to a bind."""
+import base64
+import http.client
+import json
+import os
+import socket
+import threading
+
+from lib import Pair, case, run, wait_for
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=30)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(self.path)
+
+
+def _pair(*names, **config):
+    pair = Pair(*names, **config)
+    pair.guest.stop()
+    pair.guest.config["pluginSocket"] = os.path.join(pair.guest.directory, "plugins/bindshare.sock")
+    pair.guest.write_config()
+    pair.guest.start()
+    return pair
+
+
+def _post(pair, path, body, method="POST"):
+    """Status and object."""
+    connection = _Connection(pair.guest.config["pluginSocket"])
+    connection.request(method, path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    connection.close()
+    return response.status, answer
+
+
+def _ask(pair, body, uri="/v1.41/containers/create?name=x", method="POST"):
+    """What dockerd is told: None when it may go on, else why not."""
+    request = {"User": "", "RequestMethod": method, "RequestUri": uri, "RequestHeaders": {}}
+    if body is not None:
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request["RequestBody"] = base64.b64encode(text).decode()
+    status, answer = _post(pair, "/AuthZPlugin.AuthZReq", json.dumps(request))
+    assert status == 200, answer
+    assert answer["Allow"] or answer["Msg"], answer
+    return None if answer["Allow"] else answer["Msg"]
+
+
+def _mount(source, **more):
+    return {"Type": "bind", "Source": source, "Target": "/x", **more}
+
+
+def _driver(source, options="bind"):
+    return {"type": "none", "o": options, "device": source}
+
+
+def _forms(path):
+    """Every form of a request that binds path: (uri, body)."""
+    create, service = "/v1.41/containers/create", {"ContainerSpec": {"Mounts": [_mount(path)]}}
+    yield create, {"HostConfig": {"Binds": [f"{path}:/x"]}}
+    yield create, {"HostConfig": {"Binds": ["name:/y", f"{path}:/x:ro,z,rslave"]}}
+    yield create, {"HostConfig": {"Mounts": [_mount(path)]}}
+    yield create, {"HostConfig": {"Mounts": [{"Type": "tmpfs", "Target": "/t"}, _mount(path, ReadOnly=True)]}}
+    yield create, {"HostConfig": {"Mounts": [{"Type": "volume", "Source": "v", "Target": "/x", "VolumeOptions": {
+        "DriverConfig": {"Name": "local", "Options": _driver(path)}}}]}}
+    yield create, {"hostconfig": {"BINDS": [f"{path}:/x"]}}
+    yield create, {"HOSTCONFIG": {"mounts": [{"type": "bind", "source": path, "target": "/x"}]}}
+    yield create, {"Binds": [f"{path}:/x"]}
+    yield create, {"HostConfig": None, "Mounts": [_mount(path)]}
+    for uri in ("/containers/create", "//containers/create", "/v1.24//containers/./create?x=/y", "/%63ontainers/create",
+                "/v1.41/containers/cr%65ate#x"):
+        yield uri, {"HostConfig": {"Binds": [f"{path}:/x"]}}
+    yield "/v1.23/containers/abc/start", {"Binds": [f"{path}:/x"]}
+    yield "/v1.41/volumes/create", {"Name": "v", "Driver": "local", "DriverOpts": _driver(path)}
+    yield "/v1.41/volumes/create", {"driveropts": _driver(path, "ro,rbind")}
+    yield "/v1.41/services/create", {"TaskTemplate": service}
+    yield "/v1.41/services/abc/update?version=1", {"tasktemplate": service}
+    yield "/v1.41/plugins/pull?remote=x", [{"Name": "network", "Value": ["host"]}, {"Name": "mount", "Value": [path]}]
+    yield "/v1.41/plugins/x/set", ["DEBUG=1", f"data.source={path}"]
+
+
+@case
+def every_form_is_decided_alike():
+    pair = _pair("share")
+    pair.make("other")
+    for uri, body in _forms(pair.host("share")):
+        assert _ask(pair, body, uri) is None, (uri, body)
+    for path in ("/etc", pair.host("other"), "/", "/var/lib/docker/../../../etc"):
+        shown = os.path.normpath(path)
+        for uri, body in _forms(path):
+            message = _ask(pair, body, uri)
+            words = f"Mounts denied: The path {shown} is not shared from the host and is not known to "
+            assert message and message.startswith(words), (uri, body, message)
+            assert f"bindsharectl share add {shown}" in message, message
+    for uri, body in _forms("/var/lib/docker/volumes/x/_data"):
+        assert _ask(pair, body, uri) is None, (uri, body)
+    pair.end()
+
+
+@case
+def what_binds_nothing_goes_through():
+    pair = _pair("share")
+    for method, uri, body in (
+            ("GET", "/v1.41/containers/json", None), ("GET", "/_ping", None), ("HEAD", "/_ping", None),
+            ("POST", "/v1.41/containers/abc/start", None), ("POST", "/v1.41/containers/abc/stop", None),
+            ("POST", "/v1.41/images/create?fromImage=x", None), ("POST", "/build", None),
+            ("DELETE", "/v1.41/containers/create", None), ("POST", "/v1.41/containers/abc/exec", {"Cmd": ["/etc:/x"]}),
+            ("POST", "/v1.41/containers/create", {"Image": "x"}),
+            ("POST", "/v1.41/containers/create", {"HostConfig": {"Binds": None, "Mounts": []}}),
+            ("POST", "/v1.41/containers/create", {"HostConfig": {"Binds": ["volume:/x", "/anonymous"]}}),
+            ("POST", "/v1.41/containers/create", {"HostConfig": {"Memory": 18446744073709551615}}),
+            ("POST", "/v1.41/volumes/create", {"DriverOpts": {"type": "nfs", "o": "addr=x", "device": ":/etc"}}),
+            ("POST", "/v1.41/plugins/x/set", ["DEBUG=1"])):
+        assert _ask(pair, body, uri, method) is None, (method, uri, body)
+    pair.end()
+
+
+@case
+def a_missing_directory_is_made_only_where_docker_makes_it():
+    pair = _pair("share", "ro:ro")
+    new = pair.host("share/new")
+    assert _ask(pair, {"HostConfig": {"Binds": [f"{new}:/x"]}}) is None
+    assert "does not exist on the host" in _ask(pair, {"HostConfig": {"Mounts": [_mount(new)]}})
+    assert _ask(pair, {"HostConfig": {"Mounts": [_mount(new, BindOptions={"CreateMountpoint": True})]}}) is None
+    assert "does not exist" in _ask(pair, {"HostConfig": {"Binds": [f"{pair.host('ro/new')}:/x"]}})
+    assert not os.path.exists(new)
+    pair.end()
+
+
+@case
+def what_cannot_be_read_whole_is_refused():
+    pair = _pair("share")
+    path = pair.host("share")
+    right = json.dumps({"HostConfig": {"Binds": [f"{path}:/x"]}}).encode()
+    bodies = [None, b"", b"{", right[:-1], right + right, b"[]", b'"x"', b"\xff" + right, b"null",
+              b'{"HostConfig":{"Binds":["/etc:/x"]},"HostConfig":{}}',
+              b'{"HostConfig":{},"hostconfig":{"Binds":["/etc:/x"]}}',
+              '{"HostConfig":{"Bind\u017f":["/etc:/x"]}}'.encode(), '{"HostConfig":{"\u212a":1}}'.encode(),
+              b'{"HostConfig":{"Binds":"/etc:/x"}}', b'{"HostConfig":{"Binds":[1]}}', b'{"HostConfig":[]}',
+              b'{"HostConfig":{"Binds":["/a\\u0000:/x"]}}', b'{"HostConfig":{"Mounts":[{"Type":"bind"}]}}',
+              b'{"HostConfig":{"Mounts":["/etc"]}}', b'{"HostConfig":{"Mounts":{"Type":"bind"}}}',
+              b'{"HostConfig":{"Mounts":[{"Type":1,"Source":"/etc"}]}}',
+              b'{"HostConfig":{"Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":[]}}]}}',
+              b"[" * 5000]
+    for body in bodies:
+        message = _ask(pair, body)
+        assert message and "cannot tell what this request binds" in message, (body, message)
+    for uri in ("/v1.41/containers/%zz/create", "/v1.41/x/../containers/create", "/containers%00/create"):
+        assert "cannot tell" in _ask(pair, right, uri), uri
+    pair.end()
+
+
+@case
+def the_protocol_itself_is_checked():
+    pair = _pair("share")
+    status, answer = _post(pair, "/Plugin.Activate", "")
+    assert status == 200 and answer == {"Implements": ["authz"]}, answer
+    assert _post(pair, "/AuthZPlugin.AuthZRes", "{}") == (200, {"Allow": True})
+    for path, body, method, code, words in (
+            ("/AuthZPlugin.AuthZReq", "", "POST", 400, "RequestMethod"),
+            ("/AuthZPlugin.AuthZReq", "{", "POST", 400, "no JSON"),
+            ("/AuthZPlugin.AuthZReq", "[]", "POST", 400, "no JSON"),
+            ("/AuthZPlugin.AuthZReq", '{"RequestMethod":"POST"}', "POST", 400, "RequestUri"),
+            ("/AuthZPlugin.AuthZReq", '{"RequestMethod":"POST","RequestUri":"/x","RequestBody":"*"}', "POST", 400,
+             "base64"),
+            ("/AuthZPlugin.AuthZReq", '{"RequestMethod":"POST","RequestUri":"/x","RequestBody":1}', "POST", 400,
+             "base64"),
+            ("/AuthZPlugin.AuthZReq", "x" * (4 * 1024 * 1024 + 1), "POST", 413, "4 MiB"),
+            ("/AuthZPlugin.AuthZReq", None, "GET", 405, "POST"), ("/nonsense", "{}", "POST", 404, "/Plugin.Activate")):
+        status, answer = _post(pair, path, body, method)
+        assert status == code and words in answer["Err"], (path, body and body[:60], status, answer)
+    # A client that stops in the middle keeps nobody else waiting.
+    half = socket.socket(socket.AF_UNIX)
+    half.connect(pair.guest.config["pluginSocket"])
+    half.sendall(b"POST /AuthZPlugin.AuthZReq HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    assert _ask(pair, {"Image": "x"}) is None
+    half.close()
+    assert oct(os.stat(pair.guest.config["pluginSocket"]).st_mode & 0o777) == "0o600"
+    pair.end()
+
+
+@case
+def a_share_is_waited_for_and_others_go_on_meanwhile():
+    pair = _pair("share")
+    pair.server.stop_hard()
+    wait_for(lambda: pair.guest.ask("status")["server"]["state"] == "connecting", "the loss is seen")
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(_ask(pair, {"HostConfig": {"Binds": [f"{pair.host('share')}:/x"]}})))
+    thread.start()
+    for _ in range(20):
+        assert _ask(pair, {"Image": "x"}) is None
+    pair.server.start()
+    thread.join(30)
+    assert answers == [None], answers
+    pair.end()
+
+
+run(160)
