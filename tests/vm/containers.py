@@ -17,7 +17,7 @@ HOME = "/home/me"  # on the host; the guest has a /home, too, and nothing in it
 CONFIG = "/etc/bindshare/guest.json"
 _ENGINE = ("dockerd", "containerd", "containerd-shim-runc-v2", "ctr", "docker", "docker-init")
 _DAEMON = {"runtimes": {"bindshare": {"path": "/usr/sbin/bindshare-runtime"}}, "default-runtime": "bindshare",
-           "data-root": "/var/tmp/docker", "bridge": "none", "iptables": False, "ip6tables": False}
+           "authorization-plugins": ["bindshare"], "bridge": "none", "iptables": False, "ip6tables": False}
 
 
 def _has_runtime():
@@ -52,7 +52,9 @@ class _Host:
             os.makedirs(f"{HOME}/{name}")
         subprocess.run(["chown", "-R", f"{world.UID}:{world.GID}", HOME], check=True)
         world.write_file(f"{HOME}/proj/file", "from the host\n")
-        os.symlink("proj", f"{HOME}/link")
+        os.mkdir(f"{HOME}/proj/below")
+        world.write_file(f"{HOME}/proj/below/deep", "deep\n")
+        os.symlink("below", f"{HOME}/proj/link")
         self.server = host.VsockServer(GUEST(), [f"{HOME}/proj"], port=7000, wait=False)
         self.start()
 
@@ -70,7 +72,7 @@ class _Chain:
         machine = GUEST().machine
         machine.put("/etc/bindshare/token", TOKEN + "\n", 0o600)
         machine.put(CONFIG, json.dumps({"address": "vsock:2:7000", "tokenFile": "/etc/bindshare/token",
-                                        "pluginSocket": None, "waitSeconds": 20, "mountOptions": "timeout=5"}))
+                                        "waitSeconds": 20, "mountOptions": "timeout=5"}))
         # Before there is a server: it must wait for it.
         self.guestd = machine.start("exec bindshare-guestd --log-level debug")
         wait_for(lambda: self.status()["server"]["state"] != "connected", "bindshare-guestd runs", LIMIT)
@@ -117,8 +119,8 @@ def _run(runtime, name, command, source, **more):
         skip("bindshare-runtime is not built")
     _chain()
     config = json.loads(GUEST().machine.must(f"cat {CONFIG}"))
-    GUEST().machine.put(f"/etc/bindshare/{runtime}.json", json.dumps({**config, "runtime": f"/usr/sbin/{runtime}"}
-                        if runtime == "runc" else {**config, "runtime": "/usr/bin/crun"}))
+    config["runtime"] = GUEST().machine.must(f"command -v {runtime}").strip()
+    GUEST().machine.put(f"/etc/bindshare/{runtime}.json", json.dumps(config))
     bundle = _bundle(f"{runtime}-{name}", command, source, **more)
     return GUEST().machine.run(["bindshare-runtime", "--bindshare-config", f"/etc/bindshare/{runtime}.json", "run",
                                 "--bundle", bundle, f"{runtime}-{name}"], LIMIT)
@@ -222,6 +224,7 @@ def _dockerd():
             skip(f"there is no {name} (package docker.io)")
     machine = GUEST().machine
     machine.put("/etc/docker/daemon.json", json.dumps(_DAEMON))
+    machine.must("mkdir -p /var/lib/docker /var/tmp/docker && mount --bind /var/tmp/docker /var/lib/docker")
     running = machine.start("exec dockerd")
     wait_for(lambda: running.code is not None or machine.run("docker version", LIMIT)[0] == 0, "dockerd answers", 120,
              0.5)
@@ -237,12 +240,14 @@ def docker_run_just_works_and_refuses_what_is_not_shared():
     output = machine.must(f"docker run --rm -v {HOME}/proj:/src box sh -c 'cat /src/file; echo d > /src/docker'", 180)
     assert output == "from the host\n", output
     assert os.stat(f"{HOME}/proj/docker").st_uid == world.UID
-    output = machine.must(f"docker run --rm -u 1000 --mount type=bind,source={HOME}/link,target=/src,readonly box "
-                          "sh -c 'cat /src/file; touch /src/no 2>/dev/null || echo read-only'", 180)
-    assert output == "from the host\nread-only\n", output
+    output = machine.must(f"docker run --rm -u 1000 --mount type=bind,source={HOME}/proj/link,target=/src,readonly box "
+                          "sh -c 'cat /src/deep; touch /src/no 2>/dev/null || echo read-only'", 180)
+    assert output == "deep\nread-only\n", output
     code, output = machine.run(f"docker run --rm -v {HOME}/private:/src box sh -c 'echo started'", 180)
     assert code != 0 and "started" not in output.split(), output
     assert f"Mounts denied: The path {HOME}/private is not shared from the host" in output, output
+    # The plugin was asked before dockerd makes what is missing.
+    assert machine.run(f"test -e {HOME}/private")[0] != 0
 
 
 host.run(480)
