@@ -69,7 +69,7 @@ class Guest:
     """A machine whose other side is here: the agent, and a directory that both see."""
 
     def __init__(self, kind, *, modules=(), more=None, **machine):
-        kernel = virtual.kernel(kind)
+        self.kernel = virtual.kernel(kind)
         self.directory = world.case_directory("vm")
         self.shared = os.path.join(world.case_directory("x"), "h")
         os.mkdir(self.shared)
@@ -78,11 +78,14 @@ class Guest:
         self.agent = virtual.Agent(self.vsock, AGENT_PORT, program, world.sanitizer_environment,
                                    {"fill": world.fill})
         self.host_view = virtual.Virtiofs(self.directory, self.shared, "host").start()
-        self.machine = virtual.Machine(self.directory, kernel, image(kernel, modules, more), vsock=self.vsock,
-                                       shares=[self.host_view], disk=_disk(self.directory), **machine)
+        self.machine = virtual.Machine(self.directory, self.kernel, image(self.kernel, modules, more),
+                                       vsock=self.vsock, shares=[self.host_view], disk=_disk(self.directory),
+                                       **machine)
         self.machine.must(f"ldconfig; mkdir -p {self.shared} && mount -t virtiofs host {self.shared}")
         self.environment = {"BINDSHARE_BUILD": GUEST_BUILD, "BINDSHARE_VM_AGENT": str(AGENT_PORT),
-                            "BINDSHARE_VM_SHARED": self.shared, "BINDSHARE_TIME_FACTOR": "3"}
+                            "BINDSHARE_VM_SHARED": self.shared, "BINDSHARE_TIME_FACTOR": "3",
+                            **{name: value for name, value in os.environ.items()
+                               if name in ("BINDSHARE_OPERATIONS", "BINDSHARE_SEED", "BINDSHARE_SECONDS")}}
 
     def stop(self):
         self.machine.stop()

@@ -142,7 +142,7 @@ class Machine:
                 elif message.get("id") in self._running:
                     running = self._running[message["id"]]
                     running.take(message)
-        for running in self._running.values():
+        for running in list(self._running.values()):
             running.ended.set()
 
     def send(self, **message):
