@@ -132,7 +132,7 @@ def _html_table(head, lines):
             '</table></div>')
 
 
-def _all_figures(rows, peers):
+def _all_figures(rows, peers, ratio_to):
     lines = []
     for row, cells in rows.items():
         line = [row]
@@ -143,7 +143,7 @@ def _all_figures(rows, peers):
             cell = cells[peer]
             text = f"{table.quantity(cell['median'], cell['unit'])} ±{cell['spread'] * 100:.0f}%"
             more = [table.rate(cell)] + [f"{table.times(table.ratio(cells, peer, other))} {other}"
-                                         for other in table.RATIO_TO if table.ratio(cells, peer, other) is not None]
+                                         for other in ratio_to if table.ratio(cells, peer, other) is not None]
             line.append("; ".join([text, *(part for part in more if part)]))
         lines.append(line)
     return _html_table(["", *peers], lines)
@@ -193,7 +193,7 @@ def render(found):
         "<h2>Latencies</h2><p class='soft'>Which part of the operations was done by when: further left is better.</p>"
         + cards if (cards := _distributions(rows, peers)) else "",
         _bars_table(rows),
-        "<h2>All figures</h2>" + _all_figures(rows, peers),
+        "<h2>All figures</h2>" + _all_figures(rows, peers, table.ratios_to(found)),
         _costs(found, peers),
         _notes(found),
     ]

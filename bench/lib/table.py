@@ -107,7 +107,12 @@ def grid(lines, out):
                              for i, (text, width) in enumerate(zip(line, widths))).rstrip())
 
 
-def _main_grid(rows, peers, out):
+def ratios_to(found):
+    """The peers that the others are compared with in this run."""
+    return found.get("ratio_to", RATIO_TO)
+
+
+def _main_grid(rows, peers, ratio_to, out):
     lines = [["", *peers]]
     for row, cells in rows.items():
         line = [row]
@@ -119,21 +124,22 @@ def _main_grid(rows, peers, out):
             text = f"{quantity(cell['median'], cell['unit'])} ±{cell['spread'] * 100:.0f}%"
             if rate(cell):
                 text = f"{rate(cell)}, {text}"
-            ratios = [times(ratio(cells, peer, other)) for other in RATIO_TO if other in peers and peer != "native"]
+            ratios = [times(ratio(cells, peer, other)) for other in ratio_to if other in peers and peer != "native"]
             line.append(f"{text}  {' '.join(shown.rjust(6) for shown in ratios)}" if ratios else text)
         lines.append(line)
     grid(lines, out)
 
 
-def _long(rows, peers, out):
+def _long(rows, peers, ratio_to, out):
     """For narrow terminals: a line for each row and peer."""
-    lines = [["", "", "median", "spread", *(_SHORT[other] for other in RATIO_TO if other in peers), ""]]
+    names = [_SHORT.get(other, "x " + other) for other in ratio_to if other in peers]
+    lines = [["", "", "median", "spread", *names, ""]]
     for row, cells in rows.items():
         for number, peer in enumerate(peer for peer in peers if peer in cells):
             cell = cells[peer]
             lines.append([row if number == 0 else "", peer, quantity(cell["median"], cell["unit"]),
                           f"±{cell['spread'] * 100:.0f}%",
-                          *(times(ratio(cells, peer, other)) for other in RATIO_TO if other in peers), rate(cell)])
+                          *(times(ratio(cells, peer, other)) for other in ratio_to if other in peers), rate(cell)])
     grid(lines, out)
 
 
@@ -197,7 +203,7 @@ def errors(found):
 
 def _headline(found):
     machine = found["machine"]
-    known = [other for other in RATIO_TO if other in found["peers"]]
+    known = [other for other in ratios_to(found) if other in found["peers"]]
     ratios = f"; the ratios are to {' and to '.join(known)}" if known else ""
     return (f"{machine['cpus']} CPUs, Linux {machine['kernel']}, data on {machine['data_on']}, {found['rounds']} "
             f"rounds, scale {found['scale']}; median, ± half the range{ratios}")
@@ -223,10 +229,10 @@ def render(found, width=None):
     out = [_headline(found), ""]
     if rows:
         lines = []
-        _main_grid(rows, peers, lines)
+        _main_grid(rows, peers, ratios_to(found), lines)
         if max(len(line) for line in lines) > (width or shutil.get_terminal_size((240, 24)).columns):
             lines = []
-            _long(rows, peers, lines)
+            _long(rows, peers, ratios_to(found), lines)
         out += lines
     _usage_grid(found, peers, out)
     if messages(found):

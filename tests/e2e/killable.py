@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from lib import Rig, case, kill, run, wait_for, write_file
+from lib import Rig, case, run, wait_for, write_file
 from lib.hang import Hang
 
 
@@ -50,7 +50,7 @@ def a_process_that_first_got_another_signal_can_be_killed():
 def a_process_can_be_killed_while_the_worker_is_stopped():
     rig = Rig("timeout=60")
     worker = rig.server.worker()
-    os.kill(worker, signal.SIGSTOP)
+    rig.server.signal(worker, signal.SIGSTOP)
     try:
         process = subprocess.Popen(["stat", rig.guest("something")], stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
@@ -58,7 +58,7 @@ def a_process_can_be_killed_while_the_worker_is_stopped():
         assert process.poll() is None
         _killed_within(process, 2)
     finally:
-        kill(worker, signal.SIGCONT)
+        rig.server.signal(worker, signal.SIGCONT)
     write_file(rig.guest("file"), "x", owner=(0, 0))
     assert os.listdir(rig.share) == ["file"]
 
@@ -68,7 +68,7 @@ def one_after_the_other_can_be_killed_while_the_worker_is_stopped():
     rig = Rig("timeout=60")
     rig.fill("file", b"x" * (1 << 20))
     worker = rig.server.worker()
-    os.kill(worker, signal.SIGSTOP)
+    rig.server.signal(worker, signal.SIGSTOP)
     try:
         # More than there are lanes, and new ones get no welcome.
         for command in (["cat", rig.guest("file")], ["dd", "if=/dev/zero", f"of={rig.guest('new')}", "count=1"],
@@ -78,7 +78,7 @@ def one_after_the_other_can_be_killed_while_the_worker_is_stopped():
             assert process.poll() is None, command
             _killed_within(process, 2)
     finally:
-        kill(worker, signal.SIGCONT)
+        rig.server.signal(worker, signal.SIGCONT)
     wait_for(lambda: os.listdir(rig.guest()) == ["file"], "the mount goes on")
 
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 
-from lib import Rig, case, read_file, run, wait_for, write_file
+from lib import Rig, case, fill_directory, read_file, run, wait_for, write_file
 
 ENTRIES = 100_000
 MIB = 1024 * 1024
@@ -146,8 +146,7 @@ def what_came_with_open_is_not_read_after_a_change_from_here():
 def a_directory_of_100000_entries_takes_twelve_rpcs():
     rig = Rig()
     os.mkdir(rig.host("many"))
-    for number in range(ENTRIES):
-        os.close(os.open(rig.host(f"many/entry-{number:06}"), os.O_CREAT | os.O_WRONLY, 0o644))
+    fill_directory(rig.host("many"), ENTRIES, "entry-")
     # In a process of its own: the descriptor of the listing is closed when it has ended.
     with rig.mount.counted() as counts:
         done = subprocess.run(["ls", "-U", "-1", rig.guest("many")], check=True, capture_output=True, timeout=120)

@@ -63,7 +63,7 @@ def _unmounts(rig, descriptor):
 def the_worker_is_killed():
     rig = _rig()
     descriptor = os.open(rig.guest("file"), os.O_RDWR)
-    kill(rig.server.worker())
+    rig.server.signal(rig.server.worker())
     _everything_fails(rig, descriptor)
     _unmounts(rig, descriptor)
     assert rig.server.alive()
@@ -76,8 +76,8 @@ def the_broker_is_killed_and_its_workers_end_with_it():
     rig = _rig()
     descriptor = os.open(rig.guest("file"), os.O_RDWR)
     worker = rig.server.worker()
-    kill(rig.server.process.pid)
-    wait_for(lambda: not os.path.exists(f"/proc/{worker}"), "the worker ends with its broker", 10)
+    rig.server.signal(rig.server.process.pid)
+    wait_for(lambda: rig.server.is_gone(worker), "the worker ends with its broker", 10)
     _everything_fails(rig, descriptor)
     _unmounts(rig, descriptor)
 
@@ -96,7 +96,7 @@ def the_worker_stops_answering():
     rig = _rig()
     descriptor = os.open(rig.guest("file"), os.O_RDWR)
     worker = rig.server.worker()
-    os.kill(worker, signal.SIGSTOP)
+    rig.server.signal(worker, signal.SIGSTOP)
     try:
         begin = time.monotonic()
         _fails_within(TIMEOUT + BUSY, os.mkdir, rig.guest("dir"))
@@ -105,7 +105,7 @@ def the_worker_stops_answering():
             _fails_within(3, function, *arguments)
         _unmounts(rig, descriptor)
     finally:
-        kill(worker, signal.SIGCONT)
+        rig.server.signal(worker, signal.SIGCONT)
     assert "dir" not in os.listdir(rig.share)
 
 
@@ -116,7 +116,7 @@ def a_busy_process_gets_an_error_and_can_be_killed():
                                stderr=subprocess.DEVNULL)
     world.at_end(process.kill)
     wait_for(lambda: os.path.exists(rig.host("big")) and os.stat(rig.host("big")).st_size > 1000000, "dd writes")
-    kill(rig.server.worker())
+    rig.server.signal(rig.server.worker())
     code = process.wait(TIMEOUT + BUSY)
     assert code == 1, code
     rig.mount.unmount()
@@ -131,7 +131,7 @@ def a_worker_in_the_middle_of_requests_that_hang_can_be_lost():
     for thread in threads:
         thread.start()
     time.sleep(1)
-    kill(rig.server.worker())
+    rig.server.signal(rig.server.worker())
     for thread in threads:
         thread.join(TIMEOUT + BUSY)
         assert not thread.is_alive()

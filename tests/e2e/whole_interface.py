@@ -33,6 +33,8 @@ def the_time_of_birth_is_the_hosts():
     rig.fill("file", "x")
     births = [subprocess.run(["stat", "-c", "%W", path], check=True, capture_output=True).stdout
               for path in (rig.host("file"), rig.guest("file"))]
+    if births[0].strip() == b"0":
+        skip("the host's file system tells no time of birth here")
     assert births[0] == births[1], births
 
 

@@ -3,14 +3,15 @@
 from . import calls
 from .tap import case, run, skip, expect_errno, wait_for
 from .world import UID, GID, work_directory, write_file, read_file, as_user, kill
-from .server import Server, TOKEN_MODE, program
+from .server import TOKEN_MODE, program
 from .twin import Twin, TWINS
+from .mount import SERVER as Server
 from .guest import Guest, Pair
-from .mount import Mount, mount_command, unmount, is_mounted, Rig
+from .mount import Mount, mount_command, unmount, is_mounted, fill_directory, Rig
 
 __all__ = [
     "calls", "case", "run", "skip", "expect_errno", "wait_for",
     "UID", "GID", "work_directory", "write_file", "read_file", "as_user", "kill",
     "Guest", "Pair", "Server", "TOKEN_MODE", "program",
-    "Mount", "mount_command", "unmount", "is_mounted", "Rig", "Twin", "TWINS",
+    "Mount", "mount_command", "unmount", "is_mounted", "fill_directory", "Rig", "Twin", "TWINS",
 ]

@@ -8,9 +8,12 @@ import subprocess
 import types
 
 from . import world
-from .server import Server, program
+from .remote import RemoteServer, ask
+from .server import TOKEN, Server, program
 from .tap import wait_for
 
+# Where the cases' servers run: here, or on the other side of a virtual machine.
+SERVER = RemoteServer if world.AGENT else Server
 # What travels beside the requests of the file system: not counted as RPCs of an operation.
 _BESIDE = ("ping", "lane_state", "goodbye", "hello", "attach", "proof", "refuse", "forget")
 # FUSE requests that the kernel sends on its own account.
@@ -35,6 +38,8 @@ def unmount(path, lazy=False):
 def mount_command(source, where, options=(), flags=(), timeout=40, faults=None, **more):
     """Runs bindshare-mount, with rules for faults; CompletedProcess."""
     command = [program("bindshare-mount"), source, where, *flags]
+    if source.startswith("vsock:") and not any(option.startswith("token-file=") for option in options):
+        options = [*options, "token-file=" + world.token_file(TOKEN)]
     if options:
         command += ["-o", ",".join(options)]
     return subprocess.run(command, check=False, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True,
@@ -129,6 +134,14 @@ def _daemons():
                 yield int(name)
 
 
+def fill_directory(path, count, text="f"):
+    """Empty files of the serving user in a directory of the host, named by numbers."""
+    if world.AGENT:
+        ask("fill", path=path, count=count, text=text)
+    else:
+        world.fill(path, count, text)
+
+
 class Rig:
     """The usual case: one directory of an ordinary user, a server for it, a mount of it."""
 
@@ -139,7 +152,7 @@ class Rig:
             os.mkdir(share)
         self.share = share
         os.chown(self.share, uid, gid)
-        self.server = Server([self.share + mode], arguments=server_arguments, token=token, uid=uid, gid=gid,
+        self.server = SERVER([self.share + mode], arguments=server_arguments, token=token, uid=uid, gid=gid,
                              faults=faults)
         self.options = options
         self.mount = Mount(self.server, self.share, *options, faults=mount_faults)

@@ -13,7 +13,7 @@ from .tap import wait_for
 TOKEN_MODE = 0o600
 TOKEN = "00112233445566778899aabbccddeeff" * 2
 
-_PLACES = {
+PLACES = {
     "bindshare-fileserver": "fileserver/bindshare-fileserver",
     "bindsharectl": "fileserver/bindsharectl",
     "bindshare-mount": "guest-fuse/bindshare-mount",
@@ -26,10 +26,10 @@ _PLACES = {
 
 def program(name):
     """The path of a fresh binary; a copy of it where an ordinary user cannot reach the build directory."""
-    path = os.path.join(world.BUILD, _PLACES[name])
+    path = os.path.join(world.BUILD, PLACES[name])
     if not os.path.exists(path):
         # Each program lies in its part's directory, possibly in a room of it.
-        found = glob.glob(os.path.join(world.BUILD, _PLACES[name].split("/", maxsplit=1)[0], "*", name))
+        found = glob.glob(os.path.join(world.BUILD, PLACES[name].split("/", maxsplit=1)[0], "*", name))
         assert found, f"{name} is not built in {world.BUILD}"
         path = found[0]
     folder = os.path.dirname(path)
@@ -57,11 +57,12 @@ class Server:
         os.chown(self.run, uid, gid)
         self.uid, self.gid = uid, gid
         self.faults = faults
-        self.address = listen or f"unix:{self.run}/s"
+        self.listen, self.address = self._choose_address(listen)
         self.control = os.path.join(self.run, "control")
         self.log = os.path.join(self.directory, "fileserver.log")
         self.token_file = None
-        command = [program("bindshare-fileserver"), "--listen", self.address, "--control", self.control]
+        token = self._choose_token(token)
+        command = [program("bindshare-fileserver"), "--listen", self.listen, "--control", self.control]
         for share in shares:
             command += ["--share", share]
         if token is not None:
@@ -74,6 +75,24 @@ class Server:
         self.process = None
         if wait:
             self.start()
+
+    def _choose_address(self, listen):
+        """Where it listens, and what a mount names it."""
+        address = listen or f"unix:{self.run}/s"
+        return address, address
+
+    def _choose_token(self, token):
+        return token
+
+    def _run_as_user(self, command, **more):
+        return world.as_user(command, self.uid, self.gid, env=world.sanitizer_environment(self.faults), **more)
+
+    def signal(self, pid, number=signal.SIGKILL):
+        """To the server or one of its workers, which may have gone."""
+        world.kill(pid, number)
+
+    def is_gone(self, pid):
+        return not os.path.exists(f"/proc/{pid}")
 
     def start(self):
         """Starts it and waits until it listens."""
@@ -98,7 +117,7 @@ class Server:
 
     def try_run(self, **more):
         """Runs the command to its end, which must come by itself: a start that fails. CompletedProcess."""
-        return world.as_user(self.command, self.uid, self.gid, env=world.sanitizer_environment(self.faults), **more)
+        return self._run_as_user(self.command, **more)
 
     def log_text(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
@@ -132,8 +151,7 @@ class Server:
 
     def ctl(self, *arguments, check=True):
         """bindsharectl on its control socket; its output."""
-        done = world.as_user([program("bindsharectl"), *arguments, "--control", self.control], self.uid, self.gid,
-                             env=world.sanitizer_environment())
+        done = self._run_as_user([program("bindsharectl"), *arguments, "--control", self.control])
         if check:
             assert done.returncode == 0, f"bindsharectl {arguments}: {done.returncode} {done.stderr}"
             return done.stdout
@@ -146,13 +164,13 @@ class Server:
         code = self.process.wait(20)
         assert code == 0, f"the server's exit code is {code}"
         for pid in workers:
-            wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), f"worker {pid} ends with the server")
-        if self.address.startswith("unix:"):
-            assert not os.path.exists(self.address[len("unix:"):]), "the socket stays behind"
+            wait_for(lambda pid=pid: self.is_gone(pid), f"worker {pid} ends with the server")
+        if self.listen.startswith("unix:"):
+            assert not os.path.exists(self.listen[len("unix:"):]), "the socket stays behind"
 
     def stop_hard(self):
         if self.process.poll() is None:
-            world.kill(self.process.pid, signal.SIGCONT)
+            self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             try:
                 self.process.wait(10)

@@ -2,6 +2,7 @@
 """Cases and their TAP lines. A case is a function whose name is a sentence; run() runs those of one file."""
 import errno
 import os
+import re
 import sys
 import time
 import traceback
@@ -52,7 +53,7 @@ def wait_for(condition, what, seconds=10.0, step=0.02):
 
 def _comment(text):
     for line in text.rstrip("\n").split("\n"):
-        print("# " + line)
+        print("# " + line, flush=True)
 
 
 def _run_one(number, function):
@@ -84,8 +85,41 @@ def _run_cases():
     return 0 if good else 1
 
 
+def relay(suites, run_suite):
+    """
+    Runs files of cases elsewhere: run_suite(name) gives a file's TAP lines as they come, which are told on with a
+    number of their own and the file's name before theirs. A file that ends without what it had planned has failed.
+    """
+    good, number = True, 0
+    for suite in suites:
+        planned = count = 0
+        problem, begin = None, time.monotonic()
+        try:
+            for line in run_suite(suite):
+                plan = re.match(r"1\.\.(\d+)\s*(# SKIP .*)?$", line)
+                result = re.match(r"(ok|not ok) \d+ - (.*)", line)
+                if plan:
+                    planned = int(plan[1])
+                    problem = f"runs nothing: {plan[2]}" if planned == 0 else None
+                elif result:
+                    count, number, good = count + 1, number + 1, good and result[1] == "ok"
+                    print(f"{result[1]} {number} - {suite}: {result[2]}", flush=True)
+                else:
+                    _comment(line.removeprefix("# "))
+        except Exception as error:  # the next file must have its turn whatever this one did
+            problem = str(error)
+        _comment(f"{suite} took {time.monotonic() - begin:.0f} s")
+        if problem or count < planned or planned == 0:
+            good, number = False, number + 1
+            print(f"not ok {number} - {suite} runs to its end")
+            _comment(problem or f"{count} of {planned} cases")
+    print(f"1..{number}", flush=True)
+    return 0 if good else 1
+
+
 def run(timeout=120):
     """The last line of a case file. Runs all cases in a private world; never returns."""
+    timeout *= int(os.environ.get("BINDSHARE_TIME_FACTOR", "1"))
     wanted = sys.argv[1:]
     if wanted and os.environ.get(world.INSIDE) is None:
         os.environ["BINDSHARE_CASES"] = "\n".join(wanted)
@@ -99,3 +133,23 @@ def run(timeout=120):
     world.enter(timeout)
     print(f"1..{len(_cases)}", flush=True)
     world.supervise(_run_cases, timeout)
+
+
+def run_function(function, timeout):
+    """As run(), for a file that tells its cases' results itself."""
+    reason = world.missing()
+    if reason:
+        print(f"1..0 # SKIP {reason}")
+        sys.exit(0)
+    world.enter(timeout)
+
+    def guarded():
+        try:
+            return function()
+        except Exception as error:  # it would be lost with the process
+            _comment(traceback.format_exc())
+            _comment(world.logs())
+            print(f"Bail out! {error}".replace("\n", " "), flush=True)
+            return 1
+
+    world.supervise(guarded, timeout)

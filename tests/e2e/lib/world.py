@@ -22,6 +22,10 @@ BUILD = os.environ.get("BINDSHARE_BUILD") or os.path.abspath(
 INSIDE = "BINDSHARE_E2E_INSIDE"  # set for the process within the namespaces: its work directory
 PREFIX = "bindshare-e2e."
 
+# In a virtual machine: the vsock port of the agent on the other side, and the directory that both sides see.
+AGENT = int(os.environ.get("BINDSHARE_VM_AGENT", "0"))
+SHARED = os.environ.get("BINDSHARE_VM_SHARED")
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _cleanups = []
 _counter = 0
@@ -178,7 +182,8 @@ def findings():
 def logs():
     """The ends of all logs in the work directory."""
     text = ""
-    for path in sorted(glob.glob(os.path.join(work_directory(), "*", "*.log"))):
+    for path in sorted(glob.glob(os.path.join(work_directory(), "*", "*.log")) +
+                       glob.glob(os.path.join(SHARED or "/nonexistent", "*", "*", "*.log"))):
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()[-40:]
         text += "".join(f"{os.path.basename(path)}: {line}\n" for line in lines)
@@ -189,7 +194,11 @@ def case_directory(name):
     """A fresh directory for one rig of a case, reachable by everybody."""
     global _counter
     _counter += 1
-    path = os.path.join(work_directory(), f"{_counter}-{name}")
+    top = work_directory()
+    if SHARED and name in ("host", "server"):
+        top = os.path.join(SHARED, os.path.basename(top)[len(PREFIX):])
+        os.makedirs(top, exist_ok=True)
+    path = os.path.join(top, f"{_counter}-{name}")
     os.mkdir(path, 0o755)
     return path
 
@@ -197,6 +206,11 @@ def case_directory(name):
 def at_end(function):
     """Called when the case has ended, the last one first; what it raises is ignored."""
     _cleanups.append(function)
+
+
+def keep():
+    """What was to be ended with this case is ended with the file."""
+    _cleanups.clear()
 
 
 def clean_case():
@@ -225,6 +239,21 @@ def write_file(path, content=b"", mode=0o644, owner=None):
     os.chmod(path, mode)
     os.chown(path, *(owner or (UID, GID)))
     return path
+
+
+def fill(path, count, text):
+    """Empty files of the serving user, named by numbers."""
+    for number in range(count):
+        name = f"{path}/{text}{number:06}"
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o644))
+        os.chown(name, UID, GID)
+    return {}
+
+
+def token_file(token):
+    """A file with a token that root can give to a mount."""
+    path = os.path.join(work_directory(), "token")
+    return path if os.path.exists(path) else write_file(path, token + "\n", 0o600, (0, 0))
 
 
 def read_file(path):
