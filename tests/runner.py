@@ -19,6 +19,7 @@ JOBS = str(os.cpu_count() or 2)
 FUZZ_SECONDS = "20"
 SANITIZED = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:allocator_may_return_null=1",
+    "LSAN_OPTIONS": "print_suppressions=0:suppressions=" + os.path.join(ROOT, "tests", "lsan.supp"),
     "UBSAN_OPTIONS": "halt_on_error=1:exitcode=99",
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=99:second_deadlock_stack=1:suppressions=" +
                     os.path.join(ROOT, "tests", "tsan.supp"),

@@ -27,6 +27,7 @@ struct mounts_entry {
 	bool wanted;       /* on the server's list */
 	bool present;      /* something of it may be in the guest */
 	bool stale;        /* to be made anew */
+	bool identical;    /* mounted at its own path, too: the one of place is a thread\'s while there is a job */
 	bool tried, waits; /* waits: for the timer, before the next try */
 	unsigned failures;
 	char error[PLACE_ERROR_SIZE];
@@ -288,6 +289,7 @@ static void made(struct mounts_entry *entry)
 		return;
 	}
 	entry->state = BINDS_MOUNTED;
+	entry->identical = entry->place.identical;
 	entry->failures = 0;
 	entry->error[0] = '\0';
 	log_info("%s %s%s", entry->place.adopted ? "found" : "mounted", entry->place.mount,
@@ -304,7 +306,7 @@ static void made(struct mounts_entry *entry)
 
 static void undone(struct mounts_entry *entry)
 {
-	entry->present = entry->stale = false;
+	entry->present = entry->stale = entry->identical = false;
 	entry->state = BINDS_PENDING;
 	log_info("unmounted %s", entry->place.mount);
 	if (entry->wanted && set_place(entry) < 0)
@@ -384,7 +386,7 @@ static void advance_entry(struct mounts_entry *entry)
 		return;
 	}
 	entry->place.covered = parent != NULL && parent->state == BINDS_MOUNTED;
-	entry->place.identical_covered = entry->place.covered && parent->place.identical;
+	entry->place.identical_covered = entry->place.covered && parent->identical;
 	start_job(entry, JOB_MAKE);
 }
 
@@ -558,12 +560,11 @@ json_t *mounts_json(const struct mounts *mounts)
 
 	DL_FOREACH (mounts->entries, entry) {
 		/* A path that is no UTF-8 JSON cannot carry: such a share is left out. */
-		json_t *object =
-		        json_pack("{s:s, s:s, s:s, s:b, s:s, s:b, s:s?}", "path", entry->share.path, "canonical",
-		                  entry->share.canonical, "mount", entry->place.mount, "identical",
-		                  entry->place.identical, "state", binds_state_name(state_of(entry)), "readOnly",
-		                  (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0, "error",
-		                  entry->error[0] != '\0' ? entry->error : NULL);
+		json_t *object = json_pack("{s:s, s:s, s:s, s:b, s:s, s:b, s:s?}", "path", entry->share.path,
+		                           "canonical", entry->share.canonical, "mount", entry->place.mount,
+		                           "identical", entry->identical, "state", binds_state_name(state_of(entry)),
+		                           "readOnly", (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0, "error",
+		                           entry->error[0] != '\0' ? entry->error : NULL);
 
 		if (object != NULL && entry->wanted)
 			(void) json_array_append_new(list, object);

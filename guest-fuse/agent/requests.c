@@ -104,10 +104,13 @@ static void reply_free(struct reply *reply)
 static void on_shut_down(uv_shutdown_t *shutdown, int status)
 {
 	struct reply *reply = shutdown->data;
+	struct requests_client *client = reply->client;
 
-	if (status < 0 || uv_read_start((uv_stream_t *) &reply->client->pipe, on_allocate, on_read) < 0)
-		client_end(reply->client);
-	release(reply->client);
+	if (status == 0 && !client->ended)
+		status = uv_read_start((uv_stream_t *) &client->pipe, on_allocate, on_read);
+	if (status < 0 && status != UV_EALREADY)
+		client_end(client);
+	release(client);
 	reply_free(reply);
 }
 
@@ -192,8 +195,8 @@ static void decide(uv_work_t *work)
 		const struct binds_question question = { source->path, source->resolved, source->create };
 		struct binds_decision decision;
 
-		/* What was decided stays so. */
-		if (source->answer != NULL && !source->waits)
+		/* What was decided stays so, and what the server is asked waits for its word. */
+		if (source->ask != NULL || (source->answer != NULL && !source->waits))
 			continue;
 		binds_decide(client->requests->config, &client->table, &question, &decision);
 		json_decref(source->answer);

@@ -31,8 +31,8 @@ def a_container_sees_the_hosts_files():
     for runtime in _runtimes():
         box = Container(pair.guest, runtime, [bind(pair.host("share"), "/src"), bind(pair.host("ro"), "/ro"),
                                               bind(pair.host("share"), "/once", "bind", "ro")],
-                        script="cat /src/file /src/deep/file /ro/file; echo back >/src/back; touch /ro/x; touch /once/x; "
-                               "ls /once/deep | wc -l; stat -c %u:%g /src/file")
+                        script="cat /src/file /src/deep/file /ro/file; echo back >/src/back; touch /ro/x; "
+                               "touch /once/x; ls /once/deep | wc -l; stat -c %u:%g /src/file")
         assert box.run().split("\n") == ["from the host", "deep", "read-only", "1", "0:0", ""], runtime
         with open(pair.host("share/back"), encoding="utf-8") as file:
             assert file.read() == "back\n"
@@ -298,7 +298,8 @@ def mistakes_are_named():
                         ('{"mounts": {}}', "is not a container's configuration"),
                         ('{"mounts": [{"type": "bind", "destination": "/x"}]}', "a bind without a source"),
                         ('{"mounts": [{"type": "bind", "source": "", "destination": "/x"}]}', "without a source"),
-                        ('{"mounts": [{"type": "bind", "source": "/a\\u0000b", "destination": "/x"}]}', "without a source"),
+                        ('{"mounts": [{"type": "bind", "source": "/a\\u0000b", "destination": "/x"}]}',
+                         "without a source"),
                         ('{"mounts": [], "mounts": []}', "duplicate")):
         world.write_file(os.path.join(box.bundle, "config.json"), text, owner=(0, 0))
         assert words in box.refused(), text
