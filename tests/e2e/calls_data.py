@@ -8,7 +8,7 @@ import resource
 import signal
 import subprocess
 
-from lib import TWINS, Twin, calls, case, read_file, run
+from lib import TWINS, Twin, calls, case, read_file, run, wait_for
 
 PAGE = 4096
 
