@@ -167,10 +167,10 @@ def the_guest(kind="6.12", **more):
     return get
 
 
-def run(timeout):
-    """The last line of a file of cases: as run() of the e2e library, when there can be a machine."""
+def run(timeout, kind=None):
+    """The last line of a file of cases: as run() of the e2e library, when there can be a machine with this kernel."""
     if world.INSIDE not in os.environ:
-        reason = needed(_kind)
+        reason = needed(kind or _kind)
         if reason:
             print(f"1..0 # SKIP {reason}")
             sys.exit(0)

@@ -89,12 +89,13 @@ def _run_cases():
 
 def relay(suites, run_suite):
     """
-    Runs files of cases elsewhere: run_suite(name) gives a file's TAP lines as they come, which are told on with a
-    number of their own and the file's name before theirs. A file that ends without what it had planned has failed.
+    Runs files of cases elsewhere: run_suite(suite) gives a file's TAP lines as they come, which are told on with a
+    number of their own and the file's name before theirs. A suite is that name, perhaps with ":" and words behind it.
+    A file that ends without what it had planned has failed.
     """
     good, number = True, 0
     for suite in suites:
-        planned = count = 0
+        planned, count, label = 0, 0, suite.partition(":")[0]
         problem, begin = None, time.monotonic()
         last = begin
         try:
@@ -106,7 +107,7 @@ def relay(suites, run_suite):
                     problem = f"runs nothing: {plan[2]}" if planned == 0 else None
                 elif result:
                     count, number, good = count + 1, number + 1, good and result[1] == "ok"
-                    print(f"{result[1]} {number} - {suite}: {result[2]}", flush=True)
+                    print(f"{result[1]} {number} - {label}: {result[2]}", flush=True)
                     now = time.monotonic()
                     if now - last > LONG:
                         _comment(f"this took {now - last:.0f} s")
@@ -115,10 +116,10 @@ def relay(suites, run_suite):
                     _comment(line.removeprefix("# "))
         except Exception as error:  # the next file must have its turn whatever this one did
             problem = str(error)
-        _comment(f"{suite} took {time.monotonic() - begin:.0f} s")
+        _comment(f"{label} took {time.monotonic() - begin:.0f} s")
         if problem or count < planned or planned == 0:
             good, number = False, number + 1
-            print(f"not ok {number} - {suite} runs to its end")
+            print(f"not ok {number} - {label} runs to its end")
             _comment(problem or f"{count} of {planned} cases")
     print(f"1..{number}", flush=True)
     return 0 if good else 1
