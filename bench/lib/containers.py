@@ -58,7 +58,8 @@ class _Setup:
                        "runtime": self.runtime, "guestPaths": [self.plain]}, file)
         guestd = paths.program("bindshare-guestd")
         log = open(os.path.join(self.directory, "guestd.log"), "ab")
-        self.agent = subprocess.Popen([guestd, "--config", self.config], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.agent = subprocess.Popen([guestd, "--config", self.config], stdin=subprocess.DEVNULL, stdout=log,
+                                      stderr=log)
         deadline = time.monotonic() + _WAIT_S
         while "\nmounted" not in subprocess.run([guestd, "--config", self.config, "--status"], check=False,
                                                 capture_output=True, text=True).stdout:
@@ -82,7 +83,8 @@ class _Setup:
                    "options": ["rbind", "rprivate"]} for number in range(count)]
         with open(os.path.join(bundle, "config.json"), "w", encoding="utf-8") as file:
             json.dump({"ociVersion": "1.0.2", "root": {"path": self.rootfs},
-                       "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/true"], "env": ["PATH=/bin"], "cwd": "/"},
+                       "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/true"], "env": ["PATH=/bin"],
+                                   "cwd": "/"},
                        "mounts": [{"type": "proc", "source": "proc", "destination": "/proc"}, *mounts],
                        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]}}, file)
         program = [paths.program("bindshare-runtime"), "--bindshare-config", self.config] if through else [self.runtime]
@@ -120,7 +122,8 @@ def inner_main(options, directory):
                 for peer, base, through in kinds[number % 3:] + kinds[:number % 3]:
                     seconds = setup.create(base, count, through)
                     found["measurements"].append({"peer": peer, "workload": "containers", "round": number, "rows": [
-                        {"row": f"create, {count} binds", "unit": "ns", "value": round(seconds * 1e9)}], "verified": True})
+                        {"row": f"create, {count} binds", "unit": "ns", "value": round(seconds * 1e9)}],
+                                                  "verified": True})
             with open(os.path.join(directory, "results.json"), "w", encoding="utf-8") as file:
                 json.dump(found, file)
     except KeyboardInterrupt:

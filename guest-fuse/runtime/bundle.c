@@ -122,16 +122,20 @@ static void take_user(struct bundle *bundle)
 int bundle_read(const char *directory, struct bundle *ret_bundle, char *error, size_t error_size)
 {
 	struct bundle bundle = { .config = NULL };
+	char path[sizeof(bundle.path)];
+	struct numbers numbers;
 	json_t *mounts, *mount;
 	size_t i;
 	int r = 0;
 
-	if (snprintf(bundle.path, sizeof(bundle.path), "%s/config.json", directory) >= (int) sizeof(bundle.path))
+	if (snprintf(path, sizeof(path), "%s/config.json", directory) >= (int) sizeof(path))
 		return document_refuse(-ENAMETOOLONG, error, error_size, "the bundle's path is too long");
-	bundle.config = load(bundle.path, &bundle.numbers, error, error_size, &r);
+	bundle.config = load(path, &numbers, error, error_size, &r);
 	if (bundle.config == NULL)
-		return r;
+		return r < 0 ? r : -EINVAL;
 	r = 0;
+	bundle.numbers = numbers;
+	strcpy(bundle.path, path);
 	mounts = json_object_get(bundle.config, "mounts");
 	if (!json_is_object(bundle.config) || (mounts != NULL && !json_is_array(mounts) && !json_is_null(mounts)))
 		r = -EINVAL;
@@ -149,7 +153,7 @@ int bundle_read(const char *directory, struct bundle *ret_bundle, char *error, s
 		                       r == -ENOMEM ? "%s: out of memory"
 		                                    : "%s is not a container's configuration, or "
 		                                      "has a bind without a source",
-		                       bundle.path);
+		                       path);
 	}
 	take_user(&bundle);
 	*ret_bundle = bundle;
