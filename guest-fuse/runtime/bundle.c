@@ -189,7 +189,7 @@ int bundle_write(const struct bundle *bundle, char *error, size_t error_size)
 
 void bundle_done(struct bundle *bundle)
 {
-	for (size_t i = 0; i < bundle->count; i++)
+	for (size_t i = 0; bundle->binds != NULL && i < bundle->count; i++)
 		free(bundle->binds[i].source);
 	free(bundle->binds);
 	json_decref(bundle->config);
