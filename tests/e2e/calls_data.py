@@ -8,7 +8,7 @@ import resource
 import signal
 import subprocess
 
-from lib import TWINS, Twin, calls, case, read_file, run
+from lib import TWINS, Twin, calls, case, read_file, run, wait_for
 
 PAGE = 4096
 
@@ -302,9 +302,8 @@ def programs_and_libraries_run_from_the_mount():
             subprocess.run(["cp", "/bin/sleep", path], check=True)
             with subprocess.Popen([path, "60"]) as child:
                 try:
-                    with open(f"/proc/{child.pid}/maps", "rb") as file:
-                        while b"sleep" not in file.read():
-                            file.seek(0)
+                    # Opened each time: what is opened before the program has begun shows this one for ever.
+                    wait_for(lambda: b"sleep" in read_file(f"/proc/{child.pid}/maps"), "the program runs")
                     values = []
                     for flags in (os.O_WRONLY, os.O_RDWR | os.O_TRUNC, os.O_RDONLY):
                         try:

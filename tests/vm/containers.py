@@ -259,4 +259,4 @@ def docker_run_just_works_and_refuses_what_is_not_shared():
     assert machine.run(f"test -e {HOME}/private")[0] != 0
 
 
-host.run(480)
+host.run(600)

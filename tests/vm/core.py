@@ -16,7 +16,7 @@ from lib import tap
 KERNEL = os.environ.get("BINDSHARE_VM_KERNEL", "6.12")
 SUITES = os.environ.get("BINDSHARE_VM_SUITES", """basic_work whole_interface host_changes read_only locks
     directories calls_data message_counts model server_gone killable many_at_once""").split()
-SECONDS = int(os.environ.get("BINDSHARE_VM_SECONDS", "420"))
+SECONDS = int(os.environ.get("BINDSHARE_VM_SECONDS", "900"))
 
 
 def _run(guest, suite):

@@ -108,4 +108,4 @@ def an_unprivileged_process_is_refused():
     assert code == 0, output
 
 
-host.run(240)
+host.run(300)

@@ -206,4 +206,4 @@ def a_device_that_is_killed_is_given_up_under_load():
     assert code == 40, (code, output)
 
 
-host.run(540)
+host.run(600)

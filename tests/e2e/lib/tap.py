@@ -9,6 +9,8 @@ import traceback
 
 from . import world
 
+LONG = 5  # seconds: cases that take longer elsewhere are told
+
 _cases = []
 
 
@@ -94,6 +96,7 @@ def relay(suites, run_suite):
     for suite in suites:
         planned = count = 0
         problem, begin = None, time.monotonic()
+        last = begin
         try:
             for line in run_suite(suite):
                 plan = re.match(r"1\.\.(\d+)\s*(# SKIP .*)?$", line)
@@ -104,6 +107,10 @@ def relay(suites, run_suite):
                 elif result:
                     count, number, good = count + 1, number + 1, good and result[1] == "ok"
                     print(f"{result[1]} {number} - {suite}: {result[2]}", flush=True)
+                    now = time.monotonic()
+                    if now - last > LONG:
+                        _comment(f"this took {now - last:.0f} s")
+                    last = now
                 else:
                     _comment(line.removeprefix("# "))
         except Exception as error:  # the next file must have its turn whatever this one did
