@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "guest-fuse/binds/clones.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
 
@@ -165,6 +166,17 @@ int bundle_set_source(struct bundle_bind *bind, const char *path)
 	return json_object_set_new(bind->mount, "source", json_string(path)) < 0 ? -ENOMEM : 0;
 }
 
+static int keep_original(const struct bundle *bundle)
+{
+	char original[sizeof(bundle->path) + sizeof(CLONES_ORIGINAL)];
+	const char *slash = strrchr(bundle->path, '/');
+
+	(void) snprintf(original, sizeof(original), "%.*s/" CLONES_ORIGINAL, (int) (slash - bundle->path),
+	                bundle->path);
+	(void) unlink(original);
+	return link(bundle->path, original);
+}
+
 int bundle_write(const struct bundle *bundle, char *error, size_t error_size)
 {
 	_cleanup_free_ char *hidden = json_dumps(bundle->config, JSON_COMPACT | JSON_PRESERVE_ORDER);
@@ -178,8 +190,9 @@ int bundle_write(const struct bundle *bundle, char *error, size_t error_size)
 	(void) unlink(temporary);
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || stat(bundle->path, &st) < 0 || text == NULL ||
-	    write(fd, text, strlen(text)) != (ssize_t) strlen(text) || fchown(fd, st.st_uid, st.st_gid) < 0 ||
-	    fchmod(fd, st.st_mode & 07777) < 0 || rename(temporary, bundle->path) < 0)
+	    write(fd, text, strlen(text)) != (ssize_t) strlen(text) || keep_original(bundle) < 0 ||
+	    fchown(fd, st.st_uid, st.st_gid) < 0 || fchmod(fd, st.st_mode & 07777) < 0 ||
+	    rename(temporary, bundle->path) < 0)
 		r = errno != 0 ? -errno : -EIO;
 	if (r == 0)
 		return 0;
