@@ -3,6 +3,7 @@
 """bindshare-guestd: keeps what is shared mounted, whatever happens to the server, the list, the mounts or itself."""
 import errno
 import os
+import signal
 import subprocess
 import time
 
@@ -280,6 +281,9 @@ def mistakes_are_named():
     assert done.returncode == 69 and "is not running" in done.stderr, done
     done = world.as_user([program("bindshare-guestd"), "--config", guest.config_file])
     assert done.returncode == 77 and "only root" in done.stderr, done
+    done = guest.do("unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /dev && exec \"$@\"", "sh",
+                    program("bindshare-guestd"), "--config", guest.config_file, check=False)
+    assert done.returncode == 69 and "modprobe fuse" in done.stderr, done
     guest.start()
     done = guest.try_run()
     assert done.returncode == 69 and "another bindshare-guestd" in done.stderr, done
@@ -287,6 +291,15 @@ def mistakes_are_named():
     assert done.returncode == 0 and "mounted" in done.stdout, done.stdout
     guest.stop()
     server.stop()
+
+
+@case
+def sighup_ends_nobody():
+    pair = Pair("share")
+    os.kill(pair.guest.process.pid, signal.SIGHUP)
+    wait_for(lambda: "read at the start only" in pair.guest.log_text(), "it says what it does not do")
+    assert pair.guest.answers()["ok"]
+    pair.end()
 
 
 @case
