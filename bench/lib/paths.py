@@ -15,10 +15,12 @@ BUILD = os.environ.get("BINDSHARE_BUILD") or (os.path.join(ROOT, "build") if ROO
 _PLACES = {
     "bindshare-fileserver": ("fileserver/bindshare-fileserver", "."),
     "bindshare-mount": ("guest-fuse/bindshare-mount", "../sbin"),
+    "bindshare-guestd": ("guest-fuse/bindshare-guestd", "../sbin"),
+    "bindshare-runtime": ("guest-fuse/bindshare-runtime", "."),
     "bench-workloads": ("bench/bench-workloads", "../libexec/bindshare"),
 }
 _PACKAGES = ("gcc", "libc6-dev", "meson", "ninja-build", "pkg-config", "libfuse3-dev", "libuv1-dev", "libxxhash-dev",
-             "libsodium-dev", "libjansson-dev", "uthash-dev")
+             "libsodium-dev", "libjansson-dev", "libmicrohttpd-dev", "uthash-dev")
 
 
 class Missing(Exception):

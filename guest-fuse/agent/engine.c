@@ -144,7 +144,7 @@ static int read_driver_options(const struct reading *reading, json_t *options)
 
 static int read_mount(const struct reading *reading, json_t *mount)
 {
-	json_t *options, *driver, *driver_options = NULL, *create = NULL;
+	json_t *options = NULL, *driver = NULL, *driver_options = NULL, *create = NULL;
 	const char *type, *source;
 	int r = get_text(reading, mount, "Type", &type);
 
@@ -184,7 +184,7 @@ static int read_mounts(const struct reading *reading, json_t *list)
 
 static int read_host_config(const struct reading *reading, json_t *config)
 {
-	json_t *binds, *mounts;
+	json_t *binds = NULL, *mounts = NULL;
 	int r = get_list(reading, config, "Binds", &binds);
 
 	if (r == 0)
@@ -215,7 +215,7 @@ static int read_volume(const struct reading *reading, json_t *body)
 
 static int read_service(const struct reading *reading, json_t *body)
 {
-	json_t *task, *spec, *mounts;
+	json_t *task = NULL, *spec = NULL, *mounts = NULL;
 	int r = get(reading, body, "TaskTemplate", &task);
 
 	if (r == 0)

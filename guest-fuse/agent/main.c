@@ -26,7 +26,7 @@
 struct guestd {
 	struct guest_config config;
 	uv_loop_t loop;
-	uv_signal_t terminate, interrupt;
+	uv_signal_t terminate, interrupt, hang_up;
 	uv_work_t sweep;
 	uv_timer_t patience; /* until it is ready even without a server */
 	struct link link;
@@ -101,6 +101,12 @@ static void on_patience(uv_timer_t *timer)
 	tell_ready(guestd);
 }
 
+static void on_hang_up(uv_signal_t *handle, int number)
+{
+	log_warning(
+	        "SIGHUP: the configuration is read at the start only; restart bindshare-guestd, what is mounted stays");
+}
+
 static void on_stop(uv_signal_t *handle, int number)
 {
 	struct guestd *guestd = handle->data;
@@ -117,6 +123,7 @@ static void on_stop(uv_signal_t *handle, int number)
 	mounts_stop(&guestd->mounts, false);
 	uv_close((uv_handle_t *) &guestd->terminate, NULL);
 	uv_close((uv_handle_t *) &guestd->interrupt, NULL);
+	uv_close((uv_handle_t *) &guestd->hang_up, NULL);
 	uv_close((uv_handle_t *) &guestd->patience, NULL);
 }
 
@@ -135,7 +142,7 @@ static int make_directories(const struct guest_config *config)
 	char path[PATH_MAX];
 	int code = make_directory(config->run_directory, 0755);
 
-	(void) snprintf(path, sizeof(path), "%s/mounts", config->run_directory);
+	(void) snprintf(path, sizeof(path), "%s/alive", config->run_directory);
 	return code != EX_OK ? code : make_directory(path, 0700);
 }
 
@@ -179,11 +186,11 @@ static void sweep(uv_work_t *work)
 		log_info("undid the binds of %u containers that are gone", count);
 }
 
-static void watch_signal(struct guestd *guestd, uv_signal_t *handle, int number)
+static void watch_signal(struct guestd *guestd, uv_signal_t *handle, uv_signal_cb happened, int number)
 {
 	(void) uv_signal_init(&guestd->loop, handle);
 	handle->data = guestd;
-	(void) uv_signal_start(handle, on_stop, number);
+	(void) uv_signal_start(handle, happened, number);
 }
 
 static void set_up(struct guestd *guestd)
@@ -219,8 +226,9 @@ static int serve(struct guestd *guestd)
 	mounts_recall(&guestd->mounts);
 	guestd->sweep.data = guestd;
 	(void) uv_queue_work(&guestd->loop, &guestd->sweep, sweep, NULL);
-	watch_signal(guestd, &guestd->terminate, SIGTERM);
-	watch_signal(guestd, &guestd->interrupt, SIGINT);
+	watch_signal(guestd, &guestd->terminate, on_stop, SIGTERM);
+	watch_signal(guestd, &guestd->interrupt, on_stop, SIGINT);
+	watch_signal(guestd, &guestd->hang_up, on_hang_up, SIGHUP);
 	(void) uv_timer_init(&guestd->loop, &guestd->patience);
 	guestd->patience.data = guestd;
 	(void) uv_timer_start(&guestd->patience, on_patience, guestd->config.wait_ms, 0);

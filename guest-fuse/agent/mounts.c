@@ -99,7 +99,7 @@ static char *alive_of(const struct guest_config *config, const char *path, const
 
 	key = XXH3_64bits_withSeed(path, strlen(path) + 1, key);
 	key = XXH3_64bits_withSeed(options, strlen(options) + 1, key);
-	return asprintf(&text, "%s/mounts/%016llx", config->run_directory, (unsigned long long) key) < 0 ? NULL : text;
+	return asprintf(&text, "%s/alive/%016llx", config->run_directory, (unsigned long long) key) < 0 ? NULL : text;
 }
 
 static char *mount_of(const struct guest_config *config, const char *path)

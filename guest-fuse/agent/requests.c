@@ -172,7 +172,8 @@ static json_t *status(const struct requests *requests)
 	                 link.error[0] != '\0' ? link.error : NULL, "shares", mounts_json(requests->mounts));
 }
 
-static json_t *decision_json(const struct binds_decision *decision)
+/* NULL: something in it is no UTF-8. */
+static json_t *pack_decision(const struct binds_decision *decision)
 {
 	const struct binds_share *share = decision->share;
 
@@ -183,6 +184,16 @@ static json_t *decision_json(const struct binds_decision *decision)
 		                 "mount", share->mount, "rest", decision->rest, "kind", binds_kind_name(decision->kind),
 		                 "readOnly", share->read_only, "idmap", share->idmap);
 	return json_pack("{s:s, s:s, s:s}", "verdict", "refused", "code", decision->code, "text", decision->text);
+}
+
+static json_t *decision_json(const struct binds_decision *decision)
+{
+	json_t *object = pack_decision(decision);
+
+	if (object != NULL)
+		return object;
+	return json_pack("{s:s, s:s, s:s}", "verdict", "refused", "code", "special", "text",
+	                 "Mounts denied: The path leads to a name that is no UTF-8, which no engine can carry.");
 }
 
 /* In a thread: mounts may be slow. */

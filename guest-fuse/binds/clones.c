@@ -70,6 +70,31 @@ static void remove_entry(const char *directory, const char *name)
 		(void) rmdir(path);
 }
 
+/* The bundle that the record names. False: there is no record. */
+static bool read_bundle(const char *directory, char bundle[4096])
+{
+	char path[4096 + sizeof(RECORD)], error[256];
+	_cleanup_json_ json_t *record = NULL;
+	const char *text;
+
+	(void) snprintf(path, sizeof(path), "%s/" RECORD, directory);
+	if (document_read("record", path, &record, error, sizeof(error)) < 0)
+		return false;
+	text = json_string_value(json_object_get(record, "bundle"));
+	return text != NULL && snprintf(bundle, 4096, "%s", text) < 4096;
+}
+
+static void restore(const char *directory)
+{
+	char bundle[4096], from[4096 + sizeof(CLONES_ORIGINAL) + 1], to[4096 + sizeof("/config.json")];
+
+	if (!read_bundle(directory, bundle))
+		return;
+	(void) snprintf(from, sizeof(from), "%s/" CLONES_ORIGINAL, bundle);
+	(void) snprintf(to, sizeof(to), "%s/config.json", bundle);
+	(void) rename(from, to);
+}
+
 static void undo(const char *directory)
 {
 	DIR *entries = opendir(directory);
@@ -77,6 +102,7 @@ static void undo(const char *directory)
 
 	if (entries == NULL)
 		return;
+	restore(directory);
 	while ((entry = readdir(entries)) != NULL)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			remove_entry(directory, entry->d_name);
@@ -92,18 +118,13 @@ void clones_undo(const struct guest_config *config, const char *id)
 		undo(path);
 }
 
-/* The container's bundle is there, or not known. */
+/* The container's bundle is there. */
 static bool has_bundle(const char *directory)
 {
-	char path[4096 + sizeof(RECORD)], error[256];
-	_cleanup_json_ json_t *record = NULL;
-	const char *bundle;
+	char bundle[4096];
 
-	(void) snprintf(path, sizeof(path), "%s/" RECORD, directory);
-	if (document_read("record", path, &record, error, sizeof(error)) < 0)
-		return false; /* killed before the first clone */
-	bundle = json_string_value(json_object_get(record, "bundle"));
-	return bundle == NULL || access(bundle, F_OK) == 0;
+	/* Without a record it was killed before the first clone. */
+	return read_bundle(directory, bundle) && access(bundle, F_OK) == 0;
 }
 
 unsigned clones_sweep(const struct guest_config *config)

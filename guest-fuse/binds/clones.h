@@ -12,6 +12,12 @@
 
 #include "guest-fuse/binds/config.h"
 
+/*
+ * The bundle's configuration as it was, beside the one that binds the clones: put back when they are undone, so that
+ * the bundle can be used again.
+ */
+#define CLONES_ORIGINAL "config.json.before-bindshare"
+
 /* The clones of one container. */
 struct clones {
 	const struct guest_config *config;

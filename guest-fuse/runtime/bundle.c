@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "guest-fuse/binds/clones.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
 
@@ -122,16 +123,20 @@ static void take_user(struct bundle *bundle)
 int bundle_read(const char *directory, struct bundle *ret_bundle, char *error, size_t error_size)
 {
 	struct bundle bundle = { .config = NULL };
+	char path[sizeof(bundle.path)];
+	struct numbers numbers;
 	json_t *mounts, *mount;
 	size_t i;
 	int r = 0;
 
-	if (snprintf(bundle.path, sizeof(bundle.path), "%s/config.json", directory) >= (int) sizeof(bundle.path))
+	if (snprintf(path, sizeof(path), "%s/config.json", directory) >= (int) sizeof(path))
 		return document_refuse(-ENAMETOOLONG, error, error_size, "the bundle's path is too long");
-	bundle.config = load(bundle.path, &bundle.numbers, error, error_size, &r);
+	bundle.config = load(path, &numbers, error, error_size, &r);
 	if (bundle.config == NULL)
-		return r;
+		return r < 0 ? r : -EINVAL;
 	r = 0;
+	bundle.numbers = numbers;
+	strcpy(bundle.path, path);
 	mounts = json_object_get(bundle.config, "mounts");
 	if (!json_is_object(bundle.config) || (mounts != NULL && !json_is_array(mounts) && !json_is_null(mounts)))
 		r = -EINVAL;
@@ -149,7 +154,7 @@ int bundle_read(const char *directory, struct bundle *ret_bundle, char *error, s
 		                       r == -ENOMEM ? "%s: out of memory"
 		                                    : "%s is not a container's configuration, or "
 		                                      "has a bind without a source",
-		                       bundle.path);
+		                       path);
 	}
 	take_user(&bundle);
 	*ret_bundle = bundle;
@@ -159,6 +164,17 @@ int bundle_read(const char *directory, struct bundle *ret_bundle, char *error, s
 int bundle_set_source(struct bundle_bind *bind, const char *path)
 {
 	return json_object_set_new(bind->mount, "source", json_string(path)) < 0 ? -ENOMEM : 0;
+}
+
+static int keep_original(const struct bundle *bundle)
+{
+	char original[sizeof(bundle->path) + sizeof(CLONES_ORIGINAL)];
+	const char *slash = strrchr(bundle->path, '/');
+
+	(void) snprintf(original, sizeof(original), "%.*s/" CLONES_ORIGINAL, (int) (slash - bundle->path),
+	                bundle->path);
+	(void) unlink(original);
+	return link(bundle->path, original);
 }
 
 int bundle_write(const struct bundle *bundle, char *error, size_t error_size)
@@ -174,8 +190,9 @@ int bundle_write(const struct bundle *bundle, char *error, size_t error_size)
 	(void) unlink(temporary);
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || stat(bundle->path, &st) < 0 || text == NULL ||
-	    write(fd, text, strlen(text)) != (ssize_t) strlen(text) || fchown(fd, st.st_uid, st.st_gid) < 0 ||
-	    fchmod(fd, st.st_mode & 07777) < 0 || rename(temporary, bundle->path) < 0)
+	    write(fd, text, strlen(text)) != (ssize_t) strlen(text) || keep_original(bundle) < 0 ||
+	    fchown(fd, st.st_uid, st.st_gid) < 0 || fchmod(fd, st.st_mode & 07777) < 0 ||
+	    rename(temporary, bundle->path) < 0)
 		r = errno != 0 ? -errno : -EIO;
 	if (r == 0)
 		return 0;
@@ -185,7 +202,7 @@ int bundle_write(const struct bundle *bundle, char *error, size_t error_size)
 
 void bundle_done(struct bundle *bundle)
 {
-	for (size_t i = 0; i < bundle->count; i++)
+	for (size_t i = 0; bundle->binds != NULL && i < bundle->count; i++)
 		free(bundle->binds[i].source);
 	free(bundle->binds);
 	json_decref(bundle->config);

@@ -31,6 +31,7 @@ struct bundle {
 int bundle_read(const char *directory, struct bundle *ret_bundle, char *error, size_t error_size);
 /* Binds path in place of the source. 0 or -ENOMEM. */
 int bundle_set_source(struct bundle_bind *bind, const char *path);
-/* In one step, with the file's mode and owner. 0, or a negative errno and words. */
+/* In one step, with the file's mode and owner; the file as it was is kept beside it (binds/clones.h). 0, or a negative
+ * errno and words. */
 int bundle_write(const struct bundle *bundle, char *error, size_t error_size);
 void bundle_done(struct bundle *bundle);

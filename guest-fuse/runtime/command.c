@@ -143,7 +143,7 @@ int command_parse(char **argv, struct command *ret_command)
 
 	if (argv[1] != NULL && strcmp(argv[1], "--bindshare-sweep") == 0) {
 		command.action = COMMAND_SWEEP;
-		words = parse_global(argv + 2, &command, &r);
+		(void) parse_global(argv + 2, &command, &r);
 		*ret_command = command;
 		return r;
 	}

@@ -37,7 +37,8 @@ def docker_run_just_works():
     proj = pair.host("proj")
     pair.fill("proj/file", b"from the host\n")
     pair.fill("proj/deep/file", b"deep\n")
-    assert box("run", "--rm", "-v", f"{proj}:/src", "box", "cat", "/src/file", "/src/deep/file") == "from the host\ndeep\n"
+    text = box("run", "--rm", "-v", f"{proj}:/src", "box", "cat", "/src/file", "/src/deep/file")
+    assert text == "from the host\ndeep\n", text
     box("run", "--rm", "-v", f"{proj}:/src", "box", "sh", "-c", "echo back >/src/back")
     with open(pair.host("proj/back"), encoding="utf-8") as file:
         assert file.read() == "back\n"
@@ -58,7 +59,8 @@ def docker_run_just_works():
     assert not os.path.exists(pair.host("proj/none"))
     # Volumes of the engine are none of bindshare's business.
     box("volume", "create", "data")
-    box("run", "--rm", "-v", "data:/data", "-v", f"{proj}:/src", "box", "sh", "-c", "cp /src/file /data/ && cat /data/file")
+    box("run", "--rm", "-v", "data:/data", "-v", f"{proj}:/src", "box", "sh", "-c",
+        "cp /src/file /data/ && cat /data/file")
     _end(pair)
 
 
@@ -78,7 +80,8 @@ def a_path_that_is_not_shared_is_refused_in_each_form():
     _is_refused(pair, "leads by a symbolic link to", "-v", f"{pair.host('proj/out')}:/x")
     _is_refused(pair, "/run/host-services/ssh-auth.sock", "-v", "/tmp/ssh-abc/agent.1:/agent")
     assert not os.path.exists(pair.guest.path(other)), "no empty directory is made"
-    done = pair.engine.try_run("volume", "create", "--opt", "type=none", "--opt", "o=bind", "--opt", f"device={other}", "v")
+    done = pair.engine.try_run("volume", "create", "--opt", "type=none", "--opt", "o=bind", "--opt", f"device={other}",
+                               "v")
     assert done.returncode != 0 and words in done.stderr, done.stderr
     # The same without the plugin: the runtime refuses, too.
     pair.engine.stop()
@@ -105,7 +108,8 @@ def files_belong_to_the_containers_user():
     for number, (arguments, image, owner) in enumerate((
             (("-u", "1000"), "box", "1000:"), (("-u", "1000:1000"), "box", "1000:1000"), ((), "userbox", "1000:"),
             ((), "box", "0:0"), (("-u", "1234:5678"), "box", "1234:5678"))):
-        text = pair.engine.run("run", "--rm", *arguments, "-v", f"{proj}:/src", image, "sh", "-c", script, f"new{number}")
+        text = pair.engine.run("run", "--rm", *arguments, "-v", f"{proj}:/src", image, "sh", "-c", script,
+                               f"new{number}")
         assert all(line.startswith(owner) for line in text.split()) and len(text.split()) == 2, (arguments, text)
         assert os.stat(pair.host(f"proj/new{number}")).st_uid == world.UID
         assert os.listxattr(pair.host(f"proj/new{number}")) == []
@@ -123,8 +127,8 @@ def files_belong_to_the_containers_user():
 def a_file_that_is_saved_anew_on_the_host_is_seen():
     pair = docker_pair("proj")
     pair.fill("proj/app.conf", b"one")
-    pair.engine.run("run", "-d", "--name", "app", "-v", f"{pair.host('proj/app.conf')}:/etc/app.conf:ro", "box", "sleep",
-                    "600")
+    pair.engine.run("run", "-d", "--name", "app", "-v", f"{pair.host('proj/app.conf')}:/etc/app.conf:ro", "box",
+                    "sleep", "600")
     for content in ("two", "three", "4"):
         pair.fill("proj/.app.conf.swp", content)
         os.rename(pair.host("proj/.app.conf.swp"), pair.host("proj/app.conf"))
@@ -211,14 +215,15 @@ def restarts_in_each_order():
     restart_agent()
     assert pair.engine.run("exec", "app", "cat", "/src/file") == "content"
     # A container that restarts with the engine: guestd comes first, as its unit says.
-    pair.engine.run("run", "-d", "--restart", "always", "--name", "always", "-v", f"{pair.host('proj')}:/src", "box", "sleep",
-                    "600")
+    pair.engine.run("run", "-d", "--restart", "always", "--name", "always", "-v", f"{pair.host('proj')}:/src", "box",
+                    "sleep", "600")
     pair.engine.stop()
     pair.guest.stop()
     assert pair.guest.try_run("--unmount").returncode == 0
     pair.guest.start()
     pair.engine.start()
-    wait_for(lambda: pair.engine.try_run("exec", "always", "cat", "/src/file").stdout == "content", "it has its files", 30)
+    wait_for(lambda: pair.engine.try_run("exec", "always", "cat", "/src/file").stdout == "content", "it has its files",
+             30)
     _end(pair)
 
 

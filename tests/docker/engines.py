@@ -25,7 +25,8 @@ services:
     command:
       - sh
       - -c
-      - 'while :; do now=$$(cat /src/main 2>/dev/null); [ "$$now" = "$$last" ] || echo "loaded $$now"; last=$$now; sleep 0.1; done'
+      - 'while :; do now=$$(cat /src/main 2>/dev/null);
+         [ "$$now" = "$$last" ] || echo "loaded $$now"; last=$$now; sleep 0.1; done'
   db:
     image: postgres
     network_mode: none
@@ -149,8 +150,9 @@ def podman_works_the_same_way():
                                                         check=True).stdout.strip())
         pair.guest.write_config()
         # Podman ends a container in a process of its own, which knows of no flags: the file is where it belongs.
-        pair.guest.do("sh", "-c", f"umount -l /etc; rm -rf {place}/etc; cp -a /etc {place}/etc && mkdir {place}/etc/bindshare &&"
-                      f" cp {pair.guest.config_file} {place}/etc/bindshare/ && mount --bind {place}/etc /etc")
+        own = f"{place}/etc"
+        pair.guest.do("sh", "-c", f"umount -l /etc; rm -rf {own}; cp -a /etc {own} && mkdir {own}/bindshare &&"
+                      f" cp {pair.guest.config_file} {own}/bindshare/ && mount --bind {own} /etc")
 
         def podman(*arguments, words=("cat", "/src/file")):
             return pair.guest.do(*command, *arguments, "--rootfs", tree, *words, check=False, timeout=120)

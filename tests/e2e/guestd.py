@@ -3,6 +3,7 @@
 """bindshare-guestd: keeps what is shared mounted, whatever happens to the server, the list, the mounts or itself."""
 import errno
 import os
+import signal
 import subprocess
 import time
 
@@ -102,7 +103,7 @@ def a_server_that_comes_back_is_mounted_again():
     pair.server.stop_hard()
     wait_for(lambda: pair.guest.ask("status")["server"]["state"] == "connecting", "the loss is seen")
     pair.server.start()
-    wait_for(lambda: set(pair.guest.shares().values()) == {"mounted"}, "all is mounted again", 20)
+    wait_for(lambda: set(pair.guest.shares().values()) == {"mounted"}, "all is mounted again", 60)
     assert _read(pair.mounted("two/file")) == b"content"
     assert _read(pair.identical("one/deep/file")) == b"deep"
     assert len(pair.guest.mounts()) == 6, pair.guest.mounts()
@@ -118,13 +119,13 @@ def a_mount_that_dies_is_made_anew():
         before = _daemon(pair, "one")
         world.kill(before)
         wait_for(lambda before=before: pair.guest.daemons() and _daemon(pair, "one") != before and
-                 pair.guest.shares() == {pair.host("one"): "mounted"}, "it is mounted again", 20)
+                 pair.guest.shares() == {pair.host("one"): "mounted"}, "it is mounted again", 60)
         assert _read(pair.identical("one/file")) == b"content"
     for worker in pair.server.workers():
         world.kill(worker)
     wait_for(lambda: "lost its server" in pair.guest.log_text() and
              pair.guest.shares() == {pair.host("one"): "mounted"} and os.path.exists(pair.mounted("one/file")),
-             "the worker's end is seen, too", 20)
+             "the worker's end is seen, too", 60)
     pair.end()
 
 
@@ -149,7 +150,7 @@ def mounts_outlive_guestd():
     world.kill(before[pair.guest.root + pair.host("one/deep")])
     pair.guest.start(wait=False)
     wait_for(lambda: pair.guest.shares() == {pair.host("one"): "mounted", pair.host("one/deep"): "mounted"} and
-             len(pair.guest.mounts()) == 4, "what has gone is unmounted, what has died is made anew", 20)
+             len(pair.guest.mounts()) == 4, "what has gone is unmounted, what has died is made anew", 60)
     assert _daemon(pair, "one") == before[pair.guest.root + pair.host("one")]
     pair.end()
 
@@ -197,7 +198,7 @@ def a_share_that_is_not_there_on_the_host_is_said_to_be():
     answer, = pair.guest.binds(pair.host("one/x"))
     assert answer["code"] == "missing" and "is not there on the host" in answer["text"], answer
     os.rename(pair.host("away"), pair.host("one"))
-    wait_for(lambda: pair.guest.shares()[pair.host("one")] == "mounted", "it is back", 20)
+    wait_for(lambda: pair.guest.shares()[pair.host("one")] == "mounted", "it is back", 60)
     pair.end()
 
 
@@ -280,6 +281,9 @@ def mistakes_are_named():
     assert done.returncode == 69 and "is not running" in done.stderr, done
     done = world.as_user([program("bindshare-guestd"), "--config", guest.config_file])
     assert done.returncode == 77 and "only root" in done.stderr, done
+    done = guest.do("unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /dev && exec \"$@\"", "sh",
+                    program("bindshare-guestd"), "--config", guest.config_file, check=False)
+    assert done.returncode == 69 and "modprobe fuse" in done.stderr, done
     guest.start()
     done = guest.try_run()
     assert done.returncode == 69 and "another bindshare-guestd" in done.stderr, done
@@ -287,6 +291,15 @@ def mistakes_are_named():
     assert done.returncode == 0 and "mounted" in done.stdout, done.stdout
     guest.stop()
     server.stop()
+
+
+@case
+def sighup_ends_nobody():
+    pair = Pair("share")
+    os.kill(pair.guest.process.pid, signal.SIGHUP)
+    wait_for(lambda: "read at the start only" in pair.guest.log_text(), "it says what it does not do")
+    assert pair.guest.answers()["ok"]
+    pair.end()
 
 
 @case

@@ -5,10 +5,10 @@ import json
 import os
 import time
 
-from lib import Rig, case, run, world
+from lib import Pair, Rig, case, run, world
 
 WINDOW = 10  # seconds
-MEMORY = 10 * 1024  # resident and private, of broker, worker and client together, in KiB
+MEMORY = 10 * 1024  # resident and private, of broker, worker, client and guestd together, in KiB
 
 
 def _wake_ups(pids):
@@ -36,6 +36,21 @@ def _processes(rig):
     return [rig.server.process.pid, rig.server.worker(), rig.mount.pid]
 
 
+def _all_processes(pair):
+    return [pair.server.process.pid, pair.server.worker(), pair.guest.process.pid, *pair.guest.daemons().values()]
+
+
+def _is_quiet(processes):
+    """Nobody of them runs for a while. A heartbeat may fall into a window: there is one in less than a minute."""
+    counts = []
+    while 0 not in counts and len(counts) < 4:
+        before = _wake_ups(processes)
+        time.sleep(WINDOW)
+        counts.append(_wake_ups(processes) - before)
+    print(f"# wake-ups in {WINDOW} s each: {counts}")
+    return 0 in counts
+
+
 @case
 def nothing_runs_for_ten_seconds():
     rig = Rig()
@@ -44,15 +59,20 @@ def nothing_runs_for_ten_seconds():
     assert os.listdir(rig.guest("dir")) == ["file"]
     with open(rig.guest("dir/file"), encoding="utf-8") as file:
         assert file.read() == "content"
-    counts = []
-    # A heartbeat may fall into a window: there is one in less than a minute.
-    while 0 not in counts and len(counts) < 4:
-        before = _wake_ups(_processes(rig))
-        time.sleep(WINDOW)
-        counts.append(_wake_ups(_processes(rig)) - before)
-    print(f"# wake-ups in {WINDOW} s each: {counts}")
-    assert 0 in counts, counts
+    assert _is_quiet(_processes(rig))
     rig.end()
+
+
+@case
+def nothing_runs_with_guestd_either():
+    pair = Pair("share")
+    pair.fill("share/file", b"content")
+    assert os.listdir(pair.mounted("share")) == ["file"]
+    assert _is_quiet(_all_processes(pair))
+    kib = {pid: _private_kib(pid) for pid in _all_processes(pair)}
+    print(f"# private memory, KiB: {kib}")
+    assert _has_sanitizer() or sum(kib.values()) < MEMORY, kib
+    pair.end()
 
 
 @case
@@ -69,4 +89,4 @@ def little_memory_is_taken():
     rig.end()
 
 
-run(100)
+run(150)

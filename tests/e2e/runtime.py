@@ -39,7 +39,7 @@ def a_container_sees_the_hosts_files():
         assert os.stat(pair.host("share/back")).st_uid == world.UID
         assert not os.path.exists(pair.host("share/x")) and not os.path.exists(pair.host("ro/x"))
         assert not box.clones(), "everything is undone at the end"
-        assert '"hard":18446744073709551615' in box.written(), "what is not ours stays as it was"
+        assert box.written() == json.dumps(box.config), "the bundle is as it was"
         os.unlink(pair.host("share/back"))
     pair.end()
 
@@ -220,6 +220,7 @@ def what_a_killed_runtime_left_is_undone():
     pair = _pair("share")
     box = Container(pair.guest, "runc", [bind(pair.host("share"), "/src")], script="sleep 600").start()
     assert box.clones() == ["0", "record.json"], box.clones()
+    assert '"hard":18446744073709551615' in box.written(), "what is not ours stays as it was"
     # The runtime behind is gone with its state: delete fails, the clones go all the same.
     box.do("kill", box.id, "KILL")
     wait_for(lambda: '"stopped"' in box.do("state", box.id).stdout, "it ends")
@@ -248,6 +249,10 @@ def a_name_can_be_used_again():
         box = Container(pair.guest, "runc", [bind(pair.host("share"), "/src")], script="cat /src/file")
         box.id = "again"
         assert box.run() == "content"
+        # The bundle is as it was: it can be used again, too.
+        assert box.written() == json.dumps(box.config)
+        assert box.run() == "content"
+        assert sorted(os.listdir(box.bundle)) == ["config.json", "rootfs"]
     pair.end()
 
 

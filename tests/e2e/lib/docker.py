@@ -27,7 +27,8 @@ class Engine:
         self.config = {
             "data-root": os.path.join(self.directory, "data"), "exec-root": os.path.join(self.directory, "exec"),
             "pidfile": os.path.join(self.directory, "pid"), "storage-driver": "vfs", "bridge": "none",
-            "iptables": False, "ip6tables": False, "default-runtime": "bindshare", "authorization-plugins": ["bindshare"],
+            "iptables": False, "ip6tables": False, "default-runtime": "bindshare",
+            "authorization-plugins": ["bindshare"],
             "runtimes": {"bindshare": {"path": program("bindshare-runtime"),
                                        "runtimeArgs": ["--bindshare-config", guest.config_file]}},
             **config}

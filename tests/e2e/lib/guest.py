@@ -76,7 +76,7 @@ class Guest:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=world.sanitizer_environment())
         finally:
             os.close(log)
-        wait_for(self.answers, "bindshare-guestd answers")
+        wait_for(self.answers, "bindshare-guestd answers", 30)
         if wait:
             self.settled()
         return self
@@ -121,7 +121,7 @@ class Guest:
             status = self.ask("status")
             return status["server"]["state"] == "connected" and all(
                 share["state"] != "pending" for share in status["shares"]) and status["shares"]
-        wait_for(is_settled, "every share is mounted", 20)
+        wait_for(is_settled, "every share is mounted", 60)
 
     def daemons(self):
         """{mountpoint: pid} of the bindshare-mount processes of this guest."""
