@@ -156,8 +156,8 @@ class _Run(measure.Run):
         for name in ("bindshare-mount", "bench-workloads"):
             image.program(paths.program(name), f"usr/bin/{name}")
         image.write(os.path.join(place_of_machine, "initramfs"))
-        device = virtual.VsockDevice(place_of_machine).start()
-        share = virtual.Virtiofs(place_of_machine, self.data, "data", cache="auto").start()
+        device = virtual.VsockDevice(place_of_machine)
+        share = virtual.Virtiofs(place_of_machine, self.data, "data", cache="auto")
         self.machine = virtual.Machine(place_of_machine, kernel, os.path.join(place_of_machine, "initramfs"),
                                        vsock=device, shares=[share], plan9={"plan9": self.data} if full else None,
                                        memory=3072)

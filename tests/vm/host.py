@@ -74,10 +74,10 @@ class Guest:
         self.shared = os.path.join(world.case_directory("x"), "h")
         os.mkdir(self.shared)
         os.chmod(self.shared, 0o755)
-        self.vsock = virtual.VsockDevice(self.directory).start()
+        self.vsock = virtual.VsockDevice(self.directory)
         self.agent = virtual.Agent(self.vsock, AGENT_PORT, program, world.sanitizer_environment,
                                    {"fill": world.fill})
-        self.host_view = virtual.Virtiofs(self.directory, self.shared, "host").start()
+        self.host_view = virtual.Virtiofs(self.directory, self.shared, "host")
         self.machine = virtual.Machine(self.directory, self.kernel, image(self.kernel, modules, more),
                                        vsock=self.vsock, shares=[self.host_view], disk=_disk(self.directory),
                                        **machine)

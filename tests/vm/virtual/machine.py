@@ -12,6 +12,9 @@ import time
 from . import parts
 
 
+BOOTS = 3
+
+
 class Failed(Exception):
     """The machine, or a program in it, did not do what it should; the text tells, with the output."""
 
@@ -51,8 +54,8 @@ class Running:
 class Machine:
     """
     A guest with kernel and image (a file). vsock: a VsockDevice or None; shares: Virtiofs; plan9: {tag: directory};
-    disk: a file, /dev/vda there. directory: for its sockets and its log console.log. Ready when made; Failed when it
-    does not start.
+    disk: a file, /dev/vda there. The devices are started with it. directory: for its sockets and its log console.log.
+    Ready when made; Failed when it does not start.
     """
 
     def __init__(self, directory, kernel, image, *, vsock=None, shares=(), plan9=None, disk=None, cpus=2,
@@ -81,13 +84,33 @@ class Machine:
             command += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
         for tag, folder in (plan9 or {}).items():
             command += ["-virtfs", f"local,path={folder},mount_tag={tag},security_model=passthrough,id={tag}"]
-        with open(os.path.join(directory, "qemu.log"), "wb") as log:
+        devices = [device for device in (vsock, *shares) if device is not None]
+        for attempt in range(BOOTS):
+            for device in devices:
+                device.start()
+            try:
+                self._boot(command, start_seconds)
+                return
+            except BaseException as error:
+                self.stop()
+                for device in devices:
+                    device.stop()
+                if attempt == BOOTS - 1 or not self._died_booting(error):
+                    raise
+                print("# the guest's kernel died while it booted; once more", flush=True)
+
+    def _boot(self, command, seconds):
+        with open(os.path.join(os.path.dirname(self.log), "qemu.log"), "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            self._connect(start_seconds)
-        except BaseException:
-            self.stop()
-            raise
+        self._connect(seconds)
+
+    def _died_booting(self, error):
+        """
+        QEMU 7.2 emulates several CPUs in threads, and a CPU may run what the kernel on another one is just patching. An
+        init that ends is something else.
+        """
+        tail = self.tail()
+        return isinstance(error, Failed) and "Kernel panic" in tail and "kill init" not in tail
 
     def _connect(self, seconds):
         deadline = time.monotonic() + seconds
