@@ -321,9 +321,9 @@ static void on_timer(uv_timer_t *timer)
 static int take_source(const json_t *value, struct source *ret_source)
 {
 	const json_t *path = json_is_object(value) ? json_object_get(value, "path") : value;
-	const char *text = json_string_value(path);
+	const char *text = document_text(path);
 
-	if (text == NULL || strlen(text) != json_string_length(path))
+	if (text == NULL)
 		return -EINVAL;
 	ret_source->create = json_is_true(json_object_get(value, "create"));
 	ret_source->path = strdup(text);
