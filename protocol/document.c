@@ -24,6 +24,13 @@ int document_refuse(int number, char *error, size_t error_size, const char *form
 	return number;
 }
 
+const char *document_text(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text == NULL || strlen(text) != json_string_length(value) ? NULL : text;
+}
+
 /* Opens the file and looks at the open one, so that nothing can be swapped in between. */
 static int open_document(const char *what, const char *path, char *error, size_t error_size)
 {

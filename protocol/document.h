@@ -27,6 +27,9 @@ int document_write(const char *what, const char *path, const json_t *root, char 
 /* The same with any text, and with a link's target in place of a link. */
 int document_write_text(const char *what, const char *path, const char *text, char *error, size_t error_size);
 
+/* A string's text, value's own; NULL: it is no string, or there is a NUL in it. */
+const char *document_text(const json_t *value);
+
 /* Writes words and returns number. */
 int document_refuse(int number, char *error, size_t error_size, const char *format, ...)
         __attribute__((format(printf, 4, 5)));

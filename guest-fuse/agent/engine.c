@@ -62,8 +62,8 @@ static int get_text(const struct reading *reading, json_t *object, const char *n
 	*ret_text = NULL;
 	if (r < 0 || value == NULL)
 		return r;
-	*ret_text = json_string_value(value);
-	if (*ret_text == NULL || strlen(*ret_text) != json_string_length(value))
+	*ret_text = document_text(value);
+	if (*ret_text == NULL)
 		return unreadable(reading, "something in it is no text where one belongs");
 	return 0;
 }
@@ -104,12 +104,10 @@ static int read_binds(const struct reading *reading, json_t *list)
 
 	json_array_foreach(list, i, bind)
 	{
-		const char *text = json_string_value(bind);
+		const char *text = document_text(bind);
 
 		if (r == 0)
-			r = text == NULL || strlen(text) != json_string_length(bind)
-			            ? unreadable(reading, "a bind in it is no text")
-			            : read_bind(reading, text);
+			r = text == NULL ? unreadable(reading, "a bind in it is no text") : read_bind(reading, text);
 	}
 	return r;
 }
@@ -131,14 +129,14 @@ static bool has_word(const char *options, const char *word)
 static int read_driver_options(const struct reading *reading, json_t *options)
 {
 	const json_t *device = json_object_get(options, "device"), *words = json_object_get(options, "o");
-	const char *path = json_string_value(device), *text = json_string_value(words);
+	const char *path = document_text(device), *text = document_text(words);
 
 	if (options != NULL && !json_is_object(options))
 		return unreadable(reading, "a volume's options are no object");
+	if ((device != NULL && path == NULL) || (words != NULL && text == NULL))
+		return unreadable(reading, "a volume's options are no text");
 	if (path == NULL || text == NULL || (!has_word(text, "bind") && !has_word(text, "rbind")))
 		return 0;
-	if (strlen(path) != json_string_length(device) || strlen(text) != json_string_length(words))
-		return unreadable(reading, "a volume's options are no text");
 	return add(reading, path, strlen(path), false);
 }
 
@@ -213,18 +211,6 @@ static int read_volume(const struct reading *reading, json_t *body)
 	return r < 0 ? r : read_driver_options(reading, options);
 }
 
-static int read_service(const struct reading *reading, json_t *body)
-{
-	json_t *task = NULL, *spec = NULL, *mounts = NULL;
-	int r = get(reading, body, "TaskTemplate", &task);
-
-	if (r == 0)
-		r = get(reading, task, "ContainerSpec", &spec);
-	if (r == 0)
-		r = get_list(reading, spec, "Mounts", &mounts);
-	return r < 0 ? r : read_mounts(reading, mounts);
-}
-
 /* The privileges that an engine plugin is given: [{"Name":"mount","Value":["/x"]}]. */
 static int read_privileges(const struct reading *reading, json_t *body)
 {
@@ -232,6 +218,9 @@ static int read_privileges(const struct reading *reading, json_t *body)
 	size_t i;
 	int r = 0;
 
+	/* A plugin that wants none. */
+	if (json_is_null(body))
+		return 0;
 	if (!json_is_array(body))
 		return unreadable(reading, "privileges are no list");
 	json_array_foreach(body, i, privilege)
@@ -244,7 +233,7 @@ static int read_privileges(const struct reading *reading, json_t *body)
 			r = get_list(reading, privilege, "Value", &values);
 		for (size_t k = 0;
 		     r == 0 && name != NULL && strcasecmp(name, "mount") == 0 && k < json_array_size(values); k++) {
-			const char *path = json_string_value(json_array_get(values, k));
+			const char *path = document_text(json_array_get(values, k));
 
 			r = path == NULL ? unreadable(reading, "a mount of a plugin is no text")
 			                 : add(reading, path, strlen(path), false);
@@ -255,7 +244,41 @@ static int read_privileges(const struct reading *reading, json_t *body)
 	return r;
 }
 
-/* Settings of an engine plugin: ["name.source=/x"]. */
+/* A service runs a container, or an engine plugin. */
+static int read_service(const struct reading *reading, json_t *body)
+{
+	json_t *task = NULL, *spec = NULL, *mounts = NULL, *plugin = NULL, *privileges = NULL;
+	int r = get(reading, body, "TaskTemplate", &task);
+
+	if (r == 0)
+		r = get(reading, task, "ContainerSpec", &spec);
+	if (r == 0)
+		r = get_list(reading, spec, "Mounts", &mounts);
+	if (r == 0)
+		r = get(reading, task, "PluginSpec", &plugin);
+	if (r == 0)
+		r = get_list(reading, plugin, "Privileges", &privileges);
+	if (r == 0)
+		r = read_mounts(reading, mounts);
+	return r < 0 || privileges == NULL ? r : read_privileges(reading, privileges);
+}
+
+/*
+ * "name.source=/x", or "name=/x", which can be a mount's source as well as a variable: only the plugin knows. Such a
+ * variable is set by "name.value=/x".
+ */
+static int read_setting(const struct reading *reading, const char *text)
+{
+	size_t length = strcspn(text, "=");
+	const char *value = text + length + (text[length] == '='), *dot = memrchr(text, '.', length);
+	size_t field = dot == NULL || dot == text ? 0 : length - (size_t) (dot + 1 - text);
+
+	if (field == 0 ? value[0] != '/' : field != strlen("source") || strncmp(dot + 1, "source", field) != 0)
+		return 0;
+	return add(reading, value, strlen(value), false);
+}
+
+/* Settings of an engine plugin, a list. */
 static int read_settings(const struct reading *reading, json_t *body)
 {
 	json_t *setting;
@@ -266,28 +289,24 @@ static int read_settings(const struct reading *reading, json_t *body)
 		return unreadable(reading, "settings are no list");
 	json_array_foreach(body, i, setting)
 	{
-		const char *text = json_string_value(setting), *path = text == NULL ? NULL : strstr(text, ".source=");
+		const char *text = document_text(setting);
 
-		if (text == NULL)
-			return unreadable(reading, "a setting is no text");
-		if (path != NULL && path < strchr(text, '=') + 1)
-			r = add(reading, path + sizeof(".source=") - 1, strlen(path + sizeof(".source=") - 1), false);
-		if (r < 0)
-			return r;
+		if (r == 0)
+			r = text == NULL ? unreadable(reading, "a setting is no text") : read_setting(reading, text);
 	}
 	return r;
 }
 
-/* Every request that can lead to a bind. "*" stands for one component. */
+/* Every request that can lead to a bind. "*" stands for a name, which may have slashes: vieux/sshfs. */
 static const struct route {
 	const char *path;
 	int (*read)(const struct reading *reading, json_t *body);
-	bool optional; /* it need not have a body */
+	bool optional; /* it need not have a body, and since API 1.24 dockerd takes none */
 } routes[] = {
-	{ "containers/create", read_create, false },    { "containers/*/start", read_host_config, true },
-	{ "volumes/create", read_volume, false },       { "services/create", read_service, false },
-	{ "services/*/update", read_service, false },   { "plugins/pull", read_privileges, true },
-	{ "plugins/*/upgrade", read_privileges, true }, { "plugins/*/set", read_settings, true },
+	{ "containers/create", read_create, false },     { "containers/*/start", read_host_config, true },
+	{ "volumes/create", read_volume, false },        { "services/create", read_service, false },
+	{ "services/*/update", read_service, false },    { "plugins/pull", read_privileges, false },
+	{ "plugins/*/upgrade", read_privileges, false }, { "plugins/*/set", read_settings, false },
 };
 
 static int hex(char digit)
@@ -295,13 +314,35 @@ static int hex(char digit)
 	return isdigit((unsigned char) digit) ? digit - '0' : tolower((unsigned char) digit) - 'a' + 10;
 }
 
-/* The path without version, query, escapes and empty components. 0 or -EINVAL. */
-static int clean(const char *uri, char path[PATH_MAX])
+/* API 1.24 and later, written as clients do: "v1.41". */
+static bool is_recent(const char *version, size_t size)
+{
+	unsigned minor = 0;
+
+	if (size < strlen("v1.24") || size > strlen("v1.9999") || strncmp(version, "v1.", 3) != 0 || version[3] == '0')
+		return false;
+	for (size_t i = 3; i < size; i++) {
+		if (!isdigit((unsigned char) version[i]))
+			return false;
+		minor = minor * 10 + (unsigned) (version[i] - '0');
+	}
+	return minor >= 24;
+}
+
+/*
+ * The path without version, query, escapes and empty components; *ret_old: the version may be one before 1.24. 0 or
+ * -EINVAL. What has a scheme before the path ("http://x/containers/create") is the same to dockerd as the path alone;
+ * "#" is a byte as any other to it, which no client sends.
+ */
+static int clean(const char *uri, char path[PATH_MAX], bool *ret_old)
 {
 	char decoded[PATH_MAX];
 	size_t have = 0, length = 0;
 
-	while (*uri != '\0' && *uri != '?' && *uri != '#') {
+	*ret_old = false;
+	if (uri[0] != '/')
+		return -EINVAL;
+	while (*uri != '\0' && *uri != '?') {
 		char byte = *uri++;
 
 		if (byte == '%') {
@@ -309,7 +350,8 @@ static int clean(const char *uri, char path[PATH_MAX])
 				return -EINVAL;
 			byte = (char) (hex(uri[0]) * 16 + hex(uri[1]));
 			uri += 2;
-		}
+		} else if (byte == '#')
+			return -EINVAL;
 		if (byte == '\0' || have + 1 >= sizeof(decoded))
 			return -EINVAL;
 		decoded[have++] = byte;
@@ -323,6 +365,8 @@ static int clean(const char *uri, char path[PATH_MAX])
 			return -EINVAL;
 		if (!version && !(size == 1 && part[0] == '.'))
 			length += (size_t) sprintf(path + length, "%s%.*s", length > 0 ? "/" : "", (int) size, part);
+		if (version && !is_recent(part, size))
+			*ret_old = true;
 		part += size;
 	}
 	path[length] = '\0';
@@ -331,17 +375,15 @@ static int clean(const char *uri, char path[PATH_MAX])
 
 static bool matches(const char *path, const char *route)
 {
-	while (*route != '\0') {
-		if (*route == '*') {
-			if (*path == '/' || *path == '\0')
-				return false;
-			path += strcspn(path, "/");
-			route++;
-		} else if (*path++ != *route++) {
-			return false;
-		}
-	}
-	return *path == '\0';
+	const char *star = strchr(route, '*');
+	size_t length = strlen(path), before, after;
+
+	if (star == NULL)
+		return strcmp(path, route) == 0;
+	before = (size_t) (star - route);
+	after = strlen(star + 1);
+	return length > before + after && strncmp(path, route, before) == 0 &&
+	       strcmp(path + length - after, star + 1) == 0;
 }
 
 static const struct route *find_route(const char *path)
@@ -352,29 +394,37 @@ static const struct route *find_route(const char *path)
 	return NULL;
 }
 
-enum engine_result engine_read(const char *method, const char *uri, const char *body, size_t length,
-                               json_t **ret_sources, char *error, size_t error_size)
+enum engine_result engine_read(const struct engine_request *request, json_t **ret_sources, char *error,
+                               size_t error_size)
 {
 	_cleanup_json_ json_t *sources = json_array(), *root = NULL;
 	const struct reading reading = { sources, error, error_size };
+	const char *method = request->method;
 	const struct route *route;
 	char path[PATH_MAX] = "";
+	bool old;
 
 	/* Names of images and containers can be in the path, but nothing that says "create" or "start". */
 	if (strcasecmp(method, "GET") == 0 || strcasecmp(method, "HEAD") == 0 || strcasecmp(method, "DELETE") == 0)
 		return ENGINE_HARMLESS;
-	if (clean(uri, path) < 0) {
+	if (clean(request->uri, path, &old) < 0) {
 		(void) unreadable(&reading, "its address is not written plainly");
 		return ENGINE_UNREADABLE;
 	}
 	route = find_route(path);
-	if (route == NULL || (route->optional && length == 0))
+	if (route == NULL || (route->optional && request->length == 0 && (request->empty || !old)))
 		return ENGINE_HARMLESS;
-	if (body == NULL || length == 0) {
-		(void) unreadable(&reading, "it came without its contents; dockerd does not pass on more than 1 MiB");
+	if (request->body == NULL || request->length == 0) {
+		(void) unreadable(&reading, route->optional
+		                                    ? "in this version of the API it may have contents, which dockerd "
+		                                      "did not pass on; use version 1.24 or later, or say "
+		                                      "\"Content-Length: 0\""
+		                                    : "it came without its contents; dockerd passes on what has a "
+		                                      "length below 1 MiB and the type application/json");
 		return ENGINE_UNREADABLE;
 	}
-	root = json_loadb(body, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+	root = json_loadb(request->body, request->length,
+	                  JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
 	if (root == NULL) {
 		(void) unreadable(&reading, "it is no proper JSON, or says something twice");
 		return ENGINE_UNREADABLE;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum engine_result {
@@ -15,8 +16,14 @@ enum engine_result {
 	ENGINE_UNREADABLE, /* words: why it must be refused */
 };
 
-/*
- * method, uri: as the client sent them, with the query. body, length: NULL when dockerd did not pass it on.
- */
-enum engine_result engine_read(const char *method, const char *uri, const char *body, size_t length,
-                               json_t **ret_sources, char *error, size_t error_size);
+/* What dockerd says of a request. */
+struct engine_request {
+	const char *method, *uri; /* as the client sent them, with the query */
+	const char *body;         /* NULL when dockerd did not pass it on */
+	size_t length;
+	bool empty; /* the client said that it has no body: without that it may be one that was not passed on */
+};
+
+/* Reads it. *ret_sources is set with ENGINE_BINDS only, error with ENGINE_UNREADABLE only. */
+enum engine_result engine_read(const struct engine_request *request, json_t **ret_sources, char *error,
+                               size_t error_size);

@@ -24,6 +24,7 @@ enum {
 struct link_question {
 	struct link_question *next;
 	char path[PATH_MAX];
+	bool is_answered;
 	void (*answered)(void *context, const char *path);
 	void *context;
 };
@@ -210,9 +211,11 @@ static struct link_question *next_question(struct link *link)
 	return question;
 }
 
+/* path: NULL when the server could not be asked. */
 static void answer(struct link *link, struct link_question *question, const char *path)
 {
-	(void) snprintf(question->path, sizeof(question->path), "%s", path);
+	question->is_answered = path != NULL;
+	(void) snprintf(question->path, sizeof(question->path), "%s", path != NULL ? path : "");
 	pthread_mutex_lock(&link->lock);
 	LL_APPEND(link->answers, question);
 	pthread_mutex_unlock(&link->lock);
@@ -240,7 +243,7 @@ static int resolve(struct talk *talk, struct link_question *question)
 	}
 	if (r == 0 && proto_decode_resolve_reply(&reader, &reply) < 0)
 		r = -EPROTO;
-	answer(talk->link, question, r == 0 ? reply.path.path : "");
+	answer(talk->link, question, r == 0 ? reply.path.path : r < 0 || r == EBUSY ? NULL : "");
 	return r < 0 ? r : 0;
 }
 
@@ -360,7 +363,7 @@ static void answer_all(struct link *link)
 	struct link_question *question;
 
 	while ((question = next_question(link)) != NULL)
-		answer(link, question, "");
+		answer(link, question, NULL);
 }
 
 static void *run(void *argument)
@@ -389,7 +392,7 @@ static void tell_answers(struct link *link)
 	pthread_mutex_unlock(&link->lock);
 	LL_FOREACH_SAFE(answers, question, next)
 	{
-		question->answered(question->context, question->path);
+		question->answered(question->context, question->is_answered ? question->path : NULL);
 		free(question);
 	}
 }

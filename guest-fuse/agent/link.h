@@ -63,6 +63,6 @@ void link_get_status(struct link *link, struct link_status *ret_status);
 
 /*
  * Asks the server where a path leads. answered() comes in the loop's thread: path is "" when it leads into nothing that
- * is shared, or the server cannot be asked. 0 or -ENOMEM.
+ * is shared, and NULL when the server could not be asked. 0 or -ENOMEM.
  */
 int link_resolve(struct link *link, const char *path, void (*answered)(void *context, const char *path), void *context);

@@ -73,13 +73,15 @@ static enum MHD_Result decide(const struct plugin *plugin, struct MHD_Connection
 	_cleanup_json_ json_t *answer = NULL;
 	char error[ERROR_SIZE], text[ERROR_SIZE + 32];
 	json_t *decisions, *decision;
-	size_t i;
+	size_t i, count = json_array_size(sources);
 
 	if (binds_ask_binds(plugin->requests, sources, plugin->config->wait_ms, &answer, error, sizeof(error)) < 0) {
 		(void) snprintf(text, sizeof(text), "Mounts denied: %s", error);
 		return deny(connection, text);
 	}
 	decisions = json_object_get(answer, "binds");
+	if (json_array_size(decisions) != count)
+		return deny(connection, "Mounts denied: bindshare-guestd answers for other binds");
 	json_array_foreach(decisions, i, decision)
 	{
 		const char *verdict = json_string_value(json_object_get(decision, "verdict"));
@@ -122,26 +124,34 @@ static enum MHD_Result authorize(const struct plugin *plugin, struct MHD_Connect
 {
 	_cleanup_json_ json_t *request =
 	        json_loadb(upload->bytes != NULL ? upload->bytes : "", upload->length, JSON_REJECT_DUPLICATES, NULL);
-	const char *method = json_string_value(json_object_get(request, "RequestMethod"));
-	const char *uri = json_string_value(json_object_get(request, "RequestUri"));
+	/* Go takes this header away from a request whose body comes in chunks. */
+	const char *size =
+	        json_string_value(json_object_get(json_object_get(request, "RequestHeaders"), "Content-Length"));
+	struct engine_request asked = {
+		.method = json_string_value(json_object_get(request, "RequestMethod")),
+		.uri = json_string_value(json_object_get(request, "RequestUri")),
+		.empty = size != NULL && strcmp(size, "0") == 0,
+	};
 	_cleanup_free_ char *body = NULL;
 	char error[ERROR_SIZE];
 	json_t *sources;
 	ssize_t length;
 
-	if (method == NULL || uri == NULL)
+	if (asked.method == NULL || asked.uri == NULL)
 		return fail(connection, MHD_HTTP_BAD_REQUEST,
 		            "the request for authorization is no JSON with RequestMethod and RequestUri");
 	body = decode_body(request, &length);
 	if (length < 0)
 		return fail(connection, MHD_HTTP_BAD_REQUEST, "RequestBody is no base64");
-	switch (engine_read(method, uri, body, (size_t) length, &sources, error, sizeof(error))) {
+	asked.body = body;
+	asked.length = (size_t) length;
+	switch (engine_read(&asked, &sources, error, sizeof(error))) {
 	case ENGINE_HARMLESS:
 		return allow(connection);
 	case ENGINE_BINDS:
 		return decide(plugin, connection, sources);
 	default:
-		log_info("refused %s %s: %s", method, uri, error);
+		log_info("refused %s %s: %s", asked.method, asked.uri, error);
 		return deny(connection, error);
 	}
 }

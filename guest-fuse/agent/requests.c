@@ -15,7 +15,8 @@
 #include "protocol/document.h"
 #include "protocol/log.h"
 
-enum { BACKLOG = 64, SILENCE_MS = 10000, WAIT_MOST_MS = 600000, VERSION = 1 };
+/* RESOLVE_LEAST_MS: what the server has to say where paths lead, be the client's wait ever so short. */
+enum { BACKLOG = 64, SILENCE_MS = 10000, WAIT_MOST_MS = 600000, RESOLVE_LEAST_MS = 2000, VERSION = 1 };
 
 /* One path of a request for binds. */
 struct source {
@@ -33,17 +34,18 @@ struct requests_client {
 	uv_pipe_t pipe;
 	uv_timer_t timer;
 	unsigned handles; /* open ones of the two, and threads and questions that are under way */
-	bool ended, taken;
+	bool ended, taken, said;
 	char *line;
 	size_t have;
 
 	/* binds */
 	struct source *sources;
 	size_t count;
-	int64_t until;
+	int64_t until, ask_until;
 	struct binds_table table; /* what the decision under way looks at */
 	uv_work_t work;
-	bool deciding, again; /* again: the table changed meanwhile */
+	bool deciding, asking; /* one at a time: both look at the sources */
+	bool again;            /* the table changed meanwhile */
 };
 
 struct reply {
@@ -142,7 +144,7 @@ static void say(struct requests_client *client, json_t *answer)
 		return;
 	}
 	free(text);
-	client->until = 0;
+	client->said = true;
 	reply->client = client;
 	reply->write.data = reply->shutdown.data = reply;
 	buffer = uv_buf_init(reply->line, (unsigned) strlen(reply->line));
@@ -235,44 +237,90 @@ static void start_deciding(struct requests_client *client)
 	client->deciding = true;
 }
 
+/* Nobody says where these paths lead: they are as those of whom nothing is known yet. */
+static void not_reached(struct requests_client *client)
+{
+	for (size_t i = 0; i < client->count; i++) {
+		struct source *source = &client->sources[i];
+		const struct binds_question question = { source->path, NULL, source->create };
+		const struct binds_table nothing = { .known = false };
+		struct binds_decision decision;
+
+		if (source->ask == NULL)
+			continue;
+		binds_decide(client->requests->config, &nothing, &question, &decision);
+		source->answer = decision_json(&decision);
+		source->waits = true;
+		free(source->ask);
+		source->ask = NULL;
+	}
+}
+
+/* Whoever asked counts the answers: one that is missing, for want of memory, is not taken for a yes. */
 static void say_decisions(struct requests_client *client)
 {
 	json_t *list = json_array();
 
+	not_reached(client);
 	for (size_t i = 0; i < client->count; i++)
 		(void) json_array_append(list, client->sources[i].answer);
 	say(client, json_pack("{s:i, s:b, s:o}", "version", VERSION, "ok", 1, "binds", list));
 }
 
+/* The first source that the server is to be asked about, or NULL. */
+static struct source *first_to_ask(struct requests_client *client)
+{
+	for (size_t i = 0; i < client->count; i++)
+		if (client->sources[i].ask != NULL)
+			return &client->sources[i];
+	return NULL;
+}
+
+static void go_on(struct requests_client *client);
+
 static void on_resolved(void *context, const char *path)
 {
 	struct requests_client *client = context;
+	struct source *source = first_to_ask(client);
 
-	for (size_t i = 0; i < client->count; i++)
-		if (client->sources[i].ask != NULL) {
-			free(client->sources[i].resolved);
-			client->sources[i].resolved = strdup(path);
-			free(client->sources[i].ask);
-			client->sources[i].ask = NULL;
-			break;
-		}
-	if (!client->ended)
+	client->asking = false;
+	if (client->ended || client->said || source == NULL) {
+		release(client);
+		return;
+	}
+	if (path == NULL) {
+		not_reached(client);
+		go_on(client);
+	} else {
+		free(source->resolved);
+		source->resolved = strdup(path);
+		free(source->ask);
+		source->ask = NULL;
 		start_deciding(client);
+	}
 	release(client);
 }
 
 /* One question at a time: the answer goes to the first source that has one. True: one is under way. */
 static bool ask_server(struct requests_client *client)
 {
-	for (size_t i = 0; i < client->count; i++) {
-		if (client->sources[i].ask == NULL)
-			continue;
-		if (link_resolve(client->requests->link, client->sources[i].ask, on_resolved, client) < 0)
-			return false;
-		client->handles++;
-		return true;
+	const struct source *source = first_to_ask(client);
+	int64_t left = client->ask_until - clock_ms();
+	struct link_status link;
+
+	if (source == NULL)
+		return false;
+	/* A question would make the link try to connect, which comes to us as a change: round and round. */
+	link_get_status(client->requests->link, &link);
+	if (left <= 0 || link.state != LINK_CONNECTED ||
+	    link_resolve(client->requests->link, source->ask, on_resolved, client) < 0) {
+		not_reached(client);
+		return false;
 	}
-	return false;
+	client->handles++;
+	client->asking = true;
+	(void) uv_timer_start(&client->timer, client->timer.timer_cb, (uint64_t) left, 0);
+	return true;
 }
 
 /* Waits for a change of the table, as long as it may. True: it does. */
@@ -289,17 +337,24 @@ static bool keep_waiting(struct requests_client *client)
 	return true;
 }
 
+/* What was decided is there: what is to happen next. */
+static void go_on(struct requests_client *client)
+{
+	if (ask_server(client))
+		return;
+	if (client->again && clock_ms() < client->until)
+		start_deciding(client);
+	else if (!keep_waiting(client))
+		say_decisions(client);
+}
+
 static void on_decided(uv_work_t *work, int state)
 {
 	struct requests_client *client = work->data;
 
 	client->deciding = false;
-	if (!client->ended && !ask_server(client)) {
-		if (client->again && clock_ms() < client->until)
-			start_deciding(client);
-		else if (!keep_waiting(client))
-			say_decisions(client);
-	}
+	if (!client->ended && !client->said)
+		go_on(client);
 	release(client);
 }
 
@@ -308,8 +363,8 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct requests_client *client = timer->data;
 
-	if (client->taken && client->count > 0 && client->until != 0) {
-		client->until = 0;
+	if (client->taken && client->count > 0 && !client->said) {
+		client->until = client->ask_until = 0;
 		if (!client->deciding)
 			say_decisions(client);
 	} else {
@@ -321,9 +376,9 @@ static void on_timer(uv_timer_t *timer)
 static int take_source(const json_t *value, struct source *ret_source)
 {
 	const json_t *path = json_is_object(value) ? json_object_get(value, "path") : value;
-	const char *text = json_string_value(path);
+	const char *text = document_text(path);
 
-	if (text == NULL || strlen(text) != json_string_length(path))
+	if (text == NULL)
 		return -EINVAL;
 	ret_source->create = json_is_true(json_object_get(value, "create"));
 	ret_source->path = strdup(text);
@@ -352,6 +407,7 @@ static void take_binds(struct requests_client *client, const json_t *request)
 		return;
 	}
 	client->until = clock_ms() + wait_ms;
+	client->ask_until = clock_ms() + (wait_ms > RESOLVE_LEAST_MS ? wait_ms : RESOLVE_LEAST_MS);
 	(void) uv_timer_stop(&client->timer);
 	start_deciding(client);
 }
@@ -493,9 +549,9 @@ void requests_look(struct requests *requests)
 
 	DL_FOREACH_SAFE(requests->clients, client, next)
 	{
-		if (client->count == 0 || client->until == 0)
+		if (client->count == 0 || client->said)
 			continue;
-		if (client->deciding)
+		if (client->deciding || client->asking)
 			client->again = true;
 		else if (uv_is_active((uv_handle_t *) &client->timer)) {
 			(void) uv_timer_stop(&client->timer);

@@ -14,22 +14,24 @@
 
 enum { GRACE_MS = 3000 }; /* beyond what guestd itself waits */
 
-static int connect_to(const char *path)
+/* Neither the connecting nor the sending takes longer than the time allowed: guestd may be stuck. */
+static int connect_to(const char *path, int timeout_ms)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const struct timeval limit = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
 
-	if (fd < 0)
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
 		return -errno;
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(address.sun_path, path);
 	if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
-		return errno == ENOENT ? -ECONNREFUSED : -errno;
+		return errno == ENOENT ? -ECONNREFUSED : errno == EAGAIN ? -ETIMEDOUT : -errno;
 	return TAKE_FD(fd);
 }
 
-static int send_line(int fd, const json_t *request)
+static int send_line(int fd, const json_t *request, int64_t until)
 {
 	_cleanup_free_ char *line = json_dumps(request, JSON_COMPACT);
 	size_t length, sent = 0;
@@ -42,17 +44,18 @@ static int send_line(int fd, const json_t *request)
 		ssize_t n = send(fd, line + sent, length - sent, MSG_NOSIGNAL);
 
 		if (n < 0 && errno != EINTR)
-			return -errno;
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
 		if (n > 0)
 			sent += (size_t) n;
+		if (sent < length && clock_ms() >= until)
+			return -ETIMEDOUT;
 	}
 	return 0;
 }
 
 /* A line without its newline. 0 or a negative errno. */
-static int receive_line(int fd, char *line, size_t size, int timeout_ms)
+static int receive_line(int fd, char *line, size_t size, int64_t until)
 {
-	int64_t until = clock_ms() + timeout_ms;
 	size_t have = 0;
 
 	for (;;) {
@@ -83,16 +86,19 @@ int binds_ask(const char *socket_path, json_t *request, int timeout_ms, json_t *
 {
 	_cleanup_json_ json_t *question = request;
 	_cleanup_free_ char *line = malloc(BINDS_LINE_MAX);
-	_cleanup_close_ int fd = line == NULL || question == NULL ? -ENOMEM : connect_to(socket_path);
-	int r = fd < 0 ? fd : send_line(fd, question);
+	int64_t until = clock_ms() + timeout_ms;
+	_cleanup_close_ int fd = line == NULL || question == NULL ? -ENOMEM : connect_to(socket_path, timeout_ms);
+	int r = fd < 0 ? fd : send_line(fd, question, until);
 
 	if (r == 0)
-		r = receive_line(fd, line, BINDS_LINE_MAX, timeout_ms);
+		r = receive_line(fd, line, BINDS_LINE_MAX, until);
 	if (r == 0) {
-		*ret_answer = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
-		if (*ret_answer != NULL && json_is_object(*ret_answer))
+		_cleanup_json_ json_t *answer = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+
+		if (json_is_object(answer)) {
+			*ret_answer = TAKE_PTR(answer);
 			return 0;
-		json_decref(*ret_answer);
+		}
 		r = -EPROTO;
 	}
 	if (r == -ECONNREFUSED)

@@ -8,7 +8,8 @@
 enum { BINDS_LINE_MAX = 256 * 1024 };
 
 /*
- * Asks at socket and waits timeout_ms for the answer. Takes request. 0 and an object that is the caller's;
+ * Asks at socket and waits timeout_ms, 1 at least, for the answer, be guestd stuck or not. Takes request. 0 and an
+ * object that is the caller's;
  * -ECONNREFUSED: nobody is there; -ETIMEDOUT; -EPROTO: the answer makes no sense; or the socket's error; and words.
  */
 int binds_ask(const char *socket_path, json_t *request, int timeout_ms, json_t **ret_answer, char *error,

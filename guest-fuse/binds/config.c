@@ -58,18 +58,10 @@ static int copy(char **ret_text, const char *text)
 	return *ret_text == NULL ? -ENOMEM : 0;
 }
 
-/* A string without NULs in it, or NULL. */
-static const char *text_of(const json_t *value)
-{
-	const char *text = json_string_value(value);
-
-	return text == NULL || strlen(text) != json_string_length(value) ? NULL : text;
-}
-
 static int take_path(char **ret_path, const json_t *value)
 {
 	char normal[PATH_MAX];
-	const char *text = text_of(value);
+	const char *text = document_text(value);
 
 	if (text == NULL || paths_normalise(text, normal) < 0)
 		return -EINVAL;
@@ -78,7 +70,7 @@ static int take_path(char **ret_path, const json_t *value)
 
 static int take_address(struct guest_config *config, const json_t *value)
 {
-	const char *text = text_of(value);
+	const char *text = document_text(value);
 	char error[256];
 
 	if (text == NULL || proto_address_parse(text, &config->address, error, sizeof(error)) < 0)
@@ -161,7 +153,7 @@ static int take_plugin_socket(struct guest_config *config, const json_t *value)
 
 static int take_mount_options(struct guest_config *config, const json_t *value)
 {
-	const char *text = text_of(value);
+	const char *text = document_text(value);
 
 	return text == NULL ? -EINVAL : copy(&config->mount_options, text);
 }

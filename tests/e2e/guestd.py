@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import subprocess
+import threading
 import time
 
 from lib import Guest, Pair, Server, case, expect_errno, program, run, wait_for, world
@@ -221,6 +222,34 @@ def paths_are_decided():
         f"Mounts denied: The path {pair.host('other')} is not shared from the host and is not known to"), outside
     assert (into["verdict"], into["rest"]) == ("share", "dir"), "a link outside of the shares that leads into one"
     assert (made["verdict"], made["kind"]) == ("share", "missing")
+    pair.end()
+
+
+@case
+def what_only_the_server_knows_is_not_guessed():
+    pair = Pair("share")
+    other, share = pair.make("other"), pair.host("share")
+    assert pair.guest.binds(other)[0]["code"] == "not-shared"
+    # It says nothing: the answer comes all the same, before the connection is given up.
+    os.kill(pair.server.process.pid, signal.SIGSTOP)
+    try:
+        answers = pair.guest.binds(other, share, {"path": other, "create": True})
+        assert pair.guest.ask("status")["server"]["state"] == "connected"
+    finally:
+        os.kill(pair.server.process.pid, signal.SIGCONT)
+    assert [answer.get("code") for answer in answers] == ["unknown-yet", None, "unknown-yet"], answers
+    assert "has not been reached" in answers[0]["text"] and answers[1]["verdict"] == "share", answers
+    wait_for(lambda: pair.guest.binds(other)[0]["code"] == "not-shared", "it is asked again", 30)
+    # It is gone: whoever may wait hears what it says when it is back.
+    pair.server.stop_hard()
+    wait_for(lambda: pair.guest.ask("status")["server"]["state"] == "connecting", "the loss is seen")
+    assert pair.guest.binds(other)[0]["code"] == "unknown-yet"
+    late = []
+    thread = threading.Thread(target=lambda: late.extend(pair.guest.binds(other, share, wait_ms=50000)))
+    thread.start()
+    pair.server.start()
+    thread.join(60)
+    assert late and late[0]["code"] == "not-shared" and late[1]["verdict"] == "share", late
     pair.end()
 
 

@@ -9,15 +9,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const uris[] = {
-	"/v1.41/containers/create", "/containers/x/start", "/volumes/create", "/services/create",
-	"/services/x/update",       "/plugins/pull",       "/plugins/x/set"
-};
+static const char *const uris[] = { "/v1.41/containers/create", "/containers/x/start",        "/volumes/create",
+	                            "/services/create",         "/services/x/update",         "/plugins/pull",
+	                            "/plugins/x/set",           "/v1.23/containers/x/y/start" };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char uri[256] = "", error[16384];
 	json_t *sources = NULL;
+	struct engine_request request = { .method = "POST", .uri = uri };
 	size_t length;
 	enum engine_result result;
 
@@ -36,7 +36,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += length;
 		size -= length;
 	}
-	result = engine_read("POST", uri, (const char *) data, size, &sources, error, sizeof(error));
+	request.body = (const char *) data;
+	request.length = size;
+	result = engine_read(&request, &sources, error, sizeof(error));
 	assert((result == ENGINE_BINDS) == (sources != NULL));
 	json_decref(sources);
 	return 0;
