@@ -262,9 +262,10 @@ static int run(struct guestd *guestd, const struct arguments *arguments)
 {
 	int code = make_directories(&guestd->config);
 
-	if (code == EX_OK)
+	/* What is mounted can be undone without what it took to mount it. */
+	if (code == EX_OK && arguments->action == ACTION_RUN)
 		code = check_system();
-	if (code == EX_OK)
+	if (code == EX_OK && arguments->action == ACTION_RUN)
 		code = read_token(guestd);
 	if (code != EX_OK)
 		return code;

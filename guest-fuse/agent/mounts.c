@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <utlist.h>
-#include <xxhash.h>
 
 #include "guest-fuse/agent/place.h"
 #include "protocol/cleanup.h"
@@ -27,7 +26,8 @@ struct mounts_entry {
 	bool wanted;       /* on the server's list */
 	bool present;      /* something of it may be in the guest */
 	bool stale;        /* to be made anew */
-	bool identical;    /* mounted at its own path, too: the one of place is a thread\'s while there is a job */
+	bool identical;    /* mounted at its own path, too: the one of place is a thread's while there is a job */
+	bool is_apart;     /* the same */
 	bool tried, waits; /* waits: for the timer, before the next try */
 	unsigned failures;
 	char error[PLACE_ERROR_SIZE];
@@ -75,57 +75,17 @@ static void entry_close(struct mounts_entry *entry)
 	uv_close((uv_handle_t *) &entry->timer, on_closed);
 }
 
-/* What bindshare-mount is told besides the address. */
-static char *options_of(const struct guest_config *config, uint32_t flags)
-{
-	char *text;
-
-	if (asprintf(&text, "%s%s%s%s%s%s%s%s", config->token_file != NULL ? "token-file=" : "",
-	             config->token_file != NULL ? config->token_file : "",
-	             (flags & PROTO_SHARE_READ_ONLY) != 0 ? ",ro" : "",
-	             (flags & PROTO_SHARE_OWNER_HOST) != 0 ? ",owner=host" : "",
-	             (flags & PROTO_SHARE_PERMISSIONS_HOST) != 0 ? ",permissions=host" : "",
-	             (flags & PROTO_SHARE_CACHE_NONE) != 0 ? ",cache=none" : "",
-	             config->mount_options[0] != '\0' ? "," : "", config->mount_options) < 0)
-		return NULL;
-	return text;
-}
-
-/* A name of its own for each way in which a directory may be mounted: one with other options is never adopted. */
-static char *alive_of(const struct guest_config *config, const char *path, const char *options)
-{
-	uint64_t key = XXH3_64bits(config->address_text, strlen(config->address_text) + 1);
-	char *text;
-
-	key = XXH3_64bits_withSeed(path, strlen(path) + 1, key);
-	key = XXH3_64bits_withSeed(options, strlen(options) + 1, key);
-	return asprintf(&text, "%s/alive/%016llx", config->run_directory, (unsigned long long) key) < 0 ? NULL : text;
-}
-
-static char *mount_of(const struct guest_config *config, const char *path)
-{
-	char *text;
-
-	return asprintf(&text, "%s%s", config->root, strcmp(path, "/") == 0 ? "" : path) < 0 ? NULL : text;
-}
-
-/* Where and how the share is to be mounted. 0 or -ENOMEM. */
+/* Where and how the share is to be mounted now. 0 or -ENOMEM. */
 static int set_place(struct mounts_entry *entry)
 {
 	const struct guest_config *config = entry->mounts->config;
-	struct place *place = &entry->place;
-	struct place_made made = place->made;
 
-	memset(&place->made, 0, sizeof(place->made));
-	place_done(place);
-	*place = (struct place){ .config = config, .fd = -EBADF, .made = made };
-	place->path = strdup(entry->share.path);
-	place->options = options_of(config, entry->share.flags);
-	place->mount = mount_of(config, entry->share.path);
-	if (place->options != NULL)
-		place->alive = alive_of(config, entry->share.path, place->options);
-	return place->path == NULL || place->options == NULL || place->mount == NULL || place->alive == NULL ? -ENOMEM
-	                                                                                                     : 0;
+	return place_set(&entry->place, config, config->address_text, config->root, &entry->share);
+}
+
+static const char *mount_of(const struct mounts_entry *entry)
+{
+	return entry->is_apart ? entry->place.apart : entry->place.mount;
 }
 
 static struct mounts_entry *find(const struct mounts *mounts, const char *path)
@@ -152,8 +112,9 @@ static void on_timer(uv_timer_t *timer)
 	advance(entry->mounts);
 }
 
-/* NULL: there is no memory for it. */
-static struct mounts_entry *entry_new(struct mounts *mounts, const char *path, const char *canonical, uint32_t flags)
+/* Of the server at address, beneath root. NULL: there is no memory for it. */
+static struct mounts_entry *entry_new(struct mounts *mounts, const struct link_share *share, const char *address,
+                                      const char *root)
 {
 	struct mounts_entry *entry = calloc(1, sizeof(*entry));
 
@@ -161,8 +122,10 @@ static struct mounts_entry *entry_new(struct mounts *mounts, const char *path, c
 		return NULL;
 	entry->mounts = mounts;
 	entry->place.fd = -EBADF;
-	entry->share = (struct link_share){ strdup(path), strdup(canonical), PROTO_SHARE_SERVED, flags };
-	if (entry->share.path == NULL || entry->share.canonical == NULL || set_place(entry) < 0 ||
+	entry->share =
+	        (struct link_share){ strdup(share->path), strdup(share->canonical), PROTO_SHARE_SERVED, share->flags };
+	if (entry->share.path == NULL || entry->share.canonical == NULL ||
+	    place_set(&entry->place, mounts->config, address, root, &entry->share) < 0 ||
 	    uv_timer_init(mounts->loop, &entry->timer) < 0) {
 		entry_free(entry);
 		return NULL;
@@ -230,7 +193,8 @@ static void record(const struct mounts *mounts)
 			                        entry->share.canonical, "flags", (int) entry->share.flags, "made",
 			                        entry->job == JOB_NONE ? made_json(&entry->place.made) : json_array()));
 	}
-	root = json_pack("{s:o}", "shares", list);
+	root = json_pack("{s:s, s:s, s:o}", "address", mounts->config->address_text, "root", mounts->config->root,
+	                 "shares", list);
 	if (record_path(mounts, path) < 0 || document_write("record of mounts", path, root, error, sizeof(error)) < 0)
 		log_warning("what is mounted cannot be recorded: %s", error);
 }
@@ -290,9 +254,10 @@ static void made(struct mounts_entry *entry)
 	}
 	entry->state = BINDS_MOUNTED;
 	entry->identical = entry->place.identical;
+	entry->is_apart = entry->place.is_apart;
 	entry->failures = 0;
 	entry->error[0] = '\0';
-	log_info("%s %s%s", entry->place.adopted ? "found" : "mounted", entry->place.mount,
+	log_info("%s %s%s", entry->place.adopted ? "found" : "mounted", mount_of(entry),
 	         entry->place.identical ? ", at its own path, too" : "");
 	if (!entry->place.adopted)
 		make_stale_beneath(entry);
@@ -306,9 +271,9 @@ static void made(struct mounts_entry *entry)
 
 static void undone(struct mounts_entry *entry)
 {
-	entry->present = entry->stale = entry->identical = false;
+	log_info("unmounted %s", mount_of(entry));
+	entry->present = entry->stale = entry->identical = entry->is_apart = false;
 	entry->state = BINDS_PENDING;
-	log_info("unmounted %s", entry->place.mount);
 	if (entry->wanted && set_place(entry) < 0)
 		back_off(entry);
 }
@@ -414,7 +379,7 @@ static void take_share(struct mounts *mounts, const struct link_share *share)
 	char *canonical;
 
 	if (entry == NULL)
-		entry = entry_new(mounts, share->path, share->canonical, share->flags);
+		entry = entry_new(mounts, share, mounts->config->address_text, mounts->config->root);
 	canonical = entry == NULL ? NULL : strdup(share->canonical);
 	if (canonical == NULL) {
 		log_warning("no memory for the share %s", share->path);
@@ -434,20 +399,24 @@ static void take_share(struct mounts *mounts, const struct link_share *share)
 		back_off(entry);
 }
 
-/* One share of the record. */
-static void recall(struct mounts *mounts, const json_t *share)
+/* One share of the record, of a server and beneath a root that may not be today's: then it is undone there. */
+static void recall(struct mounts *mounts, const json_t *recorded, const char *address, const char *root)
 {
-	const char *path = json_string_value(json_object_get(share, "path"));
-	const char *canonical = json_string_value(json_object_get(share, "canonical"));
-	const json_t *made = json_object_get(share, "made");
+	const char *path = json_string_value(json_object_get(recorded, "path"));
+	const char *canonical = json_string_value(json_object_get(recorded, "canonical"));
+	const json_t *made = json_object_get(recorded, "made");
+	struct link_share share = { .flags = (uint32_t) json_integer_value(json_object_get(recorded, "flags")) };
 	struct mounts_entry *entry;
 
 	if (path == NULL || canonical == NULL || path[0] != '/' || find(mounts, path) != NULL)
 		return;
-	entry = entry_new(mounts, path, canonical, (uint32_t) json_integer_value(json_object_get(share, "flags")));
+	share.path = (char *) path;
+	share.canonical = (char *) canonical;
+	entry = entry_new(mounts, &share, address, root);
 	if (entry == NULL)
 		return;
 	entry->present = true;
+	entry->stale = strcmp(address, mounts->config->address_text) != 0 || strcmp(root, mounts->config->root) != 0;
 	for (size_t i = 0; i < json_array_size(made) && i < PLACE_MADE_MAX; i++) {
 		const char *text = json_string_value(json_array_get(made, i));
 
@@ -460,15 +429,19 @@ void mounts_recall(struct mounts *mounts)
 {
 	_cleanup_json_ json_t *root = NULL;
 	char path[PATH_MAX], error[PATH_MAX + 256];
+	const char *address, *beneath;
 	json_t *shares, *share;
 	size_t i;
 
 	if (record_path(mounts, path) < 0 || document_read("record of mounts", path, &root, error, sizeof(error)) < 0)
 		return;
 	shares = json_object_get(root, "shares");
+	address = json_string_value(json_object_get(root, "address"));
+	beneath = json_string_value(json_object_get(root, "root"));
 	json_array_foreach(shares, i, share)
 	{
-		recall(mounts, share);
+		recall(mounts, share, address != NULL ? address : mounts->config->address_text,
+		       beneath != NULL ? beneath : mounts->config->root);
 	}
 	DL_SORT(mounts->entries, by_path);
 }
@@ -538,7 +511,7 @@ int mounts_table(const struct mounts *mounts, struct binds_table *ret_table)
 		*share = (struct binds_share){
 			.path = strdup(entry->share.path),
 			.canonical = strdup(entry->share.canonical),
-			.mount = strdup(entry->place.mount),
+			.mount = strdup(mount_of(entry)),
 			.state = state_of(entry),
 			.read_only = (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0,
 			.idmap = (entry->share.flags & PROTO_SHARE_PERMISSIONS_HOST) == 0,
@@ -561,9 +534,9 @@ json_t *mounts_json(const struct mounts *mounts)
 	DL_FOREACH (mounts->entries, entry) {
 		/* A path that is no UTF-8 JSON cannot carry: such a share is left out. */
 		json_t *object = json_pack("{s:s, s:s, s:s, s:b, s:s, s:b, s:s?}", "path", entry->share.path,
-		                           "canonical", entry->share.canonical, "mount", entry->place.mount,
-		                           "identical", entry->identical, "state", binds_state_name(state_of(entry)),
-		                           "readOnly", (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0, "error",
+		                           "canonical", entry->share.canonical, "mount", mount_of(entry), "identical",
+		                           entry->identical, "state", binds_state_name(state_of(entry)), "readOnly",
+		                           (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0, "error",
 		                           entry->error[0] != '\0' ? entry->error : NULL);
 
 		if (object != NULL && entry->wanted)

@@ -14,9 +14,11 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <xxhash.h>
 
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
+#include "protocol/open-plain.h"
 #include "protocol/paths.h"
 
 enum { MOUNT_MS = 60000, UNMOUNT_TRIES = 16 };
@@ -24,6 +26,57 @@ enum { MOUNT_MS = 60000, UNMOUNT_TRIES = 16 };
 #define TYPE "fuse.bindshare"
 
 extern char **environ;
+
+/* What bindshare-mount is told besides the address. */
+static char *options_of(const struct guest_config *config, uint32_t flags)
+{
+	char *text;
+
+	if (asprintf(&text, "%s%s%s%s%s%s%s%s", config->token_file != NULL ? "token-file=" : "",
+	             config->token_file != NULL ? config->token_file : "",
+	             (flags & PROTO_SHARE_READ_ONLY) != 0 ? ",ro" : "",
+	             (flags & PROTO_SHARE_OWNER_HOST) != 0 ? ",owner=host" : "",
+	             (flags & PROTO_SHARE_PERMISSIONS_HOST) != 0 ? ",permissions=host" : "",
+	             (flags & PROTO_SHARE_CACHE_NONE) != 0 ? ",cache=none" : "",
+	             config->mount_options[0] != '\0' ? "," : "", config->mount_options) < 0)
+		return NULL;
+	return text;
+}
+
+/* A path of its own for each way in which a directory may be mounted: one with other options is never adopted. */
+static char *path_of(const struct place *place, const char *directory, const char *address)
+{
+	uint64_t key = XXH3_64bits(address, strlen(address) + 1);
+	char *text;
+
+	key = XXH3_64bits_withSeed(place->path, strlen(place->path) + 1, key);
+	key = XXH3_64bits_withSeed(place->options, strlen(place->options) + 1, key);
+	return asprintf(&text, "%s/%s/%016llx", place->config->run_directory, directory, (unsigned long long) key) < 0
+	               ? NULL
+	               : text;
+}
+
+int place_set(struct place *place, const struct guest_config *config, const char *address, const char *root,
+              const struct link_share *share)
+{
+	struct place_made made = place->made;
+
+	memset(&place->made, 0, sizeof(place->made));
+	place_done(place);
+	*place = (struct place){ .config = config, .fd = -EBADF, .made = made };
+	place->path = strdup(share->path);
+	place->options = options_of(config, share->flags);
+	if (place->path == NULL || place->options == NULL)
+		return -ENOMEM;
+	if (asprintf(&place->mount, "%s%s", root, strcmp(share->path, "/") == 0 ? "" : share->path) < 0)
+		place->mount = NULL;
+	if (asprintf(&place->source, "%s:%s", address, share->path) < 0)
+		place->source = NULL;
+	place->apart = path_of(place, "apart", address);
+	place->alive = path_of(place, "alive", address);
+	return place->mount == NULL || place->source == NULL || place->apart == NULL || place->alive == NULL ? -ENOMEM
+	                                                                                                     : 0;
+}
 
 static int fail(struct place *place, int error, const char *what, const char *path)
 {
@@ -109,18 +162,12 @@ static bool mounted_there(const char *path, char source[PATH_MAX * 2])
 	return found;
 }
 
-static void source_of(const struct place *place, char source[PATH_MAX * 2])
-{
-	(void) snprintf(source, PATH_MAX * 2, "%s:%s", place->config->address_text, place->path);
-}
-
 /* The mount on top at a path is of this share. */
 static bool is_ours(const struct place *place, const char *path)
 {
-	char wanted[PATH_MAX * 2], there[PATH_MAX * 2];
+	char there[PATH_MAX * 2];
 
-	source_of(place, wanted);
-	return mounted_there(path, there) && strcmp(wanted, there) == 0;
+	return mounted_there(path, there) && strcmp(place->source, there) == 0;
 }
 
 static void unmount_ours(const struct place *place, const char *path)
@@ -131,10 +178,19 @@ static void unmount_ours(const struct place *place, const char *path)
 }
 
 /* So that a mount on it reaches containers that ask for propagation, and no other mount of this share. */
-static int set_propagation(const char *path)
+static int set_propagation(int mount)
 {
-	return mount(NULL, path, NULL, MS_PRIVATE, NULL) < 0 || mount(NULL, path, NULL, MS_SHARED, NULL) < 0 ? -errno
-	                                                                                                     : 0;
+	struct mount_attr alone = { .propagation = MS_PRIVATE }, shared = { .propagation = MS_SHARED };
+
+	if (mount_setattr(mount, "", AT_EMPTY_PATH, &alone, sizeof(alone)) < 0 ||
+	    mount_setattr(mount, "", AT_EMPTY_PATH, &shared, sizeof(shared)) < 0)
+		return -errno;
+	return 0;
+}
+
+static const char *where(const struct place *place)
+{
+	return place->is_apart ? place->apart : place->mount;
 }
 
 bool place_is_alive(int fd)
@@ -152,19 +208,35 @@ static int open_alive(struct place *place)
 	return place->fd < 0 ? fail(place, -errno, "cannot open", place->alive) : 0;
 }
 
+/* Without the program, its number and the level before it. */
+static const char *text_of(const char *line, size_t length)
+{
+	static const char program[] = "bindshare-mount";
+	const char *text = line;
+
+	if (strncmp(line, program, sizeof(program) - 1) != 0)
+		return line;
+	for (unsigned i = 0; i < (line[sizeof(program) - 1] == '[' ? 2 : 1); i++) {
+		const char *end = memmem(text, length - (size_t) (text - line), ": ", 2);
+
+		if (end == NULL)
+			return line;
+		text = end + 2;
+	}
+	return text;
+}
+
 /* bindshare-mount's last words, in one line. */
 static void take_words(struct place *place, const char *words)
 {
-	static const char prefix[] = "bindshare-mount: ";
 	size_t have = 0;
 
 	for (const char *line = words; *line != '\0';) {
 		size_t length = strcspn(line, "\n");
+		const char *text = text_of(line, length);
 
-		if (strncmp(line, prefix, sizeof(prefix) - 1) == 0) {
-			line += sizeof(prefix) - 1;
-			length -= sizeof(prefix) - 1;
-		}
+		length -= (size_t) (text - line);
+		line = text;
 		if (have + length + 3 < sizeof(place->error))
 			have += (size_t) snprintf(place->error + have, sizeof(place->error) - have, "%s%.*s",
 			                          have > 0 ? "; " : "", (int) length, line);
@@ -233,14 +305,13 @@ static int spawn(char *const argv[], int words, pid_t *ret_pid)
 /* Runs bindshare-mount, which returns when the mount serves. 0 or a negative errno. */
 static int run_mount(struct place *place, char *options)
 {
-	char source[PATH_MAX * 2], program[PATH_MAX], words[1024] = "";
+	char program[PATH_MAX], words[1024] = "";
 	char option[] = "-o";
-	char *argv[] = { program, source, place->mount, option, options, NULL };
+	char *argv[] = { program, place->source, place->is_apart ? place->apart : place->mount, option, options, NULL };
 	int64_t until = clock_ms() + MOUNT_MS;
 	int pipes[2], status = -1, r;
 	pid_t pid;
 
-	source_of(place, source);
 	find_program(program);
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return fail(place, -errno, "cannot start", program);
@@ -266,24 +337,43 @@ static int run_mount(struct place *place, char *options)
 	return -EIO;
 }
 
-static int mount_share(struct place *place)
+/*
+ * Finds out where to mount, and makes the directory. In another share's mount a link of the host would lead to a
+ * directory of the guest, which is not to be hidden.
+ */
+static int prepare(struct place *place)
 {
-	_cleanup_free_ char *options = NULL;
 	_cleanup_close_ int directory = -EBADF;
 	int r;
 
-	if (asprintf(&options, "alive=%s%s%s", place->alive, place->options[0] != '\0' ? "," : "", place->options) < 0)
-		return -ENOMEM;
-	if (!place->covered) {
-		r = make_directories(place, place->mount, &directory);
-		if (r < 0)
-			return fail(place, r, "cannot make the directory", place->mount);
+	place->is_apart = false;
+	if (place->covered) {
+		directory = open_plain(place->mount, O_PATH | O_DIRECTORY);
+		place->is_apart = directory == -ELOOP;
+		if (!place->is_apart)
+			return directory < 0 ? fail(place, directory, "cannot open", place->mount) : 0;
 	}
-	r = run_mount(place, options);
+	r = make_directories(place, where(place), &directory);
+	return r < 0 ? fail(place, r, "cannot make the directory", where(place)) : 0;
+}
+
+static int mount_share(struct place *place)
+{
+	_cleanup_free_ char *options = NULL;
+	_cleanup_close_ int mount = -EBADF;
+	int r;
+
+	if (asprintf(&options, "alive=%s,nofollow%s%s", place->alive, place->options[0] != '\0' ? "," : "",
+	             place->options) < 0)
+		return -ENOMEM;
+	r = prepare(place);
+	if (r == 0)
+		r = run_mount(place, options);
 	if (r < 0)
 		return r;
-	r = set_propagation(place->mount);
-	return r < 0 ? fail(place, r, "cannot set the propagation of", place->mount) : 0;
+	mount = open_plain(where(place), O_PATH | O_DIRECTORY);
+	r = mount < 0 ? mount : set_propagation(mount);
+	return r < 0 ? fail(place, r, "cannot set the propagation of", where(place)) : 0;
 }
 
 /*
@@ -298,6 +388,21 @@ static bool is_free(struct place *place, int directory)
 	return fstat(directory, &st) == 0 && !mounted_there(place->path, source) && is_empty(directory);
 }
 
+/* Where the mount is a second time, by descriptors: nothing that is swapped in meanwhile leads it elsewhere. */
+static int bind_at(const struct place *place, int directory)
+{
+	_cleanup_close_ int source = open_plain(where(place), O_PATH | O_DIRECTORY), tree = -EBADF;
+	int r;
+
+	if (source < 0)
+		return source;
+	tree = open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	r = tree < 0 ? -errno : set_propagation(tree);
+	if (r == 0 && move_mount(tree, "", directory, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		r = -errno;
+	return r;
+}
+
 static void mount_identical(struct place *place)
 {
 	_cleanup_close_ int directory = -EBADF;
@@ -307,12 +412,13 @@ static void mount_identical(struct place *place)
 		return;
 	/* One that a guestd before this one made. */
 	unmount_ours(place, place->path);
-	if (!place->identical_covered &&
-	    (make_directories(place, place->path, &directory) < 0 || !is_free(place, directory)))
+	if (place->identical_covered)
+		directory = open_plain(place->path, O_PATH | O_DIRECTORY);
+	else if (make_directories(place, place->path, &directory) == 0 && !is_free(place, directory))
 		return;
-	place->identical = mount(place->mount, place->path, NULL, MS_BIND, NULL) == 0;
-	if (place->identical)
-		(void) set_propagation(place->path);
+	if (directory < 0)
+		return;
+	place->identical = bind_at(place, directory) == 0;
 	for (; !place->identical && place->made.count > made; place->made.count--) {
 		(void) rmdir(place->made.paths[place->made.count - 1]);
 		free(place->made.paths[place->made.count - 1]);
@@ -328,12 +434,14 @@ int place_make(struct place *place)
 	if (r < 0)
 		return r;
 	/* One that an earlier guestd made, with the same options, and that lives. */
-	place->adopted = place_is_alive(place->fd) && is_ours(place, place->mount);
+	place->is_apart = !is_ours(place, place->mount) && is_ours(place, place->apart);
+	place->adopted = place_is_alive(place->fd) && is_ours(place, where(place));
 	if (place->adopted) {
 		place->identical = is_ours(place, place->path);
 		return 0;
 	}
 	unmount_ours(place, place->mount);
+	unmount_ours(place, place->apart);
 	r = mount_share(place);
 	if (r == 0)
 		mount_identical(place);
@@ -346,6 +454,7 @@ void place_undo(struct place *place)
 {
 	unmount_ours(place, place->path);
 	unmount_ours(place, place->mount);
+	unmount_ours(place, place->apart);
 	place->fd = close_fd(place->fd);
 	(void) unlink(place->alive);
 	while (place->made.count > 0) {
@@ -363,5 +472,7 @@ void place_done(struct place *place)
 	free(place->path);
 	free(place->options);
 	free(place->mount);
+	free(place->apart);
+	free(place->source);
 	free(place->alive);
 }

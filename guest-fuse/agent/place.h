@@ -7,6 +7,7 @@
 
 #include <limits.h>
 
+#include "guest-fuse/agent/link.h"
 #include "guest-fuse/binds/config.h"
 
 enum { PLACE_ERROR_SIZE = 2048, PLACE_MADE_MAX = 64 };
@@ -21,20 +22,26 @@ struct place_made {
 struct place {
 	const struct guest_config *config;
 	char *path;             /* on the host */
+	char *source;           /* ADDRESS:PATH */
 	char *options;          /* of bindshare-mount */
-	char *mount;            /* beneath config->root */
+	char *mount;            /* beneath the root */
+	char *apart;            /* in its stead, where a symbolic link of the host is on the way to mount */
 	char *alive;            /* the FIFO that tells whether the mount lives */
 	bool covered;           /* mount lies in another share's mount, which has the directory */
 	bool identical_covered; /* and so does the identical path */
 
 	/* Out. */
 	int fd;         /* the FIFO's end for reading; -EBADF: there is no mount */
+	bool is_apart;  /* mounted at apart, not at mount */
 	bool identical; /* mounted at path, too */
 	bool adopted;   /* it was there */
 	struct place_made made;
 	char error[PLACE_ERROR_SIZE];
 };
 
+/* Where and how a share is to be mounted; of what place had, made is kept. 0 or -ENOMEM. */
+int place_set(struct place *place, const struct guest_config *config, const char *address, const char *root,
+              const struct link_share *share);
 /* Makes it, or takes a living one that is there. 0, or a negative errno and words in error. */
 int place_make(struct place *place);
 /* Unmounts, lazily where it is busy; removes the directories that were made, as far as they are empty. */

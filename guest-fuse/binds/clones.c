@@ -21,6 +21,7 @@
 #include "guest-fuse/binds/follow.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
+#include "protocol/open-plain.h"
 
 enum { CONTAINERS_NAME_MAX = 255 };
 
@@ -255,11 +256,11 @@ static int open_source(const struct clones_source *source)
 		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
-	_cleanup_close_ int mount = open(source->mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int mount = open_plain(source->mount, O_PATH | O_DIRECTORY);
 	int fd;
 
 	if (mount < 0)
-		return -errno;
+		return mount;
 	do
 		fd = (int) syscall(SYS_openat2, mount, source->rest[0] == '\0' ? "." : source->rest, &how, sizeof(how));
 	while (fd < 0 && (errno == EINTR || errno == EAGAIN));

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/open-plain.h"
 #include "protocol/paths.h"
 
 enum { LINKS_MAX = 40 };
@@ -274,13 +275,14 @@ static void decide_unmounted(const struct binds_share *share, const char *source
 static bool look(const struct binds_share *share, const char *rest, const struct binds_question *question,
                  struct walk *walk, struct binds_decision *decision)
 {
-	_cleanup_close_ int mount = open(share->mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int mount = open_plain(share->mount, O_PATH | O_DIRECTORY);
 	char left[PATH_MAX];
 	struct stat st;
-	int error = -errno;
+	int error;
 
 	if (mount < 0) {
-		decide_error(share, question, error == -ENOENT ? -EIO : error, decision);
+		/* The mount is not where guestd made it: no fault of the path that was asked about. */
+		decide_error(share, question, mount == -ENOENT || mount == -ELOOP ? -EIO : mount, decision);
 		return false;
 	}
 	/* walk->path is overwritten, and rest may point into it. */

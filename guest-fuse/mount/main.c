@@ -68,6 +68,11 @@ static enum exits check_mountpoint(struct program *program)
 		          errno == ENOENT ? "; make it first, with mkdir -p" : "");
 		return EXITS_USAGE;
 	}
+	if (program->options.nofollow && strcmp(given, program->mountpoint) != 0) {
+		log_error("the mountpoint %s leads through a symbolic link to %s, which the option nofollow forbids",
+		          given, program->mountpoint);
+		return EXITS_USAGE;
+	}
 	if (mounting_is_ours(program->mountpoint)) {
 		log_error("%s is a mount of bindshare already; unmount it first", program->mountpoint);
 		return EXITS_BUSY;

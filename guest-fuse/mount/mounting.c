@@ -12,6 +12,7 @@
 
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
+#include "protocol/open-plain.h"
 
 enum { READ_AHEAD_KB = 1024 };
 
@@ -99,8 +100,15 @@ int mounting_make(const struct options *options, bool read_only, int *ret_device
 
 int mounting_place(int mount, const char *mountpoint)
 {
-	return FAULT(MOUNT_PLACE, move_mount(mount, "", AT_FDCWD, mountpoint, MOVE_MOUNT_F_EMPTY_PATH)) < 0 ? -errno
-	                                                                                                    : 0;
+	/* realpath() has made it: a link that is on the way now came later, and is not to lead the mount elsewhere. */
+	_cleanup_close_ int directory = open_plain(mountpoint, O_PATH | O_DIRECTORY);
+
+	if (directory < 0)
+		return directory;
+	return FAULT(MOUNT_PLACE,
+	             move_mount(mount, "", directory, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)) < 0
+	               ? -errno
+	               : 0;
 }
 
 int mounting_device_number(int mount, unsigned *ret_major, unsigned *ret_minor)

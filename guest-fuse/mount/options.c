@@ -150,6 +150,8 @@ static int option_flag(const struct parser *parser, const char *name)
 		options->sync = true;
 	else if (strcmp(name, "dirsync") == 0)
 		options->dirsync = true;
+	else if (strcmp(name, "nofollow") == 0)
+		options->nofollow = true;
 	else if (strcmp(name, "remount") == 0)
 		return fail(parser, "option remount: use \"mount -o remount,...\" without bindshare-mount, or unmount "
 		                    "and mount again");

@@ -22,6 +22,7 @@ struct options {
 	bool helper;      /* called by mount(8): its exit codes, and -f means: do everything but mount */
 	bool foreground, fake, verbose, json;
 	bool read_only, sync, dirsync;
+	bool nofollow; /* the mountpoint must lead through no symbolic link */
 	bool permissions_host, owner_host, no_cache;
 	uint64_t attributes; /* MOUNT_ATTR_*, see fsmount(2) */
 	uint32_t uid, gid;   /* who files of the serving user appear to belong to */
