@@ -136,7 +136,18 @@ static struct mounts_entry *entry_new(struct mounts *mounts, const struct link_s
 	return entry;
 }
 
-/* The nearest share above that is mounted, or may be. */
+static bool serves(const struct mounts_entry *entry)
+{
+	return entry->wanted && entry->share.state == PROTO_SHARE_SERVED;
+}
+
+/* What there is of it is to be undone. */
+static bool is_going(const struct mounts_entry *entry)
+{
+	return entry->present && (!serves(entry) || entry->stale);
+}
+
+/* The nearest share above that is mounted, may be, or will be. One that has failed is above nothing until it is tried. */
 static struct mounts_entry *above(const struct mounts_entry *entry)
 {
 	struct mounts_entry *other, *nearest = NULL;
@@ -145,7 +156,7 @@ static struct mounts_entry *above(const struct mounts_entry *entry)
 		if (other == entry)
 			break;
 		if (paths_is_beneath(entry->share.path, other->share.path) &&
-		    (other->present || other->job != JOB_NONE))
+		    (other->job != JOB_NONE || is_going(other) || (serves(other) && other->state != BINDS_FAILED)))
 			nearest = other;
 	}
 	return nearest;
@@ -321,37 +332,37 @@ static void start_job(struct mounts_entry *entry, enum job job)
 	entry->mounts->busy++;
 }
 
-/* What is to be done about one share now. */
+/* What is to be done about one share now: made from the outside in, undone from the inside out. */
 static void advance_entry(struct mounts_entry *entry)
 {
 	const struct mounts_entry *parent;
-	bool serves = entry->wanted && entry->share.state == PROTO_SHARE_SERVED;
 
 	if (entry->job != JOB_NONE)
 		return;
-	if (entry->present && (!serves || entry->stale)) {
-		/* From the inside out. */
-		if (!has_beneath(entry, false)) {
-			stop_polling(entry);
-			start_job(entry, JOB_UNDO);
+	if (is_going(entry)) {
+		if (has_beneath(entry, false)) {
+			make_stale_beneath(entry);
+			return;
 		}
+		stop_polling(entry);
+		start_job(entry, JOB_UNDO);
 		return;
 	}
 	if (!entry->wanted) {
 		entry_close(entry);
 		return;
 	}
-	if (!serves || entry->state == BINDS_MOUNTED || entry->waits || entry->mounts->stopping)
+	if (!serves(entry) || entry->state == BINDS_MOUNTED || entry->waits || entry->mounts->stopping)
 		return;
 	parent = above(entry);
-	if (parent != NULL && parent->state != BINDS_MOUNTED && parent->state != BINDS_FAILED)
+	if (parent != NULL && (parent->job != JOB_NONE || is_going(parent) || parent->state != BINDS_MOUNTED))
 		return;
 	if (has_beneath(entry, true)) {
 		make_stale_beneath(entry); /* it would be hidden */
 		return;
 	}
-	entry->place.covered = parent != NULL && parent->state == BINDS_MOUNTED;
-	entry->place.identical_covered = entry->place.covered && parent->identical;
+	entry->place.covered = parent != NULL;
+	entry->place.identical_covered = parent != NULL && parent->identical;
 	start_job(entry, JOB_MAKE);
 }
 
@@ -420,7 +431,7 @@ static void recall(struct mounts *mounts, const json_t *recorded, const char *ad
 	for (size_t i = 0; i < json_array_size(made) && i < PLACE_MADE_MAX; i++) {
 		const char *text = json_string_value(json_array_get(made, i));
 
-		if (text != NULL && (entry->place.made.paths[entry->place.made.count] = strdup(text)) != NULL)
+		if (text != NULL && text[0] == '/' && (entry->place.made.paths[entry->place.made.count] = strdup(text)) != NULL)
 			entry->place.made.count++;
 	}
 }

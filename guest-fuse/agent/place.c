@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <mntent.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <xxhash.h>
 
@@ -92,6 +94,29 @@ static int remember(struct place_made *made, const char *path)
 	return made->paths[made->count++] == NULL ? -ENOMEM : 0;
 }
 
+/* In a share a directory would be made or removed on the host. */
+static bool is_fuse(int fd)
+{
+	struct statfs st;
+
+	return fstatfs(fd, &st) < 0 || st.f_type == FUSE_SUPER_MAGIC;
+}
+
+/* Removes the directories that were made since there were count of them, as far as they are empty and the guest's. */
+static void remove_made(struct place_made *made, size_t count)
+{
+	while (made->count > count) {
+		char *path = made->paths[--made->count], *name = strrchr(path, '/');
+		_cleanup_close_ int parent = -EBADF;
+
+		*name = '\0';
+		parent = open_plain(name == path ? "/" : path, O_PATH | O_DIRECTORY);
+		if (parent >= 0 && !is_fuse(parent))
+			(void) unlinkat(parent, name + 1, AT_REMOVEDIR);
+		free(path);
+	}
+}
+
 /*
  * Goes down a normal path, makes the directories that are not there, and says which. A symbolic link on the way is the
  * guest's own: -ELOOP. 0 or a negative errno; *ret_fd is the last directory.
@@ -106,10 +131,12 @@ static int make_directories(struct place *place, const char *path, int *ret_fd)
 		int next, r = paths_append(done, name, length);
 		const char *last = strrchr(done, '/') + 1;
 
-		if (r == 0 && mkdirat(fd, last, 0755) == 0)
-			r = remember(&place->made, done);
-		else if (r == 0 && errno != EEXIST)
-			r = -errno;
+		if (r == 0 && !is_fuse(fd)) {
+			if (mkdirat(fd, last, 0755) == 0)
+				r = remember(&place->made, done);
+			else if (errno != EEXIST)
+				r = -errno;
+		}
 		if (r < 0)
 			return r;
 		next = openat(fd, last, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -415,18 +442,15 @@ static void mount_identical(struct place *place)
 	if (place->identical_covered)
 		directory = open_plain(place->path, O_PATH | O_DIRECTORY);
 	else if (make_directories(place, place->path, &directory) == 0 && !is_free(place, directory))
-		return;
-	if (directory < 0)
-		return;
-	place->identical = bind_at(place, directory) == 0;
-	for (; !place->identical && place->made.count > made; place->made.count--) {
-		(void) rmdir(place->made.paths[place->made.count - 1]);
-		free(place->made.paths[place->made.count - 1]);
-	}
+		directory = close_fd(directory);
+	place->identical = directory >= 0 && bind_at(place, directory) == 0;
+	if (!place->identical)
+		remove_made(&place->made, made);
 }
 
 int place_make(struct place *place)
 {
+	size_t made = place->made.count;
 	int r;
 
 	place->fd = -EBADF;
@@ -445,8 +469,10 @@ int place_make(struct place *place)
 	r = mount_share(place);
 	if (r == 0)
 		mount_identical(place);
-	else
+	if (r < 0) {
 		place->fd = close_fd(place->fd);
+		remove_made(&place->made, made);
+	}
 	return r;
 }
 
@@ -457,10 +483,7 @@ void place_undo(struct place *place)
 	unmount_ours(place, place->apart);
 	place->fd = close_fd(place->fd);
 	(void) unlink(place->alive);
-	while (place->made.count > 0) {
-		(void) rmdir(place->made.paths[--place->made.count]);
-		free(place->made.paths[place->made.count]);
-	}
+	remove_made(&place->made, 0);
 	place->identical = false;
 }
 

@@ -131,6 +131,104 @@ def a_mount_that_dies_is_made_anew():
 
 
 @case
+def nested_shares_come_and_go_in_order():
+    pair = Pair("one", "one/deep/empty", "one/deep")
+    pair.fill("one/deep/file", b"deep")
+    both = {pair.host("one"): "mounted", pair.host("one/deep"): "mounted", pair.host("one/deep/empty"): "mounted"}
+    before = _daemon(pair, "one")
+    world.kill(before)
+    wait_for(lambda: pair.guest.daemons().get(pair.guest.root + pair.host("one"), before) != before and
+             pair.guest.shares() == both, "the outer one dies: all are mounted anew", 60)
+    assert _read(pair.identical("one/deep/file")) == b"deep" and len(pair.guest.mounts()) == 6, pair.guest.mounts()
+    pair.share("rm", pair.host("one"))
+    wait_for(lambda: pair.host("one") not in pair.guest.shares() and len(pair.guest.mounts()) == 4,
+             "the outer one goes: the inner ones stay", 60)
+    wait_for(lambda: set(pair.guest.shares().values()) == {"mounted"}, "they are there", 60)
+    assert _read(pair.mounted("one/deep/file")) == b"deep" and os.listdir(pair.mounted("one")) == ["deep"]
+    pair.share("add", pair.host("one"))
+    wait_for(lambda: pair.guest.shares() == both, "the outer one comes back", 60)
+    assert _read(pair.identical("one/deep/file")) == b"deep" and len(pair.guest.mounts()) == 6, pair.guest.mounts()
+    pair.end()
+    assert os.listdir(pair.host("one")) == ["deep"] and os.path.isdir(pair.host("one/deep/empty")), \
+        "nothing is made or removed on the host"
+
+
+@case
+def one_that_cannot_be_mounted_is_in_nobodys_way():
+    base = world.case_directory("host")
+    for name in ("one/deep", "two"):
+        os.makedirs(f"{base}/{name}")
+    server = Server([f"{base}/one", f"{base}/one/deep", f"{base}/two"], token=TOKEN)
+    guest = Guest(server.address, [base], token=TOKEN)
+    way = guest.path(guest.root + base)
+    os.makedirs(way)
+    os.symlink("/etc", f"{way}/one")
+    guest.start()
+    assert guest.shares() == {f"{base}/one": "failed", f"{base}/one/deep": "failed", f"{base}/two": "mounted"}
+    assert "symbolic links" in guest.log_text() and not os.path.exists(guest.path("/etc/deep"))
+    os.unlink(f"{way}/one")
+    wait_for(lambda: set(guest.shares().values()) == {"mounted"}, "it is tried again", 60)
+    assert len(guest.mounts()) == 6, guest.mounts()
+    guest.stop()
+    assert guest.try_run("--unmount").returncode == 0
+    assert not guest.mounts()
+    assert not os.listdir(way), "what was made is removed"
+    server.stop()
+
+
+@case
+def a_symbolic_link_of_the_host_leads_no_mount_astray():
+    base = world.case_directory("host")
+    os.makedirs(f"{base}/one")
+    os.makedirs(f"{base}/target/deep")
+    world.write_file(f"{base}/target/deep/file", b"shared")
+    os.symlink(f"{base}/target", f"{base}/one/link")
+    server = Server([f"{base}/one", f"{base}/target", f"{base}/one/link/deep"], token=TOKEN)
+    guest = Guest(server.address, [base], token=TOKEN)
+    # What the guest has where the link leads.
+    guest.do("sh", "-c", f"mkdir -p {base}/target/deep && echo own >{base}/target/deep/own")
+    guest.start()
+    assert set(guest.shares().values()) == {"mounted"}, guest.ask("status")
+    assert os.listdir(guest.path(f"{base}/target/deep")) == ["own"]
+    answer, = guest.binds(f"{base}/one/link/deep/file")
+    assert answer["verdict"] == "share" and answer["mount"].startswith(guest.run), answer
+    assert _read(guest.path(f"{answer['mount']}/{answer['rest']}")) == b"shared"
+    guest.stop()
+    guest.start()
+    assert guest.binds(f"{base}/one/link/deep/file") == [answer], "it is taken up"
+    guest.stop()
+    assert guest.try_run("--unmount").returncode == 0
+    assert not guest.mounts(), guest.mounts()
+    server.stop()
+
+
+@case
+def another_address_or_root_leaves_nothing_of_the_first():
+    pair = Pair("one", "two")
+    pair.fill("one/file", b"content")
+    pair.guest.stop()
+    pair.server.stop()
+    link = pair.server.address.removeprefix("unix:") + "2"
+    os.symlink(pair.server.address.removeprefix("unix:"), link)
+    pair.server.start()
+    pair.guest.config["address"] = "unix:" + link
+    pair.guest.root = pair.guest.config["root"] = os.path.join(pair.guest.directory, "other_mnt")
+    pair.guest.write_config()
+    pair.guest.start(wait=False)
+    wait_for(lambda: pair.guest.shares() == {pair.host("one"): "mounted", pair.host("two"): "mounted"} and
+             len(pair.guest.mounts()) == 4, "the mounts are made anew", 60)
+    assert all(source.startswith(f"unix:{link}:") for _, source in pair.guest.mounts()), pair.guest.mounts()
+    assert _read(pair.mounted("one/file")) == b"content"
+    # What is mounted can be undone without what it took to mount it.
+    pair.guest.stop()
+    os.unlink(pair.guest.config["tokenFile"])
+    done = pair.guest.try_run("--unmount")
+    assert done.returncode == 0, done.stderr
+    assert not pair.guest.mounts(), pair.guest.mounts()
+    pair.server.stop()
+
+
+@case
 def mounts_outlive_guestd():
     pair = Pair("one", "one/deep", "two")
     pair.fill("one/file", b"content")

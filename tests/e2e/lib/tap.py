@@ -125,8 +125,8 @@ def relay(suites, run_suite):
     return 0 if good else 1
 
 
-def run(timeout=120):
-    """The last line of a case file. Runs all cases in a private world; never returns."""
+def run(timeout=120, aside=False):
+    """The last line of a case file. Runs all cases in a private world, aside from all others'; never returns."""
     timeout *= int(os.environ.get("BINDSHARE_TIME_FACTOR", "1"))
     wanted = sys.argv[1:]
     if wanted and os.environ.get(world.INSIDE) is None:
@@ -139,6 +139,8 @@ def run(timeout=120):
         print(f"1..0 # SKIP {reason}")
         sys.exit(0)
     world.enter(timeout)
+    if aside:
+        world.settle_aside()
     print(f"1..{len(_cases)}", flush=True)
     world.supervise(_run_cases, timeout)
 
