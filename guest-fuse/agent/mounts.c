@@ -147,7 +147,7 @@ static bool is_going(const struct mounts_entry *entry)
 	return entry->present && (!serves(entry) || entry->stale);
 }
 
-/* The nearest share above that is mounted, may be, or will be. One that has failed is above nothing until it is tried. */
+/* The nearest share above that is mounted, may be, or will be; none that has failed, until it is tried again. */
 static struct mounts_entry *above(const struct mounts_entry *entry)
 {
 	struct mounts_entry *other, *nearest = NULL;
@@ -431,7 +431,8 @@ static void recall(struct mounts *mounts, const json_t *recorded, const char *ad
 	for (size_t i = 0; i < json_array_size(made) && i < PLACE_MADE_MAX; i++) {
 		const char *text = json_string_value(json_array_get(made, i));
 
-		if (text != NULL && text[0] == '/' && (entry->place.made.paths[entry->place.made.count] = strdup(text)) != NULL)
+		if (text != NULL && text[0] == '/' &&
+		    (entry->place.made.paths[entry->place.made.count] = strdup(text)) != NULL)
 			entry->place.made.count++;
 	}
 }
