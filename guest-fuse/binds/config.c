@@ -254,3 +254,26 @@ int guest_config_socket(const struct guest_config *config, char path[sizeof(((st
 
 	return snprintf(path, size, "%s/guestd.sock", config->run_directory) >= (int) size ? -ENAMETOOLONG : 0;
 }
+
+int guest_config_runtime(const struct guest_config *config, char path[PATH_MAX])
+{
+	static const char *const names[] = { "runc", "crun" };
+	const char *directories = getenv("PATH"), *directory;
+
+	if (config->runtime != NULL) {
+		(void) snprintf(path, PATH_MAX, "%s", config->runtime);
+		return access(path, X_OK) < 0 ? -errno : 0;
+	}
+	if (directories == NULL || directories[0] == '\0')
+		directories = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		for (directory = directories; *directory != '\0'; directory += strspn(directory, ":")) {
+			size_t length = strcspn(directory, ":");
+
+			(void) snprintf(path, PATH_MAX, "%.*s/%s", (int) length, directory, names[i]);
+			if (access(path, X_OK) == 0)
+				return 0;
+			directory += length;
+		}
+	return -ENOENT;
+}

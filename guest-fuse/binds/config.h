@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -37,3 +38,9 @@ void guest_config_done(struct guest_config *config);
 
 /* The request socket of bindshare-guestd. -ENAMETOOLONG when the run directory's name is too long for one. */
 int guest_config_socket(const struct guest_config *config, char path[sizeof(((struct sockaddr_un *) 0)->sun_path)]);
+
+/*
+ * The OCI runtime behind bindshare-runtime: the configured one, or the first of runc and crun in PATH. 0, -ENOENT:
+ * there is none, or why the configured one, which is in path, cannot be run.
+ */
+int guest_config_runtime(const struct guest_config *config, char path[PATH_MAX]);

@@ -25,40 +25,25 @@ struct runtime {
 	struct guest_config config;
 	struct bundle bundle;
 	struct clones clones;
-	char program[4096]; /* of the runtime behind this one */
-	bool complained;    /* that ids are not mapped */
+	char program[PATH_MAX]; /* of the runtime behind this one */
+	bool complained;        /* that ids are not mapped */
 };
 
-/* runc or crun: as configured, or the first in PATH. False after a message. */
+/* runc or crun. False after a message. */
 static bool find_runtime(struct runtime *runtime)
 {
-	static const char *const names[] = { "runc", "crun" };
-	const char *path = getenv("PATH"), *directory;
+	const char *config = runtime->command.config != NULL ? runtime->command.config : GUEST_CONFIG_PATH;
+	int r = guest_config_runtime(&runtime->config, runtime->program);
 
-	if (runtime->config.runtime != NULL) {
-		(void) snprintf(runtime->program, sizeof(runtime->program), "%s", runtime->config.runtime);
-		if (access(runtime->program, X_OK) == 0)
-			return true;
+	if (r == 0)
+		return true;
+	if (runtime->config.runtime != NULL)
 		complain(&runtime->command, "error", "the runtime %s cannot be run: %s; see \"runtime\" in %s",
-		         runtime->program, strerror(errno),
-		         runtime->command.config != NULL ? runtime->command.config : GUEST_CONFIG_PATH);
-		return false;
-	}
-	if (path == NULL || path[0] == '\0')
-		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		for (directory = path; *directory != '\0'; directory += strspn(directory, ":")) {
-			size_t length = strcspn(directory, ":");
-
-			(void) snprintf(runtime->program, sizeof(runtime->program), "%.*s/%s", (int) length, directory,
-			                names[i]);
-			if (access(runtime->program, X_OK) == 0)
-				return true;
-			directory += length;
-		}
-	complain(&runtime->command, "error",
-	         "there is neither runc nor crun in PATH: install one, or name it by \"runtime\" in %s",
-	         runtime->command.config != NULL ? runtime->command.config : GUEST_CONFIG_PATH);
+		         runtime->program, strerror(-r), config);
+	else
+		complain(&runtime->command, "error",
+		         "there is neither runc nor crun in PATH: install one, or name it by \"runtime\" in %s",
+		         config);
 	return false;
 }
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """bindshare-guestd: keeps what is shared mounted, whatever happens to the server, the list, the mounts or itself."""
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -349,6 +350,41 @@ def what_only_the_server_knows_is_not_guessed():
     thread.join(60)
     assert late and late[0]["code"] == "not-shared" and late[1]["verdict"] == "share", late
     pair.end()
+
+
+@case
+def doctor_says_what_is_wrong():
+    pair = Pair("one", "two")
+
+    def findings():
+        done = pair.guest.do(program("bindsharectl"), "doctor", "--guest", "--config", pair.guest.config_file, "--json",
+                             check=False)
+        found = {}
+        for entry in json.loads(done.stdout)["findings"]:
+            found.setdefault(entry["check"], []).append(entry)
+        return done.returncode, found
+
+    code, found = findings()
+    assert code == 0 and [entry["level"] for entry in found["share"]] == ["ok", "ok"], found
+    assert {found[name][0]["level"] for name in ("config", "guestd", "server")} == {"ok"} and "docker" in found, found
+    os.rename(pair.host("one"), pair.host("away"))
+    wait_for(lambda: pair.guest.shares()[pair.host("one")] == "missing", "it is missing")
+    code, found = findings()
+    assert code == 0 and found["share"][0]["level"] == "warning" and "is missing" in found["share"][0]["text"], found
+    pair.server.stop_hard()
+    wait_for(lambda: pair.guest.ask("status")["server"]["state"] == "connecting", "the loss is seen")
+    code, found = findings()
+    assert code == 1 and found["server"][0]["level"] == "error" and "Start the server" in found["server"][0]["advice"]
+    pair.guest.stop()
+    code, found = findings()
+    assert code == 1 and "bindshare-guestd" in found["guestd"][0]["advice"] and "server" not in found, found
+    pair.guest.config.update(runtime="/nowhere/runc")
+    pair.guest.write_config()
+    assert "/nowhere/runc cannot be run" in findings()[1]["runtime"][0]["text"]
+    pair.guest.config.update(more=1)
+    pair.guest.write_config()
+    code, found = findings()
+    assert code == 1 and "more" in found["config"][0]["text"] and "guestd" not in found, found
 
 
 @case

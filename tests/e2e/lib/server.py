@@ -15,7 +15,7 @@ TOKEN = "00112233445566778899aabbccddeeff" * 2
 
 PLACES = {
     "bindshare-fileserver": "fileserver/bindshare-fileserver",
-    "bindsharectl": "fileserver/bindsharectl",
+    "bindsharectl": "ctl/bindsharectl",
     "bindshare-mount": "guest-fuse/bindshare-mount",
     "bindshare-guestd": "guest-fuse/bindshare-guestd",
     "bindshare-runtime": "guest-fuse/bindshare-runtime",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bindsharectl's end of the control socket. */
-#include "fileserver/ctl/client.h"
+#include "ctl/client.h"
 
 #include <errno.h>
 #include <poll.h>

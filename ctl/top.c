@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bindsharectl top: what changed between two looks at the server's figures. */
-#include "fileserver/ctl/top.h"
+#include "ctl/top.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fileserver/ctl/client.h"
-#include "fileserver/ctl/tables.h"
+#include "ctl/client.h"
+#include "ctl/tables.h"
 
 /* Sums over a mount's operations. */
 struct figures {

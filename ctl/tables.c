@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's answers as tables. */
-#include "fileserver/ctl/tables.h"
+#include "ctl/tables.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -24,6 +24,7 @@ _bindsharectl() {
 		'--from-file[token rotate: take what is in the file]' \
 		'--end-mounts[token rotate: end every mount]' \
 		'--guest[doctor: check the guest]' \
+		'--config[doctor --guest\: of bindshare-guestd]:file:_files' \
 		'(- *)'{-V,--version}'[print the version]' \
 		'(- *)'{-h,--help}'[print help]' \
 		'1: :->command' \

@@ -8,7 +8,7 @@ _bindsharectl()
 
 	COMPREPLY=()
 	case $previous in
-	-c | --control)
+	-c | --control | --config)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
@@ -18,12 +18,12 @@ _bindsharectl()
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "--control --json --read-only --no-persist --interval --count \
-			--from-file --end-mounts --guest --version --help" -- "$word")
+			--from-file --end-mounts --guest --config --version --help" -- "$word")
 		return
 	fi
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-c | --control | -i | --interval | -n | --count) ((i++)) ;;
+		-c | --control | -i | --interval | -n | --count | --config) ((i++)) ;;
 		-*) ;;
 		*) commands+=("${COMP_WORDS[i]}") ;;
 		esac

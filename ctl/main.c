@@ -8,10 +8,11 @@
 #include <sysexits.h>
 
 #include "fileserver/broker/control-path.h"
-#include "fileserver/ctl/client.h"
-#include "fileserver/ctl/doctor.h"
-#include "fileserver/ctl/tables.h"
-#include "fileserver/ctl/top.h"
+#include "ctl/client.h"
+#include "ctl/doctor.h"
+#include "ctl/tables.h"
+#include "ctl/top.h"
+#include "guest-fuse/binds/config.h"
 #include "protocol/cleanup.h"
 
 static const char help[] =
@@ -36,13 +37,15 @@ static const char help[] =
         "  -n, --count N       top: end after so many looks\n"
         "      --from-file     token rotate: take the token that is in the file by now\n"
         "      --end-mounts    token rotate: end every mount, too\n"
-        "      --guest         doctor: check what bindshare-mount needs, in the guest\n"
+        "      --guest         doctor: check the guest: what mounting needs, bindshare-guestd, Docker\n"
+        "      --config PATH   doctor --guest: bindshare-guestd's (default: " GUEST_CONFIG_PATH ")\n"
         "  -V, --version       print the version\n"
         "  -h, --help          print this\n";
 
 struct arguments {
 	const char *path; /* of the control socket */
 	const char *directory;
+	const char *config; /* of bindshare-guestd */
 	bool json, read_only, no_persist, from_file, end_mounts, guest;
 	long interval_s, count; /* count 0: without end */
 };
@@ -190,7 +193,7 @@ static int run_top(const struct arguments *arguments)
 
 static int run_doctor(const struct arguments *arguments)
 {
-	return doctor_run(arguments->guest ? NULL : arguments->path, arguments->json);
+	return doctor_run(arguments->guest ? NULL : arguments->path, arguments->config, arguments->json);
 }
 
 struct command {
@@ -220,7 +223,7 @@ static const struct command *find_command(char **words, int count)
 	return NULL;
 }
 
-enum { OPTION_NO_PERSIST = 256, OPTION_FROM_FILE, OPTION_END_MOUNTS, OPTION_GUEST };
+enum { OPTION_NO_PERSIST = 256, OPTION_FROM_FILE, OPTION_END_MOUNTS, OPTION_GUEST, OPTION_CONFIG };
 
 static const struct option long_options[] = {
 	{ "control", required_argument, NULL, 'c' },
@@ -232,6 +235,7 @@ static const struct option long_options[] = {
 	{ "from-file", no_argument, NULL, OPTION_FROM_FILE },
 	{ "end-mounts", no_argument, NULL, OPTION_END_MOUNTS },
 	{ "guest", no_argument, NULL, OPTION_GUEST },
+	{ "config", required_argument, NULL, OPTION_CONFIG },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -279,6 +283,9 @@ static int take(struct arguments *arguments, int option)
 	case OPTION_GUEST:
 		arguments->guest = true;
 		return -1;
+	case OPTION_CONFIG:
+		arguments->config = optarg;
+		return -1;
 	case 'V':
 		(void) puts("bindsharectl " BINDSHARE_VERSION);
 		return EX_OK;
@@ -293,7 +300,7 @@ static int take(struct arguments *arguments, int option)
 
 int main(int argc, char **argv)
 {
-	struct arguments arguments = { .interval_s = 1 };
+	struct arguments arguments = { .config = GUEST_CONFIG_PATH, .interval_s = 1 };
 	const struct command *command;
 	char default_path[256];
 	int option, code = -1;

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the file server needs, and what it says about itself. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ctl/client.h"
+#include "ctl/doctor.h"
+#include "protocol/cleanup.h"
+
+enum { LANDLOCK_VERSION = 1 /* of the flags of landlock_create_ruleset(2) */ };
+
+/* The number in a file of /proc; -1: there is none. */
+static long long number_in(const char *path)
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	char text[64];
+
+	return file == NULL || fgets(text, sizeof(text), file) == NULL ? -1 : strtoll(text, NULL, 10);
+}
+
+/* What a worker can be confined with. */
+static void check_confinement(const char *tier)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
+	long long namespaces = number_in("/proc/sys/user/max_user_namespaces");
+
+	if (abi > 0)
+		doctor_found("landlock", "ok", NULL, "the kernel has Landlock, ABI %ld", abi);
+	else
+		doctor_found("landlock", "note", "Boot with lsm=landlock,... to have it.",
+		             "the kernel has no Landlock");
+	if (namespaces != 0 && number_in("/proc/sys/kernel/unprivileged_userns_clone") != 0)
+		doctor_found("namespaces", "ok", NULL, "users may have namespaces of their own");
+	else
+		doctor_found("namespaces", "note", "Set user.max_user_namespaces to 1000 or so.",
+		             "users may not have namespaces of their own");
+	if (tier != NULL)
+		doctor_found("sandbox", "ok", NULL, "workers run in the sandbox tier \"%s\"", tier);
+}
+
+static void check_watches(const json_t *status)
+{
+	long long watches = number_in("/proc/sys/fs/inotify/max_user_watches");
+	long long unwatched = json_integer_value(json_object_get(status, "unwatched_directories"));
+
+	if (unwatched > 0)
+		doctor_found("watches", "warning",
+		             "If so many are in use, raise fs.inotify.max_user_watches, then send the server SIGHUP. A "
+		             "directory that the user may not list cannot be watched.",
+		             "%lld directories cannot be watched (limit %lld): changes of the settings are seen late",
+		             unwatched, watches);
+	else
+		doctor_found("watches", "ok", NULL, "%lld directories are watched, of at most %lld",
+		             json_integer_value(json_object_get(status, "watched_directories")), watches);
+}
+
+static bool listens_on_vsock(const json_t *status)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "listen"), i, entry)
+	{
+		if (strncmp(json_string_value(entry), "vsock:", 6) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void check_host_vsock(const json_t *status)
+{
+	if (access("/dev/vhost-vsock", F_OK) == 0)
+		doctor_found("vsock", "ok", NULL, "/dev/vhost-vsock is there");
+	else
+		doctor_found("vsock", status != NULL && listens_on_vsock(status) ? "warning" : "note",
+		             "Run: modprobe vhost_vsock. Not needed where the VMM forwards to a unix socket.",
+		             "the host's kernel offers no vsock to guests (/dev/vhost-vsock is not there)");
+}
+
+static void check_errors(const json_t *status)
+{
+	static const char *const subjects[] = { "settings", "policy" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(subjects); i++) {
+		char key[32];
+		const char *error, *path = json_string_value(json_object_get(status, subjects[i]));
+
+		(void) snprintf(key, sizeof(key), "%s_error", subjects[i]);
+		error = json_string_value(json_object_get(status, key));
+		if (error != NULL)
+			doctor_found(subjects[i], "error", "Mend the file; it is read again at once.", "%s", error);
+		else
+			doctor_found(subjects[i], "ok", NULL, "%s", path == NULL ? "none is used" : path);
+	}
+}
+
+static void check_shares(const char *path)
+{
+	static const struct {
+		const char *state, *advice;
+	} advice[] = {
+		{ "missing", "Make the directory, mount its file system, or run: bindsharectl share rm DIR" },
+		{ "replaced", "If what lies there now is right, run: bindsharectl share add DIR" },
+		{ "denied", "Ask the administrator, or take it off the list." },
+	};
+	const json_t *share;
+	size_t i;
+	int code;
+	json_t *answer = client_ask(path, client_request("shares"), &code);
+
+	json_array_foreach(json_object_get(answer, "shares"), i, share)
+	{
+		const char *state = json_string_value(json_object_get(share, "state")), *what = NULL;
+
+		for (unsigned k = 0; k < ARRAY_SIZE(advice); k++)
+			if (state != NULL && strcmp(state, advice[k].state) == 0)
+				what = advice[k].advice;
+		doctor_found("share", what == NULL ? "ok" : "warning", what, "%s is %s",
+		             json_string_value(json_object_get(share, "path")), state);
+	}
+	json_decref(answer);
+}
+
+void doctor_host(const char *path)
+{
+	int code;
+	json_t *status = client_ask(path, client_request("status"), &code);
+	const char *release = json_string_value(json_object_get(status, "release"));
+
+	if (status == NULL || release == NULL) {
+		doctor_found("server", "error",
+		             "Start bindshare-fileserver, or say with --control where its socket is.",
+		             "no file server answers at %s", path);
+		check_confinement(NULL);
+		check_host_vsock(NULL);
+		json_decref(status);
+		return;
+	}
+	if (strcmp(release, BINDSHARE_VERSION) == 0)
+		doctor_found("server", "ok", NULL, "bindshare-fileserver %s answers", release);
+	else
+		doctor_found("server", "warning", "Restart the server after an upgrade.",
+		             "the server is bindshare %s, bindsharectl is " BINDSHARE_VERSION, release);
+	check_errors(status);
+	check_shares(path);
+	doctor_files(json_integer_value(json_object_get(status, "pid")));
+	check_watches(status);
+	check_confinement(json_string_value(json_object_get(status, "sandbox")));
+	check_host_vsock(status);
+	json_decref(status);
+}
