@@ -169,10 +169,12 @@ int bundle_set_source(struct bundle_bind *bind, const char *path)
 static int keep_original(const struct bundle *bundle)
 {
 	char original[sizeof(bundle->path) + sizeof(CLONES_ORIGINAL)];
-	const char *slash = strrchr(bundle->path, '/');
+	size_t length = strlen(bundle->path);
 
-	(void) snprintf(original, sizeof(original), "%.*s/" CLONES_ORIGINAL, (int) (slash - bundle->path),
-	                bundle->path);
+	while (length > 0 && bundle->path[length - 1] != '/')
+		length--;
+	memcpy(original, bundle->path, length);
+	strcpy(original + length, CLONES_ORIGINAL);
 	(void) unlink(original);
 	return link(bundle->path, original);
 }
