@@ -301,6 +301,19 @@ static void run_job(uv_work_t *work)
 		place_undo(&entry->place);
 }
 
+/* Not before the last job has ended: what it did is recorded with all the rest. */
+static void close_all(struct mounts *mounts)
+{
+	struct mounts_entry *entry, *next;
+
+	if (mounts->busy > 0)
+		return;
+	DL_FOREACH_SAFE(mounts->entries, entry, next)
+	{
+		entry_close(entry);
+	}
+}
+
 static void on_job_done(uv_work_t *work, int status)
 {
 	struct mounts_entry *entry = work->data;
@@ -315,7 +328,7 @@ static void on_job_done(uv_work_t *work, int status)
 		undone(entry);
 	tell(mounts);
 	if (mounts->stopping && !mounts->unmounting)
-		entry_close(entry);
+		close_all(mounts);
 	else
 		advance(mounts);
 }
@@ -370,7 +383,7 @@ static void advance(struct mounts *mounts)
 {
 	struct mounts_entry *entry, *next;
 
-	if (!mounts->known)
+	if (!mounts->known || (mounts->stopping && !mounts->unmounting))
 		return;
 	DL_FOREACH_SAFE(mounts->entries, entry, next)
 	{
@@ -561,22 +574,17 @@ json_t *mounts_json(const struct mounts *mounts)
 
 void mounts_stop(struct mounts *mounts, bool unmount)
 {
-	struct mounts_entry *entry, *next;
+	struct mounts_entry *entry;
 
 	mounts->stopping = true;
 	mounts->unmounting = unmount;
-	if (unmount) {
-		mounts->known = true;
-		DL_FOREACH (mounts->entries, entry) {
-			entry->wanted = false;
-		}
-		advance(mounts);
+	if (!unmount) {
+		close_all(mounts);
 		return;
 	}
-	/* A job that is under way closes the rest when it is done: see on_job_done(). */
-	DL_FOREACH_SAFE(mounts->entries, entry, next)
-	{
-		if (entry->job == JOB_NONE)
-			entry_close(entry);
+	mounts->known = true;
+	DL_FOREACH (mounts->entries, entry) {
+		entry->wanted = false;
 	}
+	advance(mounts);
 }

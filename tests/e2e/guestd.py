@@ -19,7 +19,8 @@ def _read(path):
 
 
 def _daemon(pair, name):
-    return pair.guest.daemons()[pair.guest.root + pair.host(name)]
+    """None while there is none, as between its end and the next one's beginning."""
+    return pair.guest.daemons().get(pair.guest.root + pair.host(name))
 
 
 @case
@@ -120,7 +121,7 @@ def a_mount_that_dies_is_made_anew():
     for _ in range(3):
         before = _daemon(pair, "one")
         world.kill(before)
-        wait_for(lambda before=before: pair.guest.daemons() and _daemon(pair, "one") != before and
+        wait_for(lambda before=before: _daemon(pair, "one") not in (None, before) and
                  pair.guest.shares() == {pair.host("one"): "mounted"}, "it is mounted again", 60)
         assert _read(pair.identical("one/file")) == b"content"
     for worker in pair.server.workers():
@@ -138,7 +139,7 @@ def nested_shares_come_and_go_in_order():
     both = {pair.host("one"): "mounted", pair.host("one/deep"): "mounted", pair.host("one/deep/empty"): "mounted"}
     before = _daemon(pair, "one")
     world.kill(before)
-    wait_for(lambda: pair.guest.daemons().get(pair.guest.root + pair.host("one"), before) != before and
+    wait_for(lambda: _daemon(pair, "one") not in (None, before) and
              pair.guest.shares() == both, "the outer one dies: all are mounted anew", 60)
     assert _read(pair.identical("one/deep/file")) == b"deep" and len(pair.guest.mounts()) == 6, pair.guest.mounts()
     pair.share("rm", pair.host("one"))
@@ -252,6 +253,21 @@ def mounts_outlive_guestd():
     wait_for(lambda: pair.guest.shares() == {pair.host("one"): "mounted", pair.host("one/deep"): "mounted"} and
              len(pair.guest.mounts()) == 4, "what has gone is unmounted, what has died is made anew", 60)
     assert _daemon(pair, "one") == before[pair.guest.root + pair.host("one")]
+    pair.end()
+
+
+@case
+def what_is_under_way_at_the_end_is_recorded_with_the_rest():
+    pair = Pair("one", "two")
+    for _ in range(5):
+        pair.share("rm", pair.host("two"))
+        wait_for(lambda: len(pair.guest.mounts()) < 4, "one of its mounts is gone, the other and more are to go")
+        pair.guest.stop()
+        with open(os.path.join(pair.guest.run, "state.json"), encoding="utf-8") as file:
+            assert pair.host("one") in [share["path"] for share in json.load(file)["shares"]]
+        pair.share("add", pair.host("two"))
+        pair.guest.start()
+        wait_for(lambda: len(pair.guest.mounts()) == 4, "both are mounted again", 60)
     pair.end()
 
 
