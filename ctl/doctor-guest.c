@@ -137,15 +137,14 @@ static void check_share(const json_t *share)
 
 static void check_guestd(const struct guest_config *config)
 {
-	char path[sizeof(((struct sockaddr_un *) 0)->sun_path)], error[512] = "the run directory's name is too long";
+	char path[sizeof(((struct sockaddr_un *) 0)->sun_path)], error[512];
 	_cleanup_json_ json_t *answer = NULL;
 	const json_t *server, *share;
 	const char *state;
 	size_t i;
 
-	if (guest_config_socket(config, path) < 0 ||
-	    binds_ask(path, json_pack("{s:i, s:s}", "version", 1, "request", "status"), ANSWER_MS, &answer, error,
-	              sizeof(error)) < 0) {
+	if (guest_config_socket(config, path, error, sizeof(error)) < 0 ||
+	    binds_ask_status(path, ANSWER_MS, &answer, error, sizeof(error)) < 0) {
 		doctor_found("guestd", "error", "Run: systemctl enable --now bindshare-guestd", "%s", error);
 		return;
 	}

@@ -18,9 +18,9 @@
 #include <sys/wait.h>
 #include <xxhash.h>
 
+#include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
-#include "protocol/open-plain.h"
 #include "protocol/paths.h"
 
 enum { MOUNT_MS = 60000, UNMOUNT_TRIES = 16 };
@@ -334,7 +334,7 @@ static int run_mount(struct place *place, char *options)
 {
 	char program[PATH_MAX], words[1024] = "";
 	char option[] = "-o";
-	char *argv[] = { program, place->source, place->is_apart ? place->apart : place->mount, option, options, NULL };
+	char *argv[] = { program, place->source, (char *) where(place), option, options, NULL };
 	int64_t until = clock_ms() + MOUNT_MS;
 	int pipes[2], status = -1, r;
 	pid_t pid;
@@ -467,9 +467,9 @@ int place_make(struct place *place)
 	unmount_ours(place, place->mount);
 	unmount_ours(place, place->apart);
 	r = mount_share(place);
-	if (r == 0)
+	if (r == 0) {
 		mount_identical(place);
-	if (r < 0) {
+	} else {
 		place->fd = close_fd(place->fd);
 		remove_made(&place->made, made);
 	}

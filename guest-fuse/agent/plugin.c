@@ -73,15 +73,13 @@ static enum MHD_Result decide(const struct plugin *plugin, struct MHD_Connection
 	_cleanup_json_ json_t *answer = NULL;
 	char error[ERROR_SIZE], text[ERROR_SIZE + 32];
 	json_t *decisions, *decision;
-	size_t i, count = json_array_size(sources);
+	size_t i;
 
 	if (binds_ask_binds(plugin->requests, sources, plugin->config->wait_ms, &answer, error, sizeof(error)) < 0) {
 		(void) snprintf(text, sizeof(text), "Mounts denied: %s", error);
 		return deny(connection, text);
 	}
 	decisions = json_object_get(answer, "binds");
-	if (json_array_size(decisions) != count)
-		return deny(connection, "Mounts denied: bindshare-guestd answers for other binds");
 	json_array_foreach(decisions, i, decision)
 	{
 		const char *verdict = json_string_value(json_object_get(decision, "verdict"));
@@ -267,7 +265,7 @@ int plugin_start(const struct guest_config *config, struct plugin **ret_plugin, 
 		                       config->plugin_socket, strerror(-fd));
 	}
 	plugin->config = config;
-	(void) guest_config_socket(config, plugin->requests);
+	(void) guest_config_socket(config, plugin->requests, error, error_size);
 	plugin->daemon = MHD_start_daemon(
 	        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL, NULL,
 	        on_request, plugin, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,

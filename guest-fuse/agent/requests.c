@@ -514,18 +514,16 @@ static bool is_in_use(const char *path)
 	_cleanup_json_ json_t *answer = NULL;
 	char error[512];
 
-	return binds_ask(path, json_pack("{s:i, s:s}", "version", VERSION, "request", "status"), 1000, &answer, error,
-	                 sizeof(error)) != -ECONNREFUSED;
+	return binds_ask_status(path, 1000, &answer, error, sizeof(error)) != -ECONNREFUSED;
 }
 
 int requests_open(struct requests *requests, char *error, size_t error_size)
 {
 	char path[sizeof(((struct sockaddr_un *) 0)->sun_path)];
-	int r = guest_config_socket(requests->config, path);
+	int r = guest_config_socket(requests->config, path, error, error_size);
 
 	if (r < 0)
-		return document_refuse(r, error, error_size, "the run directory's name is too long for a socket: %s",
-		                       requests->config->run_directory);
+		return r;
 	if (is_in_use(path))
 		return document_refuse(-EADDRINUSE, error, error_size,
 		                       "another bindshare-guestd listens at %s; stop it first", path);

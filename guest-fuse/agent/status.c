@@ -45,9 +45,8 @@ int status_show(const struct guest_config *config, bool json)
 	char path[sizeof(((struct sockaddr_un *) 0)->sun_path)], error[512];
 	_cleanup_json_ json_t *answer = NULL;
 
-	if (guest_config_socket(config, path) < 0 ||
-	    binds_ask(path, json_pack("{s:i, s:s}", "version", 1, "request", "status"), ANSWER_MS, &answer, error,
-	              sizeof(error)) < 0) {
+	if (guest_config_socket(config, path, error, sizeof(error)) < 0 ||
+	    binds_ask_status(path, ANSWER_MS, &answer, error, sizeof(error)) < 0) {
 		log_error("%s", error);
 		return EX_UNAVAILABLE;
 	}

@@ -113,19 +113,31 @@ int binds_ask(const char *socket_path, json_t *request, int timeout_ms, json_t *
 	                       r == -EPROTO ? "its answer makes no sense" : strerror(-r));
 }
 
+int binds_ask_status(const char *socket_path, int timeout_ms, json_t **ret_answer, char *error, size_t error_size)
+{
+	return binds_ask(socket_path, json_pack("{s:i, s:s}", "version", 1, "request", "status"), timeout_ms,
+	                 ret_answer, error, error_size);
+}
+
 int binds_ask_binds(const char *socket_path, json_t *sources, unsigned wait_ms, json_t **ret_answer, char *error,
                     size_t error_size)
 {
+	size_t count = json_array_size(sources);
 	json_t *request = json_pack("{s:i, s:s, s:i, s:o}", "version", 1, "request", "binds", "waitMs", (int) wait_ms,
 	                            "sources", sources);
-	int r = binds_ask(socket_path, request, (int) wait_ms + GRACE_MS, ret_answer, error, error_size);
-	const char *text;
+	_cleanup_json_ json_t *answer = NULL;
+	int r = binds_ask(socket_path, request, (int) wait_ms + GRACE_MS, &answer, error, error_size);
 
-	if (r < 0 || json_is_true(json_object_get(*ret_answer, "ok")))
+	if (r < 0)
 		return r;
-	text = json_string_value(json_object_get(*ret_answer, "text"));
-	(void) document_refuse(-EPROTO, error, error_size, "bindshare-guestd refuses: %s", text != NULL ? text : "?");
-	json_decref(*ret_answer);
-	*ret_answer = NULL;
-	return -EPROTO;
+	if (!json_is_true(json_object_get(answer, "ok"))) {
+		const char *text = json_string_value(json_object_get(answer, "text"));
+
+		return document_refuse(-EPROTO, error, error_size, "bindshare-guestd refuses: %s",
+		                       text != NULL ? text : "?");
+	}
+	if (json_array_size(json_object_get(answer, "binds")) != count)
+		return document_refuse(-EPROTO, error, error_size, "bindshare-guestd answers for other binds");
+	*ret_answer = TAKE_PTR(answer);
+	return 0;
 }

@@ -15,13 +15,12 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "guest-fuse/binds/follow.h"
+#include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
-#include "protocol/open-plain.h"
 
 enum { CONTAINERS_NAME_MAX = 255 };
 
@@ -252,19 +251,9 @@ int clones_map(struct clones *clones, uid_t uid, gid_t gid)
 
 static int open_source(const struct clones_source *source)
 {
-	const struct open_how how = {
-		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
 	_cleanup_close_ int mount = open_plain(source->mount, O_PATH | O_DIRECTORY);
-	int fd;
 
-	if (mount < 0)
-		return mount;
-	do
-		fd = (int) syscall(SYS_openat2, mount, source->rest[0] == '\0' ? "." : source->rest, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-	return fd < 0 ? -errno : fd;
+	return mount < 0 ? mount : open_beneath(mount, source->rest, RESOLVE_NO_SYMLINKS);
 }
 
 /* An editor that saves by renaming is to be seen (follow.h). A file that cannot be read is bound as it is. */

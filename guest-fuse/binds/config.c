@@ -248,11 +248,15 @@ void guest_config_done(struct guest_config *config)
 	*config = (struct guest_config){ 0 };
 }
 
-int guest_config_socket(const struct guest_config *config, char path[sizeof(((struct sockaddr_un *) 0)->sun_path)])
+int guest_config_socket(const struct guest_config *config, char path[sizeof(((struct sockaddr_un *) 0)->sun_path)],
+                        char *error, size_t error_size)
 {
 	size_t size = sizeof(((struct sockaddr_un *) 0)->sun_path);
 
-	return snprintf(path, size, "%s/guestd.sock", config->run_directory) >= (int) size ? -ENAMETOOLONG : 0;
+	if (snprintf(path, size, "%s/guestd.sock", config->run_directory) < (int) size)
+		return 0;
+	return document_refuse(-ENAMETOOLONG, error, error_size,
+	                       "the run directory's name is too long for a socket: %s", config->run_directory);
 }
 
 int guest_config_runtime(const struct guest_config *config, char path[PATH_MAX])

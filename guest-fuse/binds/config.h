@@ -36,8 +36,9 @@ int guest_config_read(const char *path, struct guest_config *ret_config, char *e
 int guest_config_default(struct guest_config *ret_config);
 void guest_config_done(struct guest_config *config);
 
-/* The request socket of bindshare-guestd. -ENAMETOOLONG when the run directory's name is too long for one. */
-int guest_config_socket(const struct guest_config *config, char path[sizeof(((struct sockaddr_un *) 0)->sun_path)]);
+/* The request socket of bindshare-guestd. 0; or -ENAMETOOLONG, the run directory's name is too long, and words. */
+int guest_config_socket(const struct guest_config *config, char path[sizeof(((struct sockaddr_un *) 0)->sun_path)],
+                        char *error, size_t error_size);
 
 /*
  * The OCI runtime behind bindshare-runtime: the configured one, or the first of runc and crun in PATH. 0, -ENOENT:

@@ -5,15 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
+#include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
-#include "protocol/open-plain.h"
 #include "protocol/paths.h"
 
 enum { LINKS_MAX = 40 };
@@ -136,21 +134,6 @@ static const struct binds_share *find_share(const struct binds_table *table, con
 	return best;
 }
 
-/* A name in a directory of the share, itself and not what it links to. */
-static int open_beneath(int mount, const char *path)
-{
-	const struct open_how how = {
-		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
-	};
-	int fd;
-
-	do
-		fd = (int) syscall(SYS_openat2, mount, path[0] == '\0' ? "." : path, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-	return fd < 0 ? -errno : fd;
-}
-
 /* A link at done in the share: where it leads, as a path of the host with what is left behind it. 0 or -errno. */
 static int follow_link(const struct binds_share *share, int fd, const char *done, const char *left, char path[PATH_MAX])
 {
@@ -179,7 +162,7 @@ static enum step walk_share(const struct binds_share *share, int mount, const ch
 {
 	done[0] = '\0';
 	for (;;) {
-		_cleanup_close_ int fd = open_beneath(mount, done);
+		_cleanup_close_ int fd = open_beneath(mount, done, 0);
 		size_t length;
 
 		*ret_error = fd < 0 ? fd : fstat(fd, ret_st) < 0 ? -errno : 0;

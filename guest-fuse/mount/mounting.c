@@ -10,9 +10,9 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
-#include "protocol/open-plain.h"
 
 enum { READ_AHEAD_KB = 1024 };
 

@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	assert(config.address_text != NULL && config.root[0] == '/' && config.root[1] != '\0');
 	assert(config.wait_ms <= 600000 && config.mount_options != NULL && config.run_directory[0] == '/');
-	(void) guest_config_socket(&config, socket);
+	(void) guest_config_socket(&config, socket, error, sizeof(error));
 	for (size_t i = 0; config.guest_paths[i] != NULL; i++) {
 		assert(config.guest_paths[i][0] == '/' && binds_is_own(&config, config.guest_paths[i]));
 		question.source = config.guest_paths[i];

@@ -32,7 +32,7 @@ static void little_is_enough(void **state)
 	assert_null(config.token_file);
 	assert_null(config.runtime);
 	assert_int_equal(config.wait_ms, 10000);
-	assert_int_equal(guest_config_socket(&config, path), 0);
+	assert_int_equal(guest_config_socket(&config, path, error, sizeof(error)), 0);
 	assert_string_equal(path, "/run/bindshare/guestd.sock");
 	guest_config_done(&config);
 }
