@@ -121,6 +121,7 @@ static void prepare_client(struct client *client)
 	client->wake = FAULT(MOUNT_WAKE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	recent_init(&client->recent);
 	follow_init(&client->follow);
+	stale_init(&client->stale);
 	ahead_init(&client->ahead);
 	forgets_init(&client->forgets);
 	lanes_init(&client->lanes, client);
@@ -289,6 +290,7 @@ static void tear_down(struct program *program)
 	forgets_done(&client->forgets);
 	recent_done(&client->recent);
 	follow_done(&client->follow);
+	stale_done(&client->stale);
 	ahead_done(&client->ahead);
 	nodes_free(client->nodes);
 	close_fd(client->device);
