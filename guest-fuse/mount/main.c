@@ -144,6 +144,7 @@ static enum exits set_up_client(struct program *program)
 		log_error("out of memory");
 		return EXITS_SYSTEM;
 	}
+	nodes_limit(client->nodes, welcome->nodes_max);
 	return EXITS_OK;
 }
 
@@ -160,7 +161,7 @@ static enum exits start_serving(struct program *program)
 	}
 	r = session_new(client);
 	if (r == 0)
-		r = notifier_start(&client->notifier, client->fuse);
+		r = notifier_start(&client->notifier, client);
 	if (r < 0) {
 		log_error("the session with the kernel does not start: %s", strerror(-r));
 		return EXITS_SYSTEM;

@@ -18,6 +18,15 @@ def _gauges(rig):
     return mount
 
 
+def _resident(pid):
+    """Bytes of a process's own memory."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("Private_Dirty:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 @case
 def space_of_files_that_the_host_deletes_comes_back():
     rig = Rig()
@@ -129,6 +138,34 @@ def more_files_than_the_limit_can_be_walked_and_used():
     os.mkdir(rig.guest("made"))
     os.rename(rig.guest("folder1/f000001"), rig.guest("made/moved"))
     assert os.path.exists(rig.host("made/moved"))
+    rig.end()
+
+
+@case
+def the_guest_forgets_before_the_server_must():
+    """The kernel is made to forget what it does not use: neither side grows with what was looked at."""
+    limit, files = 4000, 30000
+    rig = Rig(server_arguments=("--nodes", str(limit)))
+    folders = [f"folder{number}" for number in range(10)]
+    for folder in folders:
+        os.mkdir(rig.host(folder))
+        os.chown(rig.host(folder), UID, GID)
+        fill_directory(rig.host(folder), files // 10)
+    held = os.open(rig.guest("folder0/f000000"), os.O_RDONLY)
+    sizes = []
+    for _ in range(3):
+        for folder in folders:
+            for entry in os.scandir(rig.guest(folder)):
+                entry.stat()
+        wait_for(lambda: rig.mount.stats()["nodes"] <= limit, "the client knows no more than the server may", SOON)
+        sizes.append((_resident(rig.mount.pid), _resident(rig.server.worker())))
+    os.fstat(held)
+    with open(f"/proc/self/fd/{held}", "rb") as again:
+        assert again.read() == b""
+    assert os.readlink(f"/proc/self/fd/{held}") == rig.guest("folder0/f000000")
+    os.close(held)
+    for side in (0, 1):
+        assert sizes[2][side] < sizes[0][side] + (4 << 20), sizes
     rig.end()
 
 
