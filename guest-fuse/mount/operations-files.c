@@ -135,7 +135,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	operations_directory_changed(lane, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	(void) opened(lane, reply.entry.node, &reply.entry.attr, file, fi);
-	fill_entry(lane->client, &reply.entry, &param);
+	fill_entry(lane, &reply.entry, &param);
 	if (fuse_reply_create(req, &param, fi) < 0)
 		operations_not_created(lane, &reply.entry, file);
 }
