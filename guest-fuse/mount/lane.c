@@ -197,7 +197,8 @@ void lane_begin(struct lane *lane)
 	lane->pid = (pid_t) in->pid;
 	lane->interrupted = lane->answered = false;
 	pthread_mutex_unlock(&lane->state);
-	lane->anew = stale_is_second(&lane->client->stale, lane);
+	lane->second_of = stale_second_of(&lane->client->stale, lane);
+	lane->anew = lane->second_of != 0;
 }
 
 void lane_end(struct lane *lane)
