@@ -53,7 +53,9 @@ void log_set_format(enum log_format format)
 
 int log_to_file(const char *path)
 {
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	/* A link could have been put there by somebody who wants another of the user's files written to. */
+	_cleanup_close_ int fd =
+	        open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
 
 	/* Standard error is what workers inherit: it has no close-on-exec flag. */
 	return fd < 0 || dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;

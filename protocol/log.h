@@ -20,7 +20,8 @@ void log_init(const char *program, enum log_level most);
 void log_set_format(enum log_format format);
 /*
  * Writes to the end of a file from now on, in place of stderr, which becomes it; again after the file was renamed
- * away. Each line is one write, so that the file may also be copied and cut. 0 or a negative errno.
+ * away. Each line is one write, so that the file may also be copied and cut. 0 or a negative errno: -ELOOP for a
+ * symbolic link, which is not followed.
  */
 int log_to_file(const char *path);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -45,9 +45,10 @@ static int spawn(struct process *process, uv_loop_t *loop, const char *executabl
 }
 
 int process_start(struct process *process, uv_loop_t *loop, const char *executable, int connection, int root,
-                  const struct worker_config *config, uv_exit_cb exited)
+                  int protect, const struct worker_config *config, uv_exit_cb exited)
 {
 	struct worker_message message = { .type = WORKER_CONFIG, .config = *config };
+	const struct worker_message list = { .type = WORKER_PROTECT };
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int counters = -EBADF, ours = -EBADF, theirs = -EBADF;
 	int pair[2], r;
@@ -65,6 +66,8 @@ int process_start(struct process *process, uv_loop_t *loop, const char *executab
 		return counters;
 	process->channel = TAKE_FD(ours);
 	r = process_send(process, &message, -1);
+	if (r == 0)
+		r = process_send(process, &list, protect);
 	if (r == 0) {
 		const int fds[7] = { null, null, STDERR_FILENO, connection, root, theirs, counters };
 

@@ -160,6 +160,25 @@ static void worker_make_read_only(struct worker *worker)
 	worker_tell(worker, "mount-read-only", "the share became read-only");
 }
 
+/* A guest tried to change what the server is steered by. */
+static void tell_change_refused(const struct worker *worker, uint32_t number)
+{
+	const struct steering *steering = worker->supervisor->steering;
+	const struct steering_subject *subject;
+
+	if (steering == NULL || number >= steering->count)
+		return;
+	subject = &steering->subjects[number];
+	worker->supervisor->changes_refused++;
+	if (!log_limit_allows(&worker->supervisor->event_limit))
+		return;
+	log_warning("a guest (%s) was refused a change of the server's %s %s, or of what decides about it, in %s",
+	            worker->peer, subject->what, subject->path, worker->path);
+	events_tell(worker->supervisor->events, "change-refused",
+	            json_pack("{so ss so ss}", "share", events_text(worker->path), "what", subject->what, "protected",
+	                      events_text(subject->path), "peer", worker->peer));
+}
+
 /* What a worker says is not trusted either: it has read a guest's bytes. */
 static void on_message(uv_poll_t *poll, int status, int events)
 {
@@ -181,6 +200,10 @@ static void on_message(uv_poll_t *poll, int status, int events)
 	if (r == 0 && message.type == WORKER_SETTLED && worker->unsettled && worker->state == WORKER_STATE_SERVING) {
 		(void) uv_timer_stop(&worker->timer);
 		worker_settled(worker);
+		return;
+	}
+	if (r == 0 && message.type == WORKER_REFUSED && worker->state != WORKER_STATE_STARTING) {
+		tell_change_refused(worker, message.subject);
 		return;
 	}
 	/* Said before it read that it is to stop: then only its end counts. */
@@ -300,7 +323,8 @@ static struct worker *worker_new(struct supervisor *supervisor, int fd, const st
 	if (supervisor->token != NULL)
 		worker->token = *supervisor->token;
 	worker->wants_read_only = (hello->flags & PROTO_HELLO_READ_ONLY) != 0;
-	worker->read_only = match->read_only || worker->wants_read_only;
+	worker->read_only = match->read_only || worker->wants_read_only ||
+	                    (supervisor->steering != NULL && steering_holds(supervisor->steering, root));
 	worker->since = time(NULL);
 	do
 		randombytes_buf(&worker->session, sizeof(worker->session));
@@ -358,6 +382,9 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 		r = check_limits(supervisor, match.path, ret_refusal);
 	if (r < 0)
 		return r;
+	if (supervisor->steering != NULL && supervisor->steering->fd < 0)
+		return refuse(ret_refusal, PROTO_REFUSE_INTERNAL,
+		              "The file server cannot protect its own settings; its log says why.");
 	root = open_root(&match, ret_refusal);
 	if (root < 0)
 		return root;
@@ -371,7 +398,8 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 		config.flags |= PROTO_HELLO_READ_ONLY;
 	config.view_uid = hello->view_uid;
 	config.view_gid = hello->view_gid;
-	r = process_start(&worker->process, supervisor->loop, supervisor->executable, fd, root, &config, on_exited);
+	r = process_start(&worker->process, supervisor->loop, supervisor->executable, fd, root,
+	                  supervisor->steering == NULL ? -1 : supervisor->steering->fd, &config, on_exited);
 	if (r < 0) {
 		log_error("cannot start a worker for %s: %s", match.path, strerror(-r));
 		/* libuv has put the handle on its list, started or not. */
@@ -480,6 +508,20 @@ unsigned supervisor_end_mounts(struct supervisor *supervisor, const char *why)
 		worker_stop(worker, PROTO_GOODBYE_REVOKED, why);
 	}
 	return supervisor->unsettled;
+}
+
+void supervisor_protect(struct supervisor *supervisor)
+{
+	const struct worker_message message = { .type = WORKER_PROTECT };
+	struct worker *worker, *next;
+
+	DL_FOREACH_SAFE(supervisor->workers, worker, next)
+	{
+		/* Without the list it must not go on. */
+		if (supervisor->steering->fd < 0 ||
+		    process_send(&worker->process, &message, supervisor->steering->fd) < 0)
+			(void) uv_process_kill(&worker->process.handle, SIGKILL);
+	}
 }
 
 void supervisor_change_log(struct supervisor *supervisor, int fd)

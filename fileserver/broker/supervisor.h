@@ -10,6 +10,7 @@
 #include "fileserver/broker/events.h"
 #include "fileserver/broker/identity.h"
 #include "fileserver/broker/process.h"
+#include "fileserver/broker/steering.h"
 #include "protocol/handshake.h"
 #include "protocol/log.h"
 
@@ -45,6 +46,7 @@ struct supervisor {
 	const struct allowlist *allowlist;
 	const struct proto_token *token; /* the current one */
 	struct events *events;           /* NULL: nobody is told */
+	const struct steering *steering; /* NULL: nothing is protected */
 	/* Takes fd: tells the client no, after the worker of its HELLO failed. */
 	void (*refuse)(void *context, int fd, enum proto_refuse code, const char *text);
 	/* After supervisor_stop_all(): the last worker is gone. */
@@ -58,6 +60,7 @@ struct supervisor {
 	bool stopping;
 	struct crashes crashes;
 	struct log_limit event_limit; /* of events that a guest can cause without a mount */
+	uint64_t changes_refused;     /* of what the server is steered by; seconds in which there were some */
 	struct proto_counters past;   /* sums over the workers that are gone */
 };
 
@@ -80,6 +83,9 @@ unsigned supervisor_reconsider(struct supervisor *supervisor);
 
 /* Ends every mount as if its share had been removed; see supervisor_reconsider(). */
 unsigned supervisor_end_mounts(struct supervisor *supervisor, const char *why);
+
+/* The list of what is protected has changed: every worker gets it. */
+void supervisor_protect(struct supervisor *supervisor);
 
 /* Every worker logs to fd from now on; fd stays the caller's. */
 void supervisor_change_log(struct supervisor *supervisor, int fd);

@@ -100,6 +100,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->uid = geteuid();
 	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;
+	protect_init(&session->protect);
 	pthread_mutex_init(&session->lift_lock, NULL);
 	pthread_mutex_init(&session->lifted_lock, NULL);
 	pthread_mutex_init(&session->lock, NULL);
@@ -496,6 +497,7 @@ void session_free(struct session *session)
 	pthread_cond_destroy(&session->thread_ended);
 	proto_channel_done(&session->event);
 	nodes_free(session->nodes);
+	protect_done(&session->protect);
 	pthread_mutex_destroy(&session->lift_lock);
 	pthread_mutex_destroy(&session->lifted_lock);
 	pthread_mutex_destroy(&session->lock);

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "fileserver/worker/nodes.h"
+#include "fileserver/worker/protect.h"
 #include "fileserver/worker/worker.h"
 #include "protocol/channel.h"
 #include "protocol/log.h"
@@ -39,6 +40,7 @@ struct session {
 	struct nodes *nodes;
 	uid_t uid;
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
+	struct protect protect;
 	struct proto_counters *counters;
 	pthread_mutex_t lift_lock;      /* lift.h: who lifts or sets modes */
 	pthread_mutex_t lifted_lock;    /* lifted; the last in the order */

@@ -81,6 +81,15 @@ static bool take_message(struct session *session, struct worker_message *message
 		if (descriptor >= 0)
 			(void) dup2(descriptor, STDERR_FILENO);
 		return true;
+	case WORKER_PROTECT: {
+		int r = descriptor < 0 ? -EBADF : protect_take(&session->protect, descriptor);
+
+		if (r == 0)
+			return true;
+		(void) fail("cannot protect what the server is steered by", r);
+		session_end(session, PROTO_GOODBYE_DONE, "The file server cannot go on with this mount.");
+		return false;
+	}
 	case WORKER_READ_ONLY:
 		/* Not settled in time: the broker, which waits no longer, kills this process. */
 		if (session_make_read_only(session, WORKER_SETTLE_MS))
@@ -120,6 +129,26 @@ static void wait_for_end(struct session *session)
 	}
 }
 
+static void on_refused(void *context, uint32_t subject)
+{
+	const struct worker_message message = { .type = WORKER_REFUSED, .subject = subject };
+
+	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The list of what is protected, before the guest gets a word in. */
+static int protect_first(struct session *session)
+{
+	struct worker_message message;
+	_cleanup_close_ int fd = -EBADF;
+	int r = receive(&message, &fd);
+
+	if (r == 0 && (message.type != WORKER_PROTECT || fd < 0))
+		r = -EBADMSG;
+	session->protect.refused = on_refused;
+	return r < 0 ? r : protect_take(&session->protect, fd);
+}
+
 static int serve(const struct worker_config *config, struct proto_counters *counters)
 {
 	struct session *session;
@@ -127,6 +156,11 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 
 	if (r < 0)
 		return fail("cannot serve the share", r);
+	r = protect_first(session);
+	if (r < 0) {
+		session_free(session);
+		return fail("cannot protect what the server is steered by", r);
+	}
 	tell(WORKER_READY, "");
 	r = session_start(session);
 	if (r < 0) {

@@ -34,9 +34,11 @@ enum worker_message_type {
 	WORKER_STOP,       /* broker to worker: say GOODBYE and exit */
 	WORKER_READ_ONLY,  /* broker to worker: refuse every change from now on */
 	WORKER_LOG,        /* broker to worker, with one descriptor: the log's new file */
+	WORKER_PROTECT,    /* broker to worker, second packet and later, with one descriptor: the list of protect.h */
 	WORKER_READY,      /* worker to broker: locked down, WELCOME goes out */
 	WORKER_FAILED,     /* worker to broker: cannot serve; text says why; exits */
 	WORKER_SETTLED,    /* worker to broker: after READ_ONLY: what was begun before has ended */
+	WORKER_REFUSED,    /* worker to broker: the guest tried to change what the server is steered by */
 };
 
 struct worker_message {
@@ -45,6 +47,7 @@ struct worker_message {
 	union {
 		struct worker_config config;
 		uint64_t proof_id; /* LANE: id of the PROOF request that WELCOME answers */
+		uint32_t subject;  /* REFUSED: see protect.h */
 		char text[512];    /* FAILED, STOP */
 	};
 };
