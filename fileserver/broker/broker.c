@@ -17,6 +17,7 @@
 #include "fileserver/broker/control.h"
 #include "fileserver/broker/guard.h"
 #include "fileserver/broker/guests.h"
+#include "fileserver/broker/peers.h"
 #include "fileserver/broker/start.h"
 #include "fileserver/broker/token.h"
 #include "protocol/notify.h"
@@ -37,6 +38,7 @@ struct broker {
 	struct events events;
 	struct control control;
 	struct guard guard;
+	struct peers peers;
 	bool has_control, stopping;
 	char settings[PATH_MAX], policy[PATH_MAX], control_default[PATH_MAX];
 	const char *control_path; /* NULL: none */
@@ -137,7 +139,7 @@ static void watch_all(struct broker *broker)
 	const struct shares *shares = &broker->shares;
 	const struct worker *worker;
 
-	watch_reset(&broker->watch);
+	watch_begin(&broker->watch);
 	if (shares->settings_path != NULL)
 		watch_add(&broker->watch, shares->settings_path, true);
 	watch_add(&broker->watch, shares->policy_path, true);
@@ -146,6 +148,7 @@ static void watch_all(struct broker *broker)
 	guard_watch(&broker->guard, &broker->watch);
 	for (worker = broker->supervisor.workers; worker != NULL; worker = worker->next)
 		watch_add(&broker->watch, worker->path, false);
+	watch_end(&broker->watch);
 }
 
 /* What is mounted must agree with the list, and what the guests know of it. */
@@ -222,15 +225,21 @@ static int on_open(void *context, int fd, const struct proto_hello_request *hell
                    struct proto_refusal *ret_refusal)
 {
 	struct broker *broker = context;
+	const char *not_now = peers_ask(&broker->peers, peers_key(fd), hello->share.path, uv_now(&broker->loop));
 	int r;
 
-	/* Not every change can be watched, and some come just now. */
+	if (not_now != NULL) {
+		ret_refusal->code = PROTO_REFUSE_LIMIT;
+		(void) snprintf(ret_refusal->text, sizeof(ret_refusal->text), "%s", not_now);
+		return -EACCES;
+	}
+	/* Not every change can be watched, and some come just now: of what is asked for, and soon of all that is
+	 * mounted. */
 	shares_look(&broker->shares);
-	guard_look(&broker->guard);
 	r = supervisor_open(&broker->supervisor, fd, hello, id, ret_refusal);
 	if (r == 0)
 		watch_add(&broker->watch, broker->supervisor.workers->prev->path, false);
-	reconsider(broker);
+	watch_plan(&broker->watch);
 	return r;
 }
 
@@ -253,7 +262,7 @@ static int on_follow(void *context, int fd, struct proto_refusal *ret_refusal)
 	struct broker *broker = context;
 
 	shares_look(&broker->shares);
-	(void) supervisor_reconsider(&broker->supervisor);
+	watch_plan(&broker->watch);
 	return guests_add(&broker->guests, fd, ret_refusal);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
+#include "fileserver/broker/canonical.h"
 #include "protocol/cleanup.h"
 
 enum {
@@ -170,7 +171,9 @@ static void resolve(uv_work_t *work)
 {
 	struct question *question = work->data;
 
-	question->found = realpath(question->path, question->canonical) != NULL;
+	struct stat st;
+
+	question->found = canonical_path(question->path, question->canonical, &st) == 0;
 }
 
 /*
@@ -228,6 +231,10 @@ static int take_resolve(struct guest *guest, uint64_t id, struct proto_reader *r
 
 	if (r < 0)
 		return r;
+	if (canonical_depth(request.path.path) > CANONICAL_DEPTH_MAX) {
+		answer(guest, PROTO_RESOLVE, id, EACCES, NULL);
+		return 0;
+	}
 	question = guests->resolving >= GUESTS_RESOLVE_MAX ? NULL : calloc(1, sizeof(*question));
 	if (question == NULL) {
 		answer(guest, PROTO_RESOLVE, id, EBUSY, NULL);

@@ -16,6 +16,7 @@
 
 #include <linux/vm_sockets.h>
 
+#include "fileserver/broker/canonical.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
@@ -242,6 +243,10 @@ static int find_share(struct supervisor *supervisor, const struct proto_hello_re
 		              "The path %.600s is not a directory on the host. Mount the directory it is in.", share);
 	if (r == -ENOMEM)
 		return refuse(refusal, PROTO_REFUSE_INTERNAL, "The file server is out of memory.");
+	if (r == -E2BIG)
+		return refuse(refusal, PROTO_REFUSE_LIMIT,
+		              "The path %.600s is more than %d directories deep. Mount a directory above it.", share,
+		              CANONICAL_DEPTH_MAX);
 	if (r == -ESTALE)
 		return refuse(refusal, PROTO_REFUSE_NOT_SHARED,
 		              "Mounts denied: The path %.600s is not shared from the host and is not known to "

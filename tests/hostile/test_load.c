@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest that keeps the broker busy: mounts as deep as it gets them, and HELLO without a pause. The user's own
+ * requests are answered all the same, and others mount.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "protocol/clock.h"
+#include "tests/support/served.h"
+
+enum { MOUNTS = 22, ATTACKERS = 3, QUESTIONS = 15, ANSWER_MS = 100, MOUNT_MS = 2000, ORDINARY_USER = 65534 };
+
+static char control_directory[64], control[96];
+static struct served *served;
+static struct served_session sessions[MOUNTS];
+static int mounted;
+static pid_t attackers[ATTACKERS];
+
+static int set_up(void **state)
+{
+	const char *const extra[] = { "--control", control, NULL };
+
+	signal(SIGPIPE, SIG_IGN);
+	strcpy(control_directory, "/tmp/bindshare-control-XXXXXX");
+	if (mkdtemp(control_directory) == NULL)
+		return -1;
+	if (geteuid() == 0 && chown(control_directory, ORDINARY_USER, ORDINARY_USER) < 0)
+		return -1;
+	snprintf(control, sizeof(control), "%s/control", control_directory);
+	served = served_start(extra);
+	return served == NULL ? -1 : 0;
+}
+
+static int tear_down(void **state)
+{
+	int code;
+
+	for (int i = 0; i < ATTACKERS; i++)
+		if (attackers[i] > 0) {
+			kill(attackers[i], SIGKILL);
+			waitpid(attackers[i], NULL, 0);
+		}
+	for (int i = 0; i < mounted; i++)
+		served_session_done(&sessions[i]);
+	mounted = 0;
+	code = served_stop(served);
+	(void) rmdir(control_directory);
+	return code == 0 ? 0 : -1;
+}
+
+/* A directory so many levels beneath the share; its path is within the protocol's limit. */
+static void make_deep(int levels, char path[PROTO_SHARE_SIZE])
+{
+	int at = open(served->share, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t length = strlen(served->share);
+
+	strcpy(path, served->share);
+	for (int i = 0; i < levels; i++) {
+		int next;
+
+		assert_int_equal(mkdirat(at, "d", 0755), 0);
+		next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(next >= 0);
+		close(at);
+		at = next;
+		length += (size_t) snprintf(path + length, PROTO_SHARE_SIZE - length, "/d");
+	}
+	close(at);
+}
+
+static void attack(const char *path)
+{
+	struct served_session session;
+	struct proto_refusal refusal;
+
+	(void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		if (served_session(served, path, &session, &refusal) == 0)
+			served_session_done(&session);
+}
+
+/* A request at the control socket; how long the answer took, in ms. */
+static int64_t ask(const char *request, char answer[4096])
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int64_t begin = clock_ms();
+	size_t have = 0;
+	ssize_t n;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", control);
+	assert_int_equal(connect(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+	assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+	while ((n = recv(fd, answer + have, 4095 - have, 0)) > 0)
+		have += (size_t) n;
+	answer[have] = '\0';
+	close(fd);
+	return clock_ms() - begin;
+}
+
+static int by_size(const void *left, const void *right)
+{
+	return (int) (*(const int64_t *) left - *(const int64_t *) right);
+}
+
+/* Half of the answers come within the bound, whatever else the machine does meanwhile. */
+static void answers_come_in_time(void)
+{
+	int64_t took[QUESTIONS];
+	char request[512], answer[4096];
+
+	for (int i = 0; i < QUESTIONS; i++) {
+		snprintf(request, sizeof(request), "{\"version\":1,\"request\":\"share-%s\",\"path\":\"%s\"}\n",
+		         i % 2 == 0 ? "add" : "remove", served->canary);
+		took[i] = ask(request, answer);
+		assert_non_null(strstr(answer, i % 2 == 0 ? "\"added\"" : "\"removed\""));
+	}
+	qsort(took, QUESTIONS, sizeof(took[0]), by_size);
+	print_message("# answers: %d ms in the middle, %d at most\n", (int) took[QUESTIONS / 2],
+	              (int) took[QUESTIONS - 1]);
+	assert_true(took[QUESTIONS / 2] <= ANSWER_MS);
+}
+
+static void honest_mounts_work(void)
+{
+	for (int i = 0; i < 3; i++) {
+		struct served_session session;
+		int64_t begin = clock_ms();
+
+		assert_int_equal(served_session(served, served->share, &session, NULL), 0);
+		assert_true(clock_ms() - begin <= MOUNT_MS);
+		served_session_done(&session);
+	}
+}
+
+static void while_it_mounts(int levels)
+{
+	char path[PROTO_SHARE_SIZE];
+
+	make_deep(levels, path);
+	while (mounted < MOUNTS && served_session(served, path, &sessions[mounted], NULL) == 0)
+		mounted++;
+	print_message("# %d mounts of a path of %d levels\n", mounted, levels);
+	for (int i = 0; i < ATTACKERS; i++) {
+		attackers[i] = fork();
+		if (attackers[i] == 0)
+			attack(path);
+	}
+	usleep(300000);
+	answers_come_in_time();
+	honest_mounts_work();
+}
+
+static void the_user_is_answered_while_a_guest_mounts_what_is_too_deep(void **state)
+{
+	struct proto_refusal refusal = { 0 };
+	struct served_session session;
+	char path[PROTO_SHARE_SIZE];
+
+	while_it_mounts(2000);
+	snprintf(
+	        path, sizeof(path), "%s%.*s", served->share, 300,
+	        "/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d"
+	        "/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d");
+	assert_int_equal(served_session(served, path, &session, &refusal), -EACCES);
+	assert_int_equal(refusal.code, PROTO_REFUSE_LIMIT);
+	assert_non_null(strstr(refusal.text, "directories deep"));
+}
+
+static void the_user_is_answered_while_a_guest_mounts_what_is_just_not_too_deep(void **state)
+{
+	while_it_mounts(90);
+	assert_int_equal(mounted, MOUNTS);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_user_is_answered_while_a_guest_mounts_what_is_too_deep, set_up,
+		                                tear_down),
+		cmocka_unit_test_setup_teardown(the_user_is_answered_while_a_guest_mounts_what_is_just_not_too_deep,
+		                                set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
