@@ -16,6 +16,7 @@
 
 #include <linux/vm_sockets.h>
 
+#include "fileserver/broker/budget.h"
 #include "fileserver/broker/canonical.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
@@ -104,6 +105,7 @@ static void on_exited(uv_process_t *process, int64_t status, int signal_number)
 	process_add_counters(&supervisor->past, worker->process.counters);
 	DL_DELETE(supervisor->workers, worker);
 	supervisor->count--;
+	budget_apply(supervisor);
 	worker_settled(worker);
 	uv_close((uv_handle_t *) &worker->poll, on_closed);
 	uv_close((uv_handle_t *) &worker->timer, on_closed);
@@ -201,6 +203,10 @@ static void on_message(uv_poll_t *poll, int status, int events)
 	if (r == 0 && message.type == WORKER_SETTLED && worker->unsettled && worker->state == WORKER_STATE_SERVING) {
 		(void) uv_timer_stop(&worker->timer);
 		worker_settled(worker);
+		return;
+	}
+	if (r == 0 && message.type == WORKER_WANTS) {
+		budget_wants(worker);
 		return;
 	}
 	if (r == 0 && message.type == WORKER_REFUSED && worker->state != WORKER_STATE_STARTING) {
@@ -331,6 +337,7 @@ static struct worker *worker_new(struct supervisor *supervisor, int fd, const st
 	worker->read_only = match->read_only || worker->wants_read_only ||
 	                    (supervisor->steering != NULL && steering_holds(supervisor->steering, root));
 	worker->since = time(NULL);
+	budget_first(worker);
 	do
 		randombytes_buf(&worker->session, sizeof(worker->session));
 	while (worker->session == 0);
@@ -397,6 +404,8 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 	if (worker == NULL)
 		return refuse(ret_refusal, PROTO_REFUSE_INTERNAL, "The file server is out of memory or descriptors.");
 	config.session = worker->session;
+	config.nodes_max = worker->nodes_limit;
+	config.descriptors_max = worker->descriptors_limit;
 	config.proof_id = id;
 	config.flags = hello->flags & ~(unsigned) PROTO_HELLO_READ_ONLY;
 	if (worker->read_only)
@@ -418,6 +427,7 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 		              "The file server cannot start a worker; its log says why.");
 	}
 	watch(worker);
+	budget_apply(supervisor);
 	close_fd(fd);
 	return 0;
 }
@@ -445,8 +455,9 @@ int supervisor_attach(void *context, int fd, uint64_t session, uint64_t id, stru
 	}
 	if (worker == NULL)
 		return refuse(ret_refusal, PROTO_REFUSE_SESSION, "The session is over. Mount the share again.");
-	if (process_send(&worker->process, &message, fd) < 0)
+	if (!budget_allows_lane(supervisor, worker) || process_send(&worker->process, &message, fd) < 0)
 		return refuse(ret_refusal, PROTO_REFUSE_LIMIT, "The session takes no more lanes at the moment.");
+	worker->lanes_sent++;
 	close_fd(fd);
 	return 0;
 }

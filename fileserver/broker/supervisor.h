@@ -33,6 +33,10 @@ struct worker {
 	struct identity root;
 	bool read_only, wants_read_only;
 	bool crashed;
+	/* budget.h */
+	uint32_t nodes_limit, descriptors_limit;
+	bool wants_nodes, wants_descriptors;
+	uint64_t lanes_sent;
 	bool unsettled; /* was told to stop, or to refuse changes, and may still be at what it had begun */
 	enum worker_state state;
 	time_t since;
@@ -41,7 +45,7 @@ struct worker {
 struct supervisor {
 	uv_loop_t *loop;
 	const char *executable;
-	struct worker_config config; /* limits; what differs from share to share is filled in */
+	struct worker_config config; /* limits, of known files and descriptors those of all; the rest is filled in */
 	unsigned workers_max;
 	const struct allowlist *allowlist;
 	const struct proto_token *token; /* the current one */

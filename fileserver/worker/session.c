@@ -101,6 +101,8 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;
 	protect_init(&session->protect);
+	session->nodes_limit = config->nodes_max;
+	session->descriptors_limit = config->descriptors_max;
 	pthread_mutex_init(&session->lift_lock, NULL);
 	pthread_mutex_init(&session->lifted_lock, NULL);
 	pthread_mutex_init(&session->lock, NULL);

@@ -41,6 +41,9 @@ struct session {
 	uid_t uid;
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	struct protect protect;
+	_Atomic uint32_t nodes_limit, descriptors_limit; /* limits.h */
+	_Atomic int64_t wanted_at;
+	void (*wants)(void); /* NULL: nobody gives more */
 	struct proto_counters *counters;
 	pthread_mutex_t lift_lock;      /* lift.h: who lifts or sets modes */
 	pthread_mutex_t lifted_lock;    /* lifted; the last in the order */

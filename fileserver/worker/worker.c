@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fileserver/sandbox/sandbox.h"
+#include "fileserver/worker/limits.h"
 #include "fileserver/worker/session.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
@@ -76,6 +77,10 @@ static bool take_message(struct session *session, struct worker_message *message
 	case WORKER_LANE:
 		if (descriptor >= 0)
 			(void) session_add_lane(session, TAKE_FD(descriptor), message->proof_id);
+		proto_counter_add(&session->counters->lanes_taken, 1);
+		return true;
+	case WORKER_LIMITS:
+		limits_take(session, message->limits.nodes_max, message->limits.descriptors_max);
 		return true;
 	case WORKER_LOG:
 		if (descriptor >= 0)
@@ -136,6 +141,13 @@ static void on_refused(void *context, uint32_t subject)
 	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+static void on_wants(void)
+{
+	const struct worker_message message = { .type = WORKER_WANTS };
+
+	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* The list of what is protected, before the guest gets a word in. */
 static int protect_first(struct session *session)
 {
@@ -156,6 +168,7 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 
 	if (r < 0)
 		return fail("cannot serve the share", r);
+	session->wants = on_wants;
 	r = protect_first(session);
 	if (r < 0) {
 		session_free(session);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A guest that keeps the broker busy: mounts as deep as it gets them, and HELLO without a pause. The user's own
- * requests are answered all the same, and others mount.
+ * requests are answered all the same, and others mount. And one that has many mounts: together they have one budget.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@
 #include "protocol/clock.h"
 #include "tests/support/served.h"
 
+enum { NODES = 2000, FILES = 3000, SESSIONS = 8, LANES = 64, LANES_ALL = 4 * SESSIONS + 256 };
 enum { MOUNTS = 22, ATTACKERS = 3, QUESTIONS = 15, ANSWER_MS = 100, MOUNT_MS = 2000, ORDINARY_USER = 65534 };
 
 static char control_directory[64], control[96];
@@ -33,7 +35,7 @@ static pid_t attackers[ATTACKERS];
 
 static int set_up(void **state)
 {
-	const char *const extra[] = { "--control", control, NULL };
+	const char *const extra[] = { "--control", control, "--nodes", "2000", NULL };
 
 	signal(SIGPIPE, SIG_IGN);
 	strcpy(control_directory, "/tmp/bindshare-control-XXXXXX");
@@ -95,7 +97,7 @@ static void attack(const char *path)
 }
 
 /* A request at the control socket; how long the answer took, in ms. */
-static int64_t ask(const char *request, char answer[4096])
+static int64_t ask(const char *request, char *answer, size_t size)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -106,7 +108,7 @@ static int64_t ask(const char *request, char answer[4096])
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", control);
 	assert_int_equal(connect(fd, (struct sockaddr *) &address, sizeof(address)), 0);
 	assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
-	while ((n = recv(fd, answer + have, 4095 - have, 0)) > 0)
+	while ((n = recv(fd, answer + have, size - 1 - have, 0)) > 0)
 		have += (size_t) n;
 	answer[have] = '\0';
 	close(fd);
@@ -127,7 +129,7 @@ static void answers_come_in_time(void)
 	for (int i = 0; i < QUESTIONS; i++) {
 		snprintf(request, sizeof(request), "{\"version\":1,\"request\":\"share-%s\",\"path\":\"%s\"}\n",
 		         i % 2 == 0 ? "add" : "remove", served->canary);
-		took[i] = ask(request, answer);
+		took[i] = ask(request, answer, sizeof(answer));
 		assert_non_null(strstr(answer, i % 2 == 0 ? "\"added\"" : "\"removed\""));
 	}
 	qsort(took, QUESTIONS, sizeof(took[0]), by_size);
@@ -188,6 +190,92 @@ static void the_user_is_answered_while_a_guest_mounts_what_is_just_not_too_deep(
 	assert_int_equal(mounted, MOUNTS);
 }
 
+/* The sum of a gauge over all mounts, and its least one. */
+static long gauge(const char *name, long *ret_least)
+{
+	char answer[65536], key[32];
+	long sum = 0;
+
+	(void) ask("{\"version\":1,\"request\":\"status\"}\n", answer, sizeof(answer));
+	snprintf(key, sizeof(key), "\"%s\":", name);
+	*ret_least = LONG_MAX;
+	for (const char *at = strstr(strstr(answer, "\"mounts\":"), key); at != NULL; at = strstr(at + 1, key)) {
+		long value = strtol(at + strlen(key), NULL, 10);
+
+		sum += value;
+		*ret_least = value < *ret_least ? value : *ret_least;
+	}
+	return sum;
+}
+
+static void mounts_have_one_budget_of_known_files(void **state)
+{
+	long sum, least;
+	int r;
+
+	for (int i = 0; i < FILES; i++) {
+		char path[128];
+
+		snprintf(path, sizeof(path), "%s/%d", served->share, i);
+		close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+	}
+	for (mounted = 0; mounted < 2; mounted++)
+		assert_int_equal(served_session(served, served->share, &sessions[mounted], NULL), 0);
+	for (int i = 0; i < FILES; i++)
+		for (int k = 0; k < mounted; k++) {
+			struct proto_lookup_request request = { .parent = sessions[k].root };
+			struct proto_lookup_reply reply;
+			char name[16];
+
+			snprintf(name, sizeof(name), "%d", i);
+			request.name = raw_name(name);
+			r = raw_lookup(&sessions[k].raw, &request, &reply);
+			assert_true(r == 0 || r == -ENOMEM);
+		}
+	sum = gauge("nodes", &least);
+	print_message("# known files: %ld together, %ld at least\n", sum, least);
+	assert_true(sum <= NODES + NODES / 10);
+	assert_true(least >= NODES / 3);
+	/* When the other one has gone, there is room for all. */
+	served_session_done(&sessions[1]);
+	mounted = 1;
+	for (int tries = 0; tries < 200 && gauge("nodes", &least) <= NODES / 2 + 100; tries++)
+		for (int i = 0; i < FILES; i++) {
+			struct proto_lookup_request request = { .parent = sessions[0].root };
+			struct proto_lookup_reply reply;
+			char name[16];
+
+			snprintf(name, sizeof(name), "%d", i);
+			request.name = raw_name(name);
+			(void) raw_lookup(&sessions[0].raw, &request, &reply);
+		}
+	assert_true(gauge("nodes", &least) > NODES / 2 + 100);
+}
+
+static void mounts_have_one_budget_of_lanes(void **state)
+{
+	static struct raw lanes[SESSIONS * LANES];
+	struct served_session late;
+	int count = 0;
+
+	for (mounted = 0; mounted < SESSIONS; mounted++)
+		assert_int_equal(served_session(served, served->share, &sessions[mounted], NULL), 0);
+	for (int i = 0; i < SESSIONS; i++)
+		for (int k = 1; k < LANES; k++)
+			count += served_lane(served, sessions[i].session, &lanes[count]) == 0;
+	print_message("# lanes: %d\n", count + SESSIONS);
+	assert_in_range(count + SESSIONS, LANES_ALL - 8, LANES_ALL + 8);
+	/* One more mount has what each has of its own. */
+	assert_int_equal(served_session(served, served->share, &late, NULL), 0);
+	for (int k = 1; k < 4; k++) {
+		assert_int_equal(served_lane(served, late.session, &lanes[count]), 0);
+		count++;
+	}
+	served_session_done(&late);
+	while (count > 0)
+		raw_done(&lanes[--count]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +283,8 @@ int main(void)
 		                                tear_down),
 		cmocka_unit_test_setup_teardown(the_user_is_answered_while_a_guest_mounts_what_is_just_not_too_deep,
 		                                set_up, tear_down),
+		cmocka_unit_test_setup_teardown(mounts_have_one_budget_of_known_files, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(mounts_have_one_budget_of_lanes, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
