@@ -225,7 +225,7 @@ static int on_open(void *context, int fd, const struct proto_hello_request *hell
                    struct proto_refusal *ret_refusal)
 {
 	struct broker *broker = context;
-	const char *not_now = peers_ask(&broker->peers, peers_key(fd), hello->share.path, uv_now(&broker->loop));
+	const char *not_now = peers_ask(&broker->peers, peers_key(fd, false), hello->share.path, uv_now(&broker->loop));
 	int r;
 
 	if (not_now != NULL) {
@@ -386,6 +386,7 @@ static void set_up_supervisor(struct broker *broker)
 		.token = &broker->admission.token,
 		.events = &broker->events,
 		.steering = &broker->guard.steering,
+		.peers = &broker->peers,
 		.refuse = on_refuse,
 		.all_gone = on_all_gone,
 		.settled = on_settled,

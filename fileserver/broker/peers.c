@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <xxhash.h>
 
-uint64_t peers_key(int fd)
+uint64_t peers_key(int fd, bool whole)
 {
 	union {
 		struct sockaddr any;
@@ -25,7 +25,7 @@ uint64_t peers_key(int fd)
 		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0) {
 			parts[0] = AF_UNIX;
 			parts[1] = credentials.uid;
-			parts[2] = (uint64_t) credentials.pid;
+			parts[2] = whole ? 0 : (uint64_t) credentials.pid;
 		}
 	}
 	return XXH3_64bits(parts, sizeof(parts)) | 1;

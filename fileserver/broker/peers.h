@@ -17,7 +17,7 @@ enum {
 	PEERS_BURST = 400,
 	PEERS_PATH_RATE = 50,
 	PEERS_PATH_BURST = 200,
-	PEERS_FAULTS_MAX = 5,
+	PEERS_FAULTS_MAX = 32,
 	PEERS_FAULTS_MS = 10000, /* so many faults within this: refused for as long */
 	PEERS_MAX = 64,
 	PEERS_PATHS_MAX = 256,
@@ -40,8 +40,8 @@ struct peers {
 	struct peers_record faults[PEERS_MAX];
 };
 
-/* Who is at the other end of a connected socket; never 0. */
-uint64_t peers_key(int fd);
+/* Who is at the other end of a connected socket; never 0. Whole: all processes of one user together. */
+uint64_t peers_key(int fd, bool whole);
 
 /* NULL: this peer may ask for this path now, which counts; else why not. now_ms: a clock that only goes forward. */
 const char *peers_ask(struct peers *peers, uint64_t key, const char *path, uint64_t now_ms);

@@ -99,15 +99,16 @@ static void log_state(const struct share *share)
 {
 	switch (share->state) {
 	case SHARE_SERVED:
-		log_info("the shared directory %s is there", share->path);
+		log_peer_info("the shared directory %s is there", share->path);
 		break;
 	case SHARE_MISSING:
-		log_warning("the shared directory %s is not there; it is served when it is", share->path);
+		log_peer_warning("the shared directory %s is not there; it is served when it is", share->path);
 		break;
 	case SHARE_REPLACED:
-		log_warning("another directory lies at %s than the one that was shared; it is not served until that "
-		            "one is back, or somebody says: bindsharectl share add %s",
-		            share->path, share->path);
+		log_peer_warning(
+		        "another directory lies at %s than the one that was shared; it is not served until that "
+		        "one is back, or somebody says: bindsharectl share add %s",
+		        share->path, share->path);
 		break;
 	case SHARE_DENIED:
 		log_warning("the administrator's policy does not allow to share %s; it is left out", share->path);
@@ -320,7 +321,7 @@ void shares_reload(struct shares *shares)
 	take_error(shares, "settings", shares->settings_error, r < 0 && !shares->settings_are_optional ? error : "");
 	r = compose(shares);
 	if (r < 0)
-		log_error("cannot make the list of shares: %s; it stays as it was", strerror(-r));
+		log_peer_error("cannot make the list of shares: %s; it stays as it was", strerror(-r));
 }
 
 void shares_look(struct shares *shares)
@@ -333,7 +334,7 @@ void shares_look(struct shares *shares)
 	if (r == 0)
 		r = install(shares, &copy);
 	if (r < 0)
-		log_error("cannot look at the list of shares: %s", strerror(-r));
+		log_peer_error("cannot look at the list of shares: %s", strerror(-r));
 	list_done(&copy);
 }
 

@@ -9,6 +9,7 @@
 #include "fileserver/broker/crashes.h"
 #include "fileserver/broker/events.h"
 #include "fileserver/broker/identity.h"
+#include "fileserver/broker/peers.h"
 #include "fileserver/broker/process.h"
 #include "fileserver/broker/steering.h"
 #include "protocol/handshake.h"
@@ -33,6 +34,8 @@ struct worker {
 	struct identity root;
 	bool read_only, wants_read_only;
 	bool crashed;
+	bool blames;                    /* its guest, for how it ended */
+	uint64_t peer_key, machine_key; /* peers.h */
 	/* budget.h */
 	uint32_t nodes_limit, descriptors_limit;
 	bool wants_nodes, wants_descriptors;
@@ -51,6 +54,7 @@ struct supervisor {
 	const struct proto_token *token; /* the current one */
 	struct events *events;           /* NULL: nobody is told */
 	const struct steering *steering; /* NULL: nothing is protected */
+	struct peers *peers;             /* NULL: nobody counts who misbehaves */
 	/* Takes fd: tells the client no, after the worker of its HELLO failed. */
 	void (*refuse)(void *context, int fd, enum proto_refuse code, const char *text);
 	/* After supervisor_stop_all(): the last worker is gone. */
@@ -63,9 +67,10 @@ struct supervisor {
 	unsigned count, unsettled;
 	bool stopping;
 	struct crashes crashes;
-	struct log_limit event_limit; /* of events that a guest can cause without a mount */
-	uint64_t changes_refused;     /* of what the server is steered by; seconds in which there were some */
-	struct proto_counters past;   /* sums over the workers that are gone */
+	struct log_limit event_limit;  /* of events that a guest can cause without a mount */
+	struct log_limit worker_limit; /* of workers that may log what a guest causes */
+	uint64_t changes_refused;      /* of what the server is steered by; seconds in which there were some */
+	struct proto_counters past;    /* sums over the workers that are gone */
 };
 
 /* The two that admission hands proven peers to; context is the supervisor. See admission.h. */

@@ -173,9 +173,9 @@ void session_end(struct session *session, enum proto_goodbye code, const char *t
 
 static void session_broken(struct session *session, const char *what)
 {
-	if (log_limit_allows(&session->log_limit))
-		log_warning("session %016llx: the guest broke the protocol (%s); the session ends",
-		            (unsigned long long) session->config.session, what);
+	log_peer_warning("session %016llx: the guest broke the protocol (%s); the session ends",
+	                 (unsigned long long) session->config.session, what);
+	atomic_store(&session->blamed, true);
 	session_end(session, PROTO_GOODBYE_PROTOCOL, what);
 }
 
@@ -289,14 +289,17 @@ static void *event_run(void *argument)
 	int silent = 0, r = 0;
 
 	while (silent < SILENT_HEARTBEATS) {
-		r = proto_channel_next(&session->event, &header, &reader);
+		/* After our GOODBYE only the other side's close is waited for, whatever it sends before. */
+		bool over = atomic_load(&session->ended);
+
+		r = over ? proto_channel_discard(&session->event)
+		         : proto_channel_next(&session->event, &header, &reader);
 		if (r == -EAGAIN) {
 			silent++;
 			continue;
 		}
 		silent = 0;
-		/* After our GOODBYE only the other side's close is waited for. */
-		if (r == 0 && !atomic_load(&session->ended))
+		if (r == 0 && !over && !atomic_load(&session->ended))
 			r = serve_event(session, &header, &reader);
 		if (r < 0)
 			break;

@@ -63,7 +63,7 @@ struct session {
 	pthread_mutex_t event_lock; /* sending on the event lane */
 	_Atomic unsigned working;   /* lanes that serve a request */
 	_Atomic bool ended;
-	struct log_limit log_limit;
+	_Atomic bool blamed; /* the guest broke the protocol, or left before it was welcomed */
 };
 
 /* Takes root and event on success. Serves nothing yet. 0 or a negative errno. */

@@ -63,7 +63,7 @@ static int fail(const char *what, int error)
 	char text[256];
 
 	(void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
-	log_error("%s", text);
+	/* The broker logs it, which knows how many do so. */
 	tell(WORKER_FAILED, text);
 	return EX_OSERR;
 }
@@ -177,10 +177,17 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 	tell(WORKER_READY, "");
 	r = session_start(session);
 	if (r < 0) {
+		bool left = session->event.broken;
+
 		session_free(session);
-		return fail("cannot welcome the guest", r);
+		if (!left)
+			return fail("cannot welcome the guest", r);
+		tell(WORKER_BLAMES, "");
+		return EX_OK;
 	}
 	wait_for_end(session);
+	if (atomic_load(&session->blamed))
+		tell(WORKER_BLAMES, "");
 	if (session_stop(session))
 		session_free(session);
 	return EX_OK;

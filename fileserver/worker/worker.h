@@ -37,6 +37,7 @@ enum worker_message_type {
 	WORKER_PROTECT,    /* broker to worker, second packet and later, with one descriptor: the list of protect.h */
 	WORKER_LIMITS,     /* broker to worker: its part of the budget from now on */
 	WORKER_READY,      /* worker to broker: locked down, WELCOME goes out */
+	WORKER_BLAMES,     /* worker to broker: the session ends by the guest's fault */
 	WORKER_FAILED,     /* worker to broker: cannot serve; text says why; exits */
 	WORKER_SETTLED,    /* worker to broker: after READ_ONLY: what was begun before has ended */
 	WORKER_WANTS,      /* worker to broker: little of its part is left */

@@ -24,10 +24,12 @@
 #include "protocol/clock.h"
 #include "tests/support/served.h"
 
+/* Each place in the sources writes LOG_LIMIT_BURST lines and one a second, of LOG_PEER_MAX bytes. */
+enum { LOG_MS = 4000, LOG_MOST = 6 * 64 * 640 };
 enum { NODES = 2000, FILES = 3000, SESSIONS = 8, LANES = 64, LANES_ALL = 4 * SESSIONS + 256 };
 enum { MOUNTS = 22, ATTACKERS = 3, QUESTIONS = 15, ANSWER_MS = 100, MOUNT_MS = 2000, ORDINARY_USER = 65534 };
 
-static char control_directory[64], control[96];
+static char control_directory[64], control[96], log_file[96];
 static struct served *served;
 static struct served_session sessions[MOUNTS];
 static int mounted;
@@ -35,7 +37,7 @@ static pid_t attackers[ATTACKERS];
 
 static int set_up(void **state)
 {
-	const char *const extra[] = { "--control", control, "--nodes", "2000", NULL };
+	const char *const extra[] = { "--control", control, "--nodes", "2000", "--log-file", log_file, NULL };
 
 	signal(SIGPIPE, SIG_IGN);
 	strcpy(control_directory, "/tmp/bindshare-control-XXXXXX");
@@ -44,6 +46,7 @@ static int set_up(void **state)
 	if (geteuid() == 0 && chown(control_directory, ORDINARY_USER, ORDINARY_USER) < 0)
 		return -1;
 	snprintf(control, sizeof(control), "%s/control", control_directory);
+	snprintf(log_file, sizeof(log_file), "%s/log", control_directory);
 	served = served_start(extra);
 	return served == NULL ? -1 : 0;
 }
@@ -61,6 +64,7 @@ static int tear_down(void **state)
 		served_session_done(&sessions[i]);
 	mounted = 0;
 	code = served_stop(served);
+	(void) unlink(log_file);
 	(void) rmdir(control_directory);
 	return code == 0 ? 0 : -1;
 }
@@ -276,6 +280,47 @@ static void mounts_have_one_budget_of_lanes(void **state)
 		raw_done(&lanes[--count]);
 }
 
+/* A directory whose path is as long as it may be. */
+static void make_long(char path[PROTO_SHARE_SIZE])
+{
+	char name[NAME_MAX + 1];
+
+	memset(name, 'n', NAME_MAX);
+	name[NAME_MAX] = '\0';
+	strcpy(path, served->share);
+	while (strlen(path) + NAME_MAX + 2 < PROTO_SHARE_SIZE) {
+		strcat(path, "/");
+		strcat(path, name);
+		assert_int_equal(mkdir(path, 0755), 0);
+	}
+}
+
+static void a_loop_of_mounts_writes_little(void **state)
+{
+	int64_t end = clock_ms() + LOG_MS;
+	char path[PROTO_SHARE_SIZE], missing[PROTO_SHARE_SIZE];
+	int mounts = 0, refused = 0;
+	struct stat st;
+
+	make_long(path);
+	snprintf(missing, sizeof(missing), "%.*s/none", (int) (strlen(path) - 5), path);
+	while (clock_ms() < end) {
+		const struct proto_header bad = { .op = 63, .id = 1 };
+		struct served_session session;
+
+		if (served_session(served, path, &session, NULL) == 0) {
+			mounts++;
+			(void) raw_frame(&session.raw, &bad, NULL, 0);
+			served_session_done(&session);
+		}
+		refused += served_session(served, missing, &session, NULL) < 0;
+	}
+	assert_int_equal(stat(log_file, &st), 0);
+	print_message("# %d mounts and %d refusals: %ld bytes of log\n", mounts, refused, (long) st.st_size);
+	assert_true(mounts > 0 && refused > 0);
+	assert_true(st.st_size < LOG_MOST);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +330,7 @@ int main(void)
 		                                set_up, tear_down),
 		cmocka_unit_test_setup_teardown(mounts_have_one_budget_of_known_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(mounts_have_one_budget_of_lanes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_loop_of_mounts_writes_little, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

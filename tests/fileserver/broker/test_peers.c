@@ -82,9 +82,10 @@ static void a_peer_has_a_key(void **state)
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	assert_int_not_equal(peers_key(fds[0]), 0);
-	assert_true(peers_key(fds[0]) == peers_key(fds[1]));
-	assert_int_not_equal(peers_key(-1), 0);
+	assert_int_not_equal(peers_key(fds[0], false), 0);
+	assert_true(peers_key(fds[0], false) == peers_key(fds[1], false));
+	assert_true(peers_key(fds[0], false) != peers_key(fds[0], true));
+	assert_int_not_equal(peers_key(-1, false), 0);
 	close(fds[0]);
 	close(fds[1]);
 }
