@@ -127,6 +127,7 @@ static void check_shares(const char *path)
 	} advice[] = {
 		{ "missing", "Make the directory, mount its file system, or run: bindsharectl share rm DIR" },
 		{ "replaced", "If what lies there now is right, run: bindsharectl share add DIR" },
+		{ "unconfirmed", "If what lies there is yours, run: bindsharectl share add DIR" },
 		{ "denied", "Ask the administrator, or take it off the list." },
 	};
 	const json_t *share;

@@ -279,11 +279,13 @@ static int find_share(struct supervisor *supervisor, const struct proto_hello_re
 		              "The path %.600s is more than %d directories deep. Mount a directory above it.", share,
 		              CANONICAL_DEPTH_MAX);
 	if (r == -ESTALE)
-		return refuse(refusal, PROTO_REFUSE_NOT_SHARED,
-		              "Mounts denied: The path %.600s is not shared from the host and is not known to "
-		              "bindshare: another directory lies where the shared one was. If that is right, say so on "
-		              "the host: bindsharectl share add DIRECTORY.",
-		              share);
+		return refuse(
+		        refusal, PROTO_REFUSE_NOT_SHARED,
+		        "Mounts denied: The path %.600s is not shared from the host and is not known to "
+		        "bindshare: another directory lies where the shared one was, or somebody else could have made "
+		        "it. If that is right, say so on "
+		        "the host: bindsharectl share add DIRECTORY.",
+		        share);
 	if (r < 0)
 		return refuse(refusal, PROTO_REFUSE_NOT_SHARED,
 		              "Mounts denied: The path %.600s is not shared from the host and is not known to "
