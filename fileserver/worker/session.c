@@ -101,6 +101,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;
 	protect_init(&session->protect);
+	sync_init(&session->sync);
 	session->nodes_limit = config->nodes_max;
 	session->descriptors_limit = config->descriptors_max;
 	pthread_mutex_init(&session->lift_lock, NULL);
@@ -503,6 +504,7 @@ void session_free(struct session *session)
 	proto_channel_done(&session->event);
 	nodes_free(session->nodes);
 	protect_done(&session->protect);
+	sync_done(&session->sync);
 	pthread_mutex_destroy(&session->lift_lock);
 	pthread_mutex_destroy(&session->lifted_lock);
 	pthread_mutex_destroy(&session->lock);

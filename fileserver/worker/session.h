@@ -12,6 +12,7 @@
 
 #include "fileserver/worker/nodes.h"
 #include "fileserver/worker/protect.h"
+#include "fileserver/worker/sync.h"
 #include "fileserver/worker/worker.h"
 #include "protocol/channel.h"
 #include "protocol/log.h"
@@ -41,6 +42,7 @@ struct session {
 	uid_t uid;
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	struct protect protect;
+	struct sync sync;
 	_Atomic uint32_t nodes_limit, descriptors_limit; /* limits.h */
 	_Atomic int64_t wanted_at;
 	void (*wants)(void); /* NULL: nobody gives more */
