@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fileserver/worker/limits.h"
+#include "fileserver/worker/allotment.h"
 #include "fileserver/worker/protect.h"
 #include "protocol/clock.h"
 
@@ -128,6 +128,6 @@ int dispatch_request(struct lane *lane, const struct proto_header *header, struc
 	if (replies)
 		r = answer(lane, header->op, result, &writer);
 	atomic_store(&lane->busy, 0);
-	limits_look(lane->session);
+	allotment_look(lane->session);
 	return r;
 }

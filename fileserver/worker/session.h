@@ -43,7 +43,7 @@ struct session {
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	struct protect protect;
 	struct sync sync;
-	_Atomic uint32_t nodes_limit, descriptors_limit; /* limits.h */
+	_Atomic uint32_t nodes_limit, descriptors_limit; /* allotment.h */
 	_Atomic int64_t wanted_at;
 	void (*wants)(void); /* NULL: nobody gives more */
 	struct proto_counters *counters;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "fileserver/sandbox/sandbox.h"
-#include "fileserver/worker/limits.h"
+#include "fileserver/worker/allotment.h"
 #include "fileserver/worker/session.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
@@ -80,7 +80,7 @@ static bool take_message(struct session *session, struct worker_message *message
 		proto_counter_add(&session->counters->lanes_taken, 1);
 		return true;
 	case WORKER_LIMITS:
-		limits_take(session, message->limits.nodes_max, message->limits.descriptors_max);
+		allotment_take(session, message->limits.nodes_max, message->limits.descriptors_max);
 		return true;
 	case WORKER_LOG:
 		if (descriptor >= 0)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A mount's part of the budget. */
-#include "fileserver/worker/limits.h"
+#include "fileserver/worker/allotment.h"
 
 #include "fileserver/worker/nodes-internal.h"
 #include "fileserver/worker/session.h"
 #include "protocol/clock.h"
 
-enum { LIMITS_EVERY_MS = 100 };
+enum { ALLOTMENT_EVERY_MS = 100 };
 
-void limits_take(struct session *session, uint32_t nodes_max, uint32_t descriptors_max)
+void allotment_take(struct session *session, uint32_t nodes_max, uint32_t descriptors_max)
 {
 	atomic_store(&session->nodes_limit, nodes_max);
 	atomic_store(&session->descriptors_limit, descriptors_max);
@@ -26,7 +26,7 @@ static bool is_short(const _Atomic uint64_t *used, const _Atomic uint32_t *limit
 	return proto_counter_get(used) >= most - most / 8;
 }
 
-void limits_look(struct session *session)
+void allotment_look(struct session *session)
 {
 	int64_t at, now;
 
@@ -35,6 +35,6 @@ void limits_look(struct session *session)
 		return;
 	now = clock_ms();
 	at = atomic_load(&session->wanted_at);
-	if (now - at >= LIMITS_EVERY_MS && atomic_compare_exchange_strong(&session->wanted_at, &at, now))
+	if (now - at >= ALLOTMENT_EVERY_MS && atomic_compare_exchange_strong(&session->wanted_at, &at, now))
 		session->wants();
 }
