@@ -30,9 +30,13 @@ static int make_counters(const struct proto_counters **ret_counters)
  * What a worker gets of the environment: what its libraries need to be found, and what tests give sanitizers. Whatever
  * else is in there, keys and addresses, is nothing that a process needs that reads a guest's bytes.
  */
-static const char *const passed_on[] = { "LD_LIBRARY_PATH",   "BINDSHARE_FAULTS", "ASAN_OPTIONS",
-	                                 "LSAN_OPTIONS",      "TSAN_OPTIONS",     "UBSAN_OPTIONS",
-	                                 "LLVM_PROFILE_FILE", "GCOV_PREFIX",      "GCOV_PREFIX_STRIP" };
+static const char *const passed_on[] = {
+#ifdef BINDSHARE_WITH_FAULTS
+	"BINDSHARE_FAULTS",
+#endif
+	"LD_LIBRARY_PATH",  "ASAN_OPTIONS", "LSAN_OPTIONS",      "TSAN_OPTIONS",
+	"UBSAN_OPTIONS",    "GCOV_PREFIX",  "GCOV_PREFIX_STRIP", "LLVM_PROFILE_FILE",
+};
 
 /* The strings are the environment's own. */
 static void make_environment(char *environment[ARRAY_SIZE(passed_on) + 1])

@@ -71,6 +71,7 @@ struct way {
 	char at[PATH_MAX], text[2 * PATH_MAX];
 	const char *rest;
 	unsigned links, steps;
+	bool crossed; /* a link that a guest could have made */
 	bool (*is_shared)(void *context, const char *directory);
 	void *context;
 };
@@ -81,8 +82,9 @@ static bool follow(struct way *way, int link)
 	char target[PATH_MAX], joined[sizeof(way->text)];
 	ssize_t length = readlinkat(link, "", target, sizeof(target) - 1);
 
-	if (length < 0 || ++way->links > LINKS_MAX || way->is_shared(way->context, way->at))
+	if (length < 0 || ++way->links > LINKS_MAX)
 		return false;
+	way->crossed = way->crossed || way->is_shared(way->context, way->at);
 	target[length] = '\0';
 	if (snprintf(joined, sizeof(joined), "%s/%s", target, way->rest) >= (int) sizeof(joined))
 		return false;
@@ -147,5 +149,6 @@ bool trust_path(const char *path, bool (*is_shared)(void *context, const char *d
 		trusted = strcmp(name, ".") == 0 || step(&way, name);
 	}
 	close_fd(way.fd);
-	return trusted;
+	/* A guest gains nothing by a link to what it may write to anyway. */
+	return trusted && (!way.crossed || is_shared(context, way.at));
 }

@@ -9,7 +9,8 @@
 
 /*
  * True: each directory of the way belongs to root or the user and nobody else may write to it (where it is sticky, the
- * next step belongs to one of them), and no symbolic link of the way lies where is_shared() says that guests may write.
+ * next step belongs to one of them), and no symbolic link of the way lies where is_shared() says that guests may write,
+ * unless it leads to where they may, too.
  * directory: canonical. What is not there is not trusted.
  */
 bool trust_path(const char *path, bool (*is_shared)(void *context, const char *directory), void *context);

@@ -14,7 +14,7 @@
 #include "protocol/log.h"
 #include "tests/support/scratch.h"
 
-static char text[8192];
+static char text[65536];
 static int saved_stderr, output[2];
 
 static void capture_begin(void)
