@@ -177,7 +177,8 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 	tell(WORKER_READY, "");
 	r = session_start(session);
 	if (r < 0) {
-		bool left = session->event.broken;
+		/* The guest's doing, and no failure. */
+		bool left = session->event.broken && (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT);
 
 		session_free(session);
 		if (!left)
