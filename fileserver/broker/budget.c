@@ -74,32 +74,43 @@ static void tell(struct worker *worker, uint32_t nodes, uint32_t descriptors)
 		worker->nodes_limit = 0;
 }
 
+/* Divides among the workers that are there and so many that are on their way. False: no memory. */
+static bool divide(const struct supervisor *supervisor, struct budget_part *nodes, struct budget_part *descriptors,
+                   size_t more)
+{
+	const struct worker_config *config = &supervisor->config;
+	const struct worker *worker;
+	size_t count = 0;
+
+	for (worker = supervisor->workers; worker != NULL; worker = worker->next, count++)
+		take_usage(worker, &nodes[count], &descriptors[count]);
+	count += more;
+	return budget_divide(config->nodes_max, supervisor->workers_max, nodes, count) == 0 &&
+	       budget_divide(config->descriptors_max, supervisor->workers_max, descriptors, count) == 0;
+}
+
 void budget_first(struct worker *worker)
 {
 	const struct supervisor *supervisor = worker->supervisor;
-	unsigned count = supervisor->count == 0 ? 1 : supervisor->workers_max;
-	uint32_t nodes = supervisor->config.nodes_max / count, descriptors = supervisor->config.descriptors_max / count;
+	_cleanup_free_ struct budget_part *nodes = calloc(supervisor->count + 1, sizeof(*nodes));
+	_cleanup_free_ struct budget_part *descriptors = calloc(supervisor->count + 1, sizeof(*descriptors));
 
-	worker->nodes_limit = nodes > BUDGET_LEAST ? nodes : BUDGET_LEAST;
-	worker->descriptors_limit = descriptors > BUDGET_LEAST ? descriptors : BUDGET_LEAST;
+	worker->nodes_limit = worker->descriptors_limit = BUDGET_LEAST;
+	if (nodes == NULL || descriptors == NULL || !divide(supervisor, nodes, descriptors, 1))
+		return;
+	worker->nodes_limit = (uint32_t) nodes[supervisor->count].limit;
+	worker->descriptors_limit = (uint32_t) descriptors[supervisor->count].limit;
 }
 
 void budget_apply(struct supervisor *supervisor)
 {
-	struct worker_config *config = &supervisor->config;
 	_cleanup_free_ struct budget_part *nodes = calloc(supervisor->count + 1, sizeof(*nodes));
 	_cleanup_free_ struct budget_part *descriptors = calloc(supervisor->count + 1, sizeof(*descriptors));
 	struct worker *worker;
 	size_t i = 0;
 
-	if (nodes == NULL || descriptors == NULL)
+	if (nodes == NULL || descriptors == NULL || !divide(supervisor, nodes, descriptors, 0))
 		return;
-	for (worker = supervisor->workers; worker != NULL; worker = worker->next, i++)
-		take_usage(worker, &nodes[i], &descriptors[i]);
-	if (budget_divide(config->nodes_max, supervisor->workers_max, nodes, i) < 0 ||
-	    budget_divide(config->descriptors_max, supervisor->workers_max, descriptors, i) < 0)
-		return;
-	i = 0;
 	for (worker = supervisor->workers; worker != NULL; worker = worker->next, i++) {
 		/* It wants no more when it has room again. */
 		worker->wants_nodes = worker->wants_nodes && nodes[i].used > nodes[i].limit / 2;

@@ -12,10 +12,10 @@ void allotment_take(struct session *session, uint32_t nodes_max, uint32_t descri
 {
 	atomic_store(&session->nodes_limit, nodes_max);
 	atomic_store(&session->descriptors_limit, descriptors_max);
-	pthread_mutex_lock(&session->nodes->lock);
+	nodes_lock(session->nodes);
 	session->nodes->nodes_max = nodes_max;
 	session->nodes->descriptors_max = descriptors_max;
-	pthread_mutex_unlock(&session->nodes->lock);
+	nodes_unlock(session->nodes);
 }
 
 /* True: less than an eighth is left. */

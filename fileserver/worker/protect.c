@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "fileserver/worker/places.h"
+#include "fileserver/worker/lineage.h"
 #include "fileserver/worker/session.h"
 #include "protocol/clock.h"
 
@@ -128,18 +128,19 @@ struct question {
 };
 
 /* By the way that is looked along something else lies at the entry's name than the broker has seen there. */
-static bool is_unseen(const struct protect_entry *entry, const struct place *place)
+static bool is_unseen(const struct protect_entry *entry, const struct lineage *lineage)
 {
-	return place->below_name != NULL && is_name(entry, place->below_name) &&
-	       (place->below_ino != entry->child_ino || place->below_device != entry->child_device);
+	return lineage->below_name != NULL && is_name(entry, lineage->below_name) &&
+	       (lineage->below_ino != entry->child_ino || lineage->below_device != entry->child_device);
 }
 
 /* Whether an entry is against it. above: 0 the node, 1 its directory, and so on. */
-static bool is_against(const struct question *question, const struct protect_entry *entry, const struct place *place)
+static bool is_against(const struct question *question, const struct protect_entry *entry,
+                       const struct lineage *lineage)
 {
-	unsigned above = place->above;
+	unsigned above = lineage->above;
 	bool in_directory =
-	        question->name != NULL ? above == 0 : above == 1 && !question->handle && !S_ISDIR(place->type);
+	        question->name != NULL ? above == 0 : above == 1 && !question->handle && !S_ISDIR(lineage->type);
 
 	if (question->reading)
 		return above == 0 && (entry->flags & PROTECT_SECRET) != 0 &&
@@ -148,7 +149,7 @@ static bool is_against(const struct question *question, const struct protect_ent
 	switch (entry->kind) {
 	case PROTECT_NAME:
 		return (question->name != NULL && above == 0 && is_name(entry, question->name)) ||
-		       is_unseen(entry, place);
+		       is_unseen(entry, lineage);
 	case PROTECT_OBJECT:
 		return question->name == NULL && above == 0;
 	case PROTECT_WAY:
@@ -162,13 +163,15 @@ static bool is_against(const struct question *question, const struct protect_ent
 	}
 }
 
-static bool look(void *context, const struct place *place)
+static bool look(void *context, const struct lineage *lineage)
 {
 	struct question *question = context;
 	const struct protect *protect = question->protect;
 
-	for (size_t i = first_of(protect, place->ino); i < protect->count && protect->entries[i].ino == place->ino; i++)
-		if (protect->entries[i].device == place->device && is_against(question, &protect->entries[i], place)) {
+	for (size_t i = first_of(protect, lineage->ino); i < protect->count && protect->entries[i].ino == lineage->ino;
+	     i++)
+		if (protect->entries[i].device == lineage->device &&
+		    is_against(question, &protect->entries[i], lineage)) {
 			question->found = &protect->entries[i];
 			return true;
 		}
@@ -194,7 +197,7 @@ static int decide(struct session *session, struct question *question, uint64_t n
 	question->protect = protect;
 	pthread_rwlock_rdlock(&protect->lock);
 	if (protect->count > 0)
-		places_look(session->nodes, node, handle, look, question);
+		lineage_look(session->nodes, node, handle, look, question);
 	found = question->found != NULL;
 	if (found)
 		subject = question->found->subject;
@@ -314,14 +317,14 @@ int protect_permit(struct session *session, unsigned op, const void *request)
 int protect_permit_object(struct session *session, dev_t device, ino_t ino)
 {
 	struct question question = { .protect = &session->protect };
-	const struct place place = { .device = PROTECT_DEVICE(major(device), minor(device)),
-		                     .ino = ino,
-		                     .type = S_IFREG };
+	const struct lineage lineage = { .device = PROTECT_DEVICE(major(device), minor(device)),
+		                         .ino = ino,
+		                         .type = S_IFREG };
 	uint32_t subject = 0;
 	bool found;
 
 	pthread_rwlock_rdlock(&session->protect.lock);
-	(void) look(&question, &place);
+	(void) look(&question, &lineage);
 	found = question.found != NULL;
 	if (found)
 		subject = question.found->subject;

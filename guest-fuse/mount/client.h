@@ -12,6 +12,7 @@
 #include "guest-fuse/mount/notifier.h"
 #include "guest-fuse/mount/options.h"
 #include "guest-fuse/mount/recent.h"
+#include "guest-fuse/mount/stale.h"
 #include "guest-fuse/mount/stats.h"
 #include "protocol/handshake.h"
 
@@ -28,6 +29,7 @@ struct client {
 	struct ahead ahead;
 	struct forgets forgets;
 	struct follow follow;
+	struct stale stale;
 	struct lanes lanes;
 	struct notifier notifier;
 	struct stats stats;
@@ -52,6 +54,12 @@ static inline uint64_t client_target(struct client *client, uint64_t ino)
 {
 	return follow_target(&client->follow, client_node(client, ino));
 }
+
+/*
+ * For how many seconds from now the kernel may keep what the server was asked for after since (clock_ns()): the
+ * time-out counts from when it was true, however long the answer took.
+ */
+double client_keep(const struct client *client, int64_t since);
 
 /* Any thread: the keeper looks at everything again. */
 void client_wake(struct client *client);

@@ -8,7 +8,7 @@
 
 #include "fileserver/worker/nodes.h"
 
-struct place {
+struct lineage {
 	uint64_t device, ino; /* device: major and minor, 32 bits each */
 	mode_t type;          /* of the object that was asked about, S_IFMT bits */
 	unsigned above;       /* 0: that object; 1: its directory; and so on, up to the share's root */
@@ -18,8 +18,9 @@ struct place {
 };
 
 /*
- * Calls look() for the node, or the one that the handle is of, and each directory above until it returns true. With the
- * table locked: look() must not ask it anything. An id that is not there is passed over.
+ * Calls look() for the node, or the one that the handle is of, and each directory above until it returns true; of a
+ * file with several names once for each. With the table locked: look() must not ask it anything. An id that is not
+ * there is passed over.
  */
-void places_look(struct nodes *nodes, uint64_t node, uint64_t handle,
-                 bool (*look)(void *context, const struct place *place), void *context);
+void lineage_look(struct nodes *nodes, uint64_t node, uint64_t handle,
+                  bool (*look)(void *context, const struct lineage *lineage), void *context);
