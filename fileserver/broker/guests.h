@@ -29,7 +29,6 @@ struct guests {
 	uint64_t generation;
 	struct guests_share *list;
 	size_t list_count;
-	struct log_limit log_limit;
 };
 
 /* Takes fd, of a guest that has shown its token, when it returns 0; else -EACCES and the refusal. */

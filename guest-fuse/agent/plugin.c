@@ -87,7 +87,7 @@ static enum MHD_Result decide(const struct plugin *plugin, struct MHD_Connection
 
 		if (verdict != NULL && (strcmp(verdict, "own") == 0 || strcmp(verdict, "share") == 0))
 			continue;
-		log_info("refused: %s", words != NULL ? words : "?");
+		log_peer_info("refused: %s", words != NULL ? words : "?");
 		return deny(connection, words != NULL ? words : "Mounts denied");
 	}
 	return allow(connection);
@@ -149,7 +149,7 @@ static enum MHD_Result authorize(const struct plugin *plugin, struct MHD_Connect
 	case ENGINE_BINDS:
 		return decide(plugin, connection, sources);
 	default:
-		log_info("refused %s %s: %s", asked.method, asked.uri, error);
+		log_peer_info("refused %s %s: %s", asked.method, asked.uri, error);
 		return deny(connection, error);
 	}
 }
