@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+#include "guest-fuse/agent/clear.h"
 #include "guest-fuse/agent/link.h"
 #include "guest-fuse/agent/mounts.h"
 #include "guest-fuse/agent/plugin.h"
@@ -255,14 +256,18 @@ static int unmount_all(struct guestd *guestd)
 	mounts_recall(&guestd->mounts);
 	mounts_stop(&guestd->mounts, true);
 	(void) uv_run(&guestd->loop, UV_RUN_DEFAULT);
-	return EX_OK;
+	return clear_run_directory(&guestd->config) < 0 ? EX_TEMPFAIL : EX_OK;
 }
 
 static int run(struct guestd *guestd, const struct arguments *arguments)
 {
-	int code = make_directories(&guestd->config);
+	int code = EX_OK;
 
 	/* What is mounted can be undone without what it took to mount it. */
+	if (arguments->action == ACTION_UNMOUNT && access(guestd->config.run_directory, F_OK) < 0)
+		return EX_OK;
+	if (arguments->action == ACTION_RUN)
+		code = make_directories(&guestd->config);
 	if (code == EX_OK && arguments->action == ACTION_RUN)
 		code = check_system();
 	if (code == EX_OK && arguments->action == ACTION_RUN)
@@ -360,6 +365,12 @@ int main(int argc, char **argv)
 	log_set_format(arguments.format);
 	umask(022);
 	r = guest_config_read(arguments.config, &guestd.config, error, sizeof(error));
+	/* The record of mounts tells of what there is to undo, whatever became of the file. */
+	if (r < 0 && arguments.action == ACTION_UNMOUNT && guest_config_default(&guestd.config) == 0) {
+		if (r != -ENOENT)
+			log_warning("%s", error);
+		r = 0;
+	}
 	if (r < 0) {
 		log_error("%s", error);
 		return r == -ENOENT ? EX_NOINPUT : r == -EPERM || r == -EACCES ? EX_NOPERM : EX_CONFIG;

@@ -463,10 +463,11 @@ void mounts_recall(struct mounts *mounts)
 	shares = json_object_get(root, "shares");
 	address = json_string_value(json_object_get(root, "address"));
 	beneath = json_string_value(json_object_get(root, "root"));
+	if (address == NULL || beneath == NULL)
+		return;
 	json_array_foreach(shares, i, share)
 	{
-		recall(mounts, share, address != NULL ? address : mounts->config->address_text,
-		       beneath != NULL ? beneath : mounts->config->root);
+		recall(mounts, share, address, beneath);
 	}
 	DL_SORT(mounts->entries, by_path);
 }

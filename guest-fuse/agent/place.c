@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <mntent.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +13,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <xxhash.h>
 
@@ -94,14 +92,6 @@ static int remember(struct place_made *made, const char *path)
 	return made->paths[made->count++] == NULL ? -ENOMEM : 0;
 }
 
-/* In a share a directory would be made or removed on the host. */
-static bool is_fuse(int fd)
-{
-	struct statfs st;
-
-	return fstatfs(fd, &st) < 0 || st.f_type == FUSE_SUPER_MAGIC;
-}
-
 /* Removes the directories that were made since there were count of them, as far as they are empty and the guest's. */
 static void remove_made(struct place_made *made, size_t count)
 {
@@ -111,7 +101,7 @@ static void remove_made(struct place_made *made, size_t count)
 
 		*name = '\0';
 		parent = open_plain(name == path ? "/" : path, O_PATH | O_DIRECTORY);
-		if (parent >= 0 && !is_fuse(parent))
+		if (parent >= 0 && !open_is_shared(parent))
 			(void) unlinkat(parent, name + 1, AT_REMOVEDIR);
 		free(path);
 	}
@@ -131,7 +121,7 @@ static int make_directories(struct place *place, const char *path, int *ret_fd)
 		int next, r = paths_append(done, name, length);
 		const char *last = strrchr(done, '/') + 1;
 
-		if (r == 0 && !is_fuse(fd)) {
+		if (r == 0 && !open_is_shared(fd)) {
 			if (mkdirat(fd, last, 0755) == 0)
 				r = remember(&place->made, done);
 			else if (errno != EEXIST)

@@ -182,7 +182,7 @@ int guest_config_default(struct guest_config *config)
 			return -ENOMEM;
 	if (copy(&config->root, "/host_mnt") < 0 || copy(&config->run_directory, "/run/bindshare") < 0 ||
 	    copy(&config->plugin_socket, "/run/docker/plugins/bindshare.sock") < 0 ||
-	    copy(&config->mount_options, "") < 0)
+	    copy(&config->mount_options, "") < 0 || copy(&config->address_text, "") < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -222,7 +222,7 @@ int guest_config_read(const char *path, struct guest_config *ret_config, char *e
 		if (r == 0)
 			r = take(&config, path, name, value, error, error_size);
 	}
-	if (r == 0 && config.address_text == NULL)
+	if (r == 0 && config.address_text[0] == '\0')
 		r = document_refuse(-EINVAL, error, error_size,
 		                    WHAT " %s: there is no \"address\" of the file server, like \"vsock:2:7000\"",
 		                    path);
