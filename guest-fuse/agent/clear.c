@@ -101,7 +101,8 @@ static bool remove_entries(const char *directory)
 int clear_run_directory(const struct guest_config *config)
 {
 	/* mounts: of bindshare-mount, a socket for each. */
-	static const char *const directories[] = { "apart", "alive", "mounts" }, *const files[] = { "state.json", "guestd.sock" };
+	static const char *const directories[] = { "apart", "alive", "mounts" }, *const files[] = { "state.json",
+		                                                                                    "guestd.sock" };
 	char run[PATH_MAX], path[PATH_MAX + 16], where[PATH_MAX];
 	int r;
 

@@ -155,6 +155,8 @@ static int read_list(struct talk *talk)
 	while (talk->stale && r >= 0) {
 		link_list_done(&list);
 		talk->stale = false;
+		if (talk->current.count > LINK_SHARES_MAX)
+			return -E2BIG;
 		list.shares = calloc((size_t) talk->current.count + 1, sizeof(*list.shares));
 		r = list.shares == NULL ? -ENOMEM : 0;
 		for (uint32_t i = 0, count = talk->current.count; i < count && r == 0 && !talk->stale; i++)
@@ -350,6 +352,13 @@ static bool connect_once(struct link *link)
 	set_status(link, LINK_CONNECTED, "");
 	r = serve(&talk);
 	proto_channel_done(&talk.channel);
+	if (r == -E2BIG) {
+		(void) snprintf(text, sizeof(text),
+		                "it tells of %u shared directories, and more than %d are not believed",
+		                talk.current.count, LINK_SHARES_MAX);
+		set_status(link, LINK_REFUSED, text);
+		return false;
+	}
 	if (r != -ESHUTDOWN) {
 		(void) snprintf(text, sizeof(text), "the connection ended (%s)", strerror(-r));
 		set_status(link, LINK_CONNECTING, text);

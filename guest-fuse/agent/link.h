@@ -22,6 +22,9 @@ struct link_list {
 	size_t count;
 };
 
+/* As many as bindshare-fileserver shares at most: a host that tells of more is not believed anything. */
+enum { LINK_SHARES_MAX = 1024 };
+
 enum link_state { LINK_CONNECTING, LINK_CONNECTED, LINK_REFUSED };
 enum { LINK_ERROR_SIZE = PROTO_TEXT_MAX + 256 };
 

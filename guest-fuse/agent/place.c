@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <xxhash.h>
 
+#include "guest-fuse/agent/identical.h"
 #include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
@@ -425,10 +426,12 @@ static void mount_identical(struct place *place)
 	_cleanup_close_ int directory = -EBADF;
 	size_t made = place->made.count;
 
-	if (!place->config->identical_paths || strcmp(place->path, "/") == 0)
-		return;
 	/* One that a guestd before this one made. */
 	unmount_ours(place, place->path);
+	/* In another share's mount it hides nothing of the guest. */
+	if (!place->config->identical_paths ||
+	    (!place->identical_covered && !identical_is_allowed(place->config, place->path)))
+		return;
 	if (place->identical_covered)
 		directory = open_plain(place->path, O_PATH | O_DIRECTORY);
 	else if (make_directories(place, place->path, &directory) == 0 && !is_free(place, directory))

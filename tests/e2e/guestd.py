@@ -307,6 +307,33 @@ def what_the_guest_has_is_left_alone():
 
 
 @case
+def places_where_the_guest_keeps_keys_and_units_are_never_covered():
+    base, units = world.case_directory("host"), "/run/units"
+    shares = {f"{base}/me/.ssh": False, f"{base}/me/.config/systemd": False, f"{base}/me/src": True,
+              f"{units}/system": False}
+    for path in shares:
+        os.makedirs(path)
+        world.write_file(f"{path}/file", b"of the host")
+    os.chmod(units, 0o755)
+    server = Server(list(shares), token=TOKEN)
+    guest = Guest(server.address, [base, units], token=TOKEN)
+    guest.do("mkdir", "-p", f"{base}/me/.ssh", f"{units}/system")
+    guest.start()
+    status = {share["path"]: (share["state"], share["identical"]) for share in guest.ask("status")["shares"]}
+    assert status == {path: ("mounted", identical) for path, identical in shares.items()}, status
+    assert os.listdir(guest.path(f"{base}/me/.ssh")) == [] == os.listdir(guest.path(f"{units}/system"))
+    assert not os.path.exists(guest.path(f"{base}/me/.config"))
+    # Containers have them all the same.
+    for path in shares:
+        answer, = guest.binds(f"{path}/file")
+        assert answer["verdict"] == "share", (path, answer)
+        assert _read(guest.mounted(f"{path}/file")) == b"of the host"
+    guest.stop()
+    assert guest.try_run("--unmount").returncode == 0
+    server.stop()
+
+
+@case
 def a_share_that_is_not_there_on_the_host_is_said_to_be():
     pair = Pair("one", "two")
     os.rename(pair.host("one"), pair.host("away"))
