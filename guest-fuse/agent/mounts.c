@@ -540,6 +540,7 @@ int mounts_table(const struct mounts *mounts, struct binds_table *ret_table)
 			.mount = strdup(mount_of(entry)),
 			.state = state_of(entry),
 			.read_only = (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0,
+			.identical = entry->identical,
 			.idmap = (entry->share.flags & PROTO_SHARE_PERMISSIONS_HOST) == 0,
 			.error = entry->error[0] != '\0' ? strdup(entry->error) : NULL,
 		};

@@ -182,9 +182,9 @@ static json_t *pack_decision(const struct binds_decision *decision)
 	if (decision->verdict == BINDS_OWN)
 		return json_pack("{s:s}", "verdict", "own");
 	if (decision->verdict == BINDS_SHARE)
-		return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "verdict", "share", "share", share->path,
+		return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "verdict", "share", "share", share->path,
 		                 "mount", share->mount, "rest", decision->rest, "kind", binds_kind_name(decision->kind),
-		                 "readOnly", share->read_only, "idmap", share->idmap);
+		                 "readOnly", share->read_only, "idmap", share->idmap, "identical", share->identical);
 	return json_pack("{s:s, s:s, s:s}", "verdict", "refused", "code", decision->code, "text", decision->text);
 }
 

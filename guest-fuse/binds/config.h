@@ -24,6 +24,7 @@ struct guest_config {
 	unsigned wait_ms;     /* how long a container waits for its shares, 0 to 600000 */
 	char *run_directory;  /* sockets and records */
 	char *plugin_socket;  /* NULL: no authorization plugin */
+	char *runtime_name;   /* of bindshare-runtime in the engine's configuration */
 	char *mount_options;  /* further ones for bindshare-mount; "" for none */
 };
 

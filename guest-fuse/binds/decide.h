@@ -23,8 +23,9 @@ struct binds_share {
 	char *mount;            /* where it is mounted */
 	enum binds_state state;
 	bool read_only;
-	bool idmap;  /* mounted so that the kernel may map ids (permissions=guest) */
-	char *error; /* why it failed, or NULL */
+	bool identical; /* mounted at its own path, too */
+	bool idmap;     /* mounted so that the kernel may map ids (permissions=guest) */
+	char *error;    /* why it failed, or NULL */
 };
 
 struct binds_table {
