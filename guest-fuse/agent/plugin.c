@@ -120,30 +120,51 @@ static bool is_refused(const struct guest_config *config, const struct engine_bi
 	return true;
 }
 
-/* What guestd says about them. */
-static enum MHD_Result decide(const struct guest_config *config, struct MHD_Connection *connection,
-                              const struct engine_binds *binds)
+/*
+ * What guestd says about them; make: it makes what dockerd would, so that it is the host user's and not that of a user
+ * whom dockerd chooses for the containers' root. 0: they are allowed; 1: the same, and some are to be made; -EACCES and
+ * words.
+ */
+static int ask(const struct guest_config *config, const struct engine_binds *binds, bool make, char text[ERROR_SIZE])
 {
-	char socket_path[sizeof(((struct sockaddr_un *) 0)->sun_path)], error[ERROR_SIZE - 32], text[ERROR_SIZE];
+	char socket_path[sizeof(((struct sockaddr_un *) 0)->sun_path)], error[ERROR_SIZE - 32];
 	_cleanup_json_ json_t *answer = NULL;
-	json_t *decisions, *decision;
+	const json_t *decisions, *decision;
+	bool missing = false;
 	size_t i;
+	int r = guest_config_socket(config, socket_path, error, sizeof(error));
 
-	if (guest_config_socket(config, socket_path, error, sizeof(error)) < 0 ||
-	    binds_ask_binds(socket_path, json_incref(binds->sources), config->wait_ms, &answer, error, sizeof(error)) <
-	            0) {
-		(void) snprintf(text, sizeof(text), "Mounts denied: %s", error);
-		return deny(connection, text);
+	if (r == 0)
+		r = binds_ask_binds(socket_path, json_incref(binds->sources), config->wait_ms, make, &answer, error,
+		                    sizeof(error));
+	if (r < 0) {
+		(void) snprintf(text, ERROR_SIZE, "Mounts denied: %s", error);
+		return -EACCES;
 	}
 	decisions = json_object_get(answer, "binds");
 	json_array_foreach(decisions, i, decision)
 	{
-		if (!is_refused(config, binds, i, decision, text))
-			continue;
-		log_info("refused: %s", text);
-		return deny(connection, text);
+		const char *kind = json_string_value(json_object_get(decision, "kind"));
+
+		if (is_refused(config, binds, i, decision, text)) {
+			log_info("refused: %s", text);
+			return -EACCES;
+		}
+		missing = missing || (kind != NULL && strcmp(kind, "missing") == 0);
 	}
-	return allow(connection);
+	return missing ? 1 : 0;
+}
+
+static enum MHD_Result decide(const struct guest_config *config, struct MHD_Connection *connection,
+                              const struct engine_binds *binds)
+{
+	char text[ERROR_SIZE];
+	int r = ask(config, binds, false, text);
+
+	/* Nothing is made for a request of which something is refused. */
+	if (r == 1)
+		r = ask(config, binds, true, text);
+	return r < 0 ? deny(connection, text) : allow(connection);
 }
 
 /* The same, by the configuration as it is now where there was none at the start. */

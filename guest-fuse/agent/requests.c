@@ -44,6 +44,7 @@ struct requests_client {
 	int64_t until, ask_until;
 	struct binds_table table; /* what the decision under way looks at */
 	uv_work_t work;
+	bool make;             /* what is missing, and may be made */
 	bool deciding, asking; /* one at a time: both look at the sources */
 	bool again;            /* the table changed meanwhile */
 };
@@ -198,6 +199,17 @@ static json_t *decision_json(const struct binds_decision *decision)
 	                 "Mounts denied: The path leads to a name that is no UTF-8, which no engine can carry.");
 }
 
+/* A directory that is missing; then it is as with one that was there. */
+static void make(const struct requests_client *client, const struct source *source, struct binds_decision *decision)
+{
+	const struct binds_question question = { source->path, source->resolved, false };
+	int r = binds_make(decision);
+
+	if (r < 0)
+		log_info("cannot make %s in %s: %s", decision->rest, decision->share->path, strerror(-r));
+	binds_decide(client->requests->config, &client->table, &question, decision);
+}
+
 /* In a thread: mounts may be slow. */
 static void decide(uv_work_t *work)
 {
@@ -212,6 +224,8 @@ static void decide(uv_work_t *work)
 		if (source->ask != NULL || (source->answer != NULL && !source->waits))
 			continue;
 		binds_decide(client->requests->config, &client->table, &question, &decision);
+		if (client->make && decision.verdict == BINDS_SHARE && decision.kind == BINDS_TO_BE_MADE)
+			make(client, source, &decision);
 		json_decref(source->answer);
 		source->answer = NULL;
 		source->waits = decision.verdict == BINDS_WAIT;
@@ -406,6 +420,7 @@ static void take_binds(struct requests_client *client, const json_t *request)
 		       "binds wants \"sources\", a list of at most 1024 paths, and \"waitMs\" from 0 to 600000");
 		return;
 	}
+	client->make = json_is_true(json_object_get(request, "make"));
 	client->until = clock_ms() + wait_ms;
 	client->ask_until = clock_ms() + (wait_ms > RESOLVE_LEAST_MS ? wait_ms : RESOLVE_LEAST_MS);
 	(void) uv_timer_stop(&client->timer);

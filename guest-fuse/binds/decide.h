@@ -75,5 +75,11 @@ bool binds_is_own(const struct guest_config *config, const char *path);
 void binds_decide(const struct guest_config *config, const struct binds_table *table,
                   const struct binds_question *question, struct binds_decision *ret_decision);
 
+/*
+ * Makes the directory of a decision of the kind BINDS_TO_BE_MADE, as the guest's root and so as the user of the host,
+ * without following a link. 0 or a negative errno.
+ */
+int binds_make(const struct binds_decision *decision);
+
 const char *binds_kind_name(enum binds_kind kind);
 const char *binds_state_name(enum binds_state state);

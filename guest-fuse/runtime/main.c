@@ -207,7 +207,8 @@ static bool arrange(struct runtime *runtime)
 	first = json_string_value(json_array_get(sources, 0));
 	r = guest_config_socket(&runtime->config, path, error, sizeof(error));
 	if (r == 0)
-		r = binds_ask_binds(path, json_incref(sources), runtime->config.wait_ms, &answer, error, sizeof(error));
+		r = binds_ask_binds(path, json_incref(sources), runtime->config.wait_ms, false, &answer, error,
+		                    sizeof(error));
 	if (r < 0) {
 		complain(&runtime->command, "error", "Mounts denied: The path %s is not known to bindshare, since %s",
 		         first, error);

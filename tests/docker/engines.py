@@ -124,6 +124,13 @@ def user_namespaces_of_the_engine():
                                f"new{number}")
         assert text.split() == [owner, owner], (arguments, text)
         assert os.stat(pair.host(f"proj/new{number}")).st_uid == world.UID
+    # A directory that is not there is made, for the containers' root.
+    made = pair.host("proj/new/deep")
+    for _ in range(2):
+        text = pair.engine.run("run", "--rm", "-v", f"{made}:/src", "box", "sh", "-c",
+                               "echo x >/src/file && stat -c %u:%g /src /src/file")
+        assert text.split() == ["0:0", "0:0"], text
+        assert os.stat(made).st_uid == os.stat(f"{made}/file").st_uid == world.UID
     done = pair.engine.try_run("run", "--rm", "-v", "/etc:/x", "box", "true")
     assert done.returncode != 0 and "Mounts denied: The path /etc is not shared" in done.stderr, done.stderr
     pair.engine.stop()

@@ -358,7 +358,7 @@ def paths_are_decided():
         pair.host("into"), pair.host("share/out"), {"path": pair.host("share/none"), "create": True})
     assert own == {"verdict": "own"}
     assert file == {"verdict": "share", "share": pair.host("share"), "mount": pair.guest.root + pair.host("share"),
-                    "rest": "file", "kind": "file", "readOnly": False, "idmap": True}
+                    "rest": "file", "kind": "file", "readOnly": False, "idmap": True, "identical": True}
     assert missing["code"] == "missing" and out["code"] == "leads-out", (missing, out)
     assert outside["text"].startswith(
         f"Mounts denied: The path {pair.host('other')} is not shared from the host and is not known to"), outside

@@ -136,11 +136,15 @@ def what_binds_nothing_goes_through():
 def a_missing_directory_is_made_only_where_docker_makes_it():
     pair = _pair("share", "ro:ro")
     new = pair.host("share/new")
-    assert _ask(pair, {"HostConfig": {"Binds": [f"{new}:/x"]}}) is None
+    assert _ask(pair, {"HostConfig": {"Binds": [f"{new}/deep:/x", "/etc:/y"]}})
+    assert not os.path.exists(new), "nothing is made for what is refused"
+    assert _ask(pair, {"HostConfig": {"Binds": [f"{new}/deep:/x"]}}) is None
+    assert os.stat(f"{new}/deep").st_uid == world.UID and not os.listxattr(f"{new}/deep"), "it is the user's"
+    new = pair.host("share/other")
     assert "does not exist on the host" in _ask(pair, {"HostConfig": {"Mounts": [_mount(new)]}})
     assert _ask(pair, {"HostConfig": {"Mounts": [_mount(new, BindOptions={"CreateMountpoint": True})]}}) is None
     assert "does not exist" in _ask(pair, {"HostConfig": {"Binds": [f"{pair.host('ro/new')}:/x"]}})
-    assert not os.path.exists(new)
+    assert os.path.isdir(new) and not os.path.exists(pair.host("ro/new"))
     pair.end()
 
 
