@@ -26,6 +26,8 @@ struct source {
 	json_t *answer; /* decided, for good or for now */
 	bool waits;     /* answer may still change for the better */
 	char *ask;      /* what the server is to be asked; NULL: nothing */
+	char *refused;  /* a path that the server is told of; NULL: none */
+	uint32_t reason;
 };
 
 struct requests_client {
@@ -62,6 +64,7 @@ static void free_sources(struct requests_client *client)
 		free(client->sources[i].path);
 		free(client->sources[i].resolved);
 		free(client->sources[i].ask);
+		free(client->sources[i].refused);
 		json_decref(client->sources[i].answer);
 	}
 	free(client->sources);
@@ -199,6 +202,30 @@ static json_t *decision_json(const struct binds_decision *decision)
 	                 "Mounts denied: The path leads to a name that is no UTF-8, which no engine can carry.");
 }
 
+/* What the user of the host can do something about is told there. */
+static void note_refusal(struct source *source, const struct binds_decision *decision)
+{
+	static const struct {
+		const char *code;
+		uint32_t reason;
+	} reasons[] = {
+		{ "not-shared", PROTO_BIND_NOT_SHARED }, { "leads-out", PROTO_BIND_LEADS_OUT },
+		{ "missing", PROTO_BIND_MISSING },       { "socket", PROTO_BIND_SOCKET },
+		{ "special", PROTO_BIND_SPECIAL },
+	};
+
+	free(source->refused);
+	source->refused = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(reasons) && decision->verdict == BINDS_REFUSED && decision->path[0] == '/';
+	     i++) {
+		if (strcmp(decision->code, reasons[i].code) != 0)
+			continue;
+		source->refused = strdup(decision->path);
+		source->reason = reasons[i].reason;
+		return;
+	}
+}
+
 /* A directory that is missing; then it is as with one that was there. */
 static void make(const struct requests_client *client, const struct source *source, struct binds_decision *decision)
 {
@@ -233,6 +260,7 @@ static void decide(uv_work_t *work)
 			source->ask = strdup(decision.path);
 		else
 			source->answer = decision_json(&decision);
+		note_refusal(source, &decision);
 	}
 }
 
@@ -276,8 +304,13 @@ static void say_decisions(struct requests_client *client)
 	json_t *list = json_array();
 
 	not_reached(client);
-	for (size_t i = 0; i < client->count; i++)
-		(void) json_array_append(list, client->sources[i].answer);
+	for (size_t i = 0; i < client->count; i++) {
+		const struct source *source = &client->sources[i];
+
+		(void) json_array_append(list, source->answer);
+		if (source->refused != NULL)
+			link_tell_refused(client->requests->link, source->refused, source->reason);
+	}
 	say(client, json_pack("{s:i, s:b, s:o}", "version", VERSION, "ok", 1, "binds", list));
 }
 

@@ -66,6 +66,7 @@ static void refuse_not_shared(struct binds_decision *decision, const char *path)
 {
 	const char *advice = sockets_advice(path);
 
+	strcpy(decision->path, path);
 	if (advice != NULL)
 		say(decision, BINDS_REFUSED, "not-shared",
 		    "Mounts denied: The path %s is not shared from the host and is not known to bindshare.%s", path,
@@ -282,13 +283,14 @@ static void decide_outside(const struct binds_table *table, const struct binds_q
 		    "reached. "
 		    "Is bindshare-fileserver running there?",
 		    question->source);
-	else if (walk->left)
+	else if (walk->left) {
+		strcpy(decision->path, walk->path);
 		say(decision, BINDS_REFUSED, "leads-out",
 		    "Mounts denied: The path %s leads by a symbolic link to %s, which is not shared from the host and "
 		    "is not "
 		    "known to bindshare. Add that one with \"bindsharectl share add %s\" on the host.",
 		    question->source, walk->path, walk->path);
-	else if (question->resolved == NULL) {
+	} else if (question->resolved == NULL) {
 		decision->verdict = BINDS_RESOLVE;
 		strcpy(decision->path, walk->path);
 	} else {
@@ -319,6 +321,7 @@ void binds_decide(const struct guest_config *config, const struct binds_table *t
 		    r == -ENAMETOOLONG ? "too long" : "not absolute");
 		return;
 	}
+	strcpy(ret_decision->path, walk.path);
 	for (;;) {
 		size_t own = own_length(config, walk.path), length;
 		const struct binds_share *share;

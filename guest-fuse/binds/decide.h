@@ -55,7 +55,9 @@ struct binds_decision {
 	enum binds_kind kind;
 	const char *code; /* not-shared, missing, leads-out, socket, special, not-mounted, unknown-yet, not-absolute */
 	char text[BINDS_TEXT_SIZE];
-	char path[PATH_MAX]; /* BINDS_RESOLVE: what the server is to be asked about */
+	/* BINDS_RESOLVE: what the server is to be asked about; BINDS_REFUSED: what is not shared, or missing; may be ""
+	 */
+	char path[PATH_MAX];
 };
 
 /* How much the caller knows and wants. */

@@ -10,6 +10,7 @@ import threading
 import time
 
 from lib import Guest, Pair, Server, case, expect_errno, program, run, wait_for, world
+from lib.control import Subscriber
 from lib.server import TOKEN
 
 
@@ -364,6 +365,28 @@ def paths_are_decided():
         f"Mounts denied: The path {pair.host('other')} is not shared from the host and is not known to"), outside
     assert (into["verdict"], into["rest"]) == ("share", "dir"), "a link outside of the shares that leads into one"
     assert (made["verdict"], made["kind"]) == ("share", "missing")
+    pair.end()
+
+
+@case
+def refusals_are_events_of_the_host():
+    pair = Pair("share")
+    other = pair.make("other")
+    os.symlink(other, pair.host("share/out"))
+    events = Subscriber(pair.server.control)
+    for source, reason, path in ((f"{other}/x", "not-shared", f"{other}/x"), ("/etc/../etc", "not-shared", "/etc"),
+                                 (pair.host("share/out/y"), "leads-out", f"{other}/y"),
+                                 (pair.host("share/none"), "missing", pair.host("share/none")),
+                                 ("/run/host-services/ssh-auth.sock", "socket", "/run/host-services/ssh-auth.sock")):
+        answer, = pair.guest.binds(source)
+        assert answer["verdict"] == "refused", answer
+        events.wait("bind-refused", reason=reason, path=path)
+    # What a backend makes of it.
+    pair.share("add", other)
+    answer, = pair.guest.binds(f"{other}", wait_ms=20000)
+    assert answer["verdict"] == "share", answer
+    pair.guest.binds(*[f"/flood{number}" for number in range(1000)])
+    assert pair.guest.binds(other)[0]["verdict"] == "share"
     pair.end()
 
 
