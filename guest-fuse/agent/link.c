@@ -361,7 +361,7 @@ static void explain(const struct link *link, int error, const struct proto_refus
 		        "a vsock device");
 		break;
 	default:
-		(void) snprintf(text, LINK_ERROR_SIZE, "cannot be reached: %s; is bindshare-fileserver running?",
+		(void) snprintf(text, LINK_ERROR_SIZE, "cannot be reached (%s): start bindshare-fileserver there",
 		                strerror(-error));
 	}
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
+#include "guest-fuse/agent/source.h"
 #include "guest-fuse/binds/ask.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
@@ -17,18 +18,6 @@
 
 /* RESOLVE_LEAST_MS: what the server has to say where paths lead, be the client's wait ever so short. */
 enum { BACKLOG = 64, SILENCE_MS = 10000, WAIT_MOST_MS = 600000, RESOLVE_LEAST_MS = 2000, VERSION = 1 };
-
-/* One path of a request for binds. */
-struct source {
-	char *path;
-	bool create;
-	char *resolved; /* NULL: the server was not asked */
-	json_t *answer; /* decided, for good or for now */
-	bool waits;     /* answer may still change for the better */
-	char *ask;      /* what the server is to be asked; NULL: nothing */
-	char *refused;  /* a path that the server is told of; NULL: none */
-	uint32_t reason;
-};
 
 struct requests_client {
 	struct requests *requests;
@@ -60,13 +49,8 @@ struct reply {
 
 static void free_sources(struct requests_client *client)
 {
-	for (size_t i = 0; i < client->count; i++) {
-		free(client->sources[i].path);
-		free(client->sources[i].resolved);
-		free(client->sources[i].ask);
-		free(client->sources[i].refused);
-		json_decref(client->sources[i].answer);
-	}
+	for (size_t i = 0; i < client->count; i++)
+		source_done(&client->sources[i]);
 	free(client->sources);
 	client->sources = NULL;
 	client->count = 0;
@@ -178,90 +162,13 @@ static json_t *status(const struct requests *requests)
 	                 link.error[0] != '\0' ? link.error : NULL, "shares", mounts_json(requests->mounts));
 }
 
-/* NULL: something in it is no UTF-8. */
-static json_t *pack_decision(const struct binds_decision *decision)
-{
-	const struct binds_share *share = decision->share;
-
-	if (decision->verdict == BINDS_OWN)
-		return json_pack("{s:s}", "verdict", "own");
-	if (decision->verdict == BINDS_SHARE)
-		return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "verdict", "share", "share", share->path,
-		                 "mount", share->mount, "rest", decision->rest, "kind", binds_kind_name(decision->kind),
-		                 "readOnly", share->read_only, "idmap", share->idmap, "identical", share->identical);
-	return json_pack("{s:s, s:s, s:s}", "verdict", "refused", "code", decision->code, "text", decision->text);
-}
-
-static json_t *decision_json(const struct binds_decision *decision)
-{
-	json_t *object = pack_decision(decision);
-
-	if (object != NULL)
-		return object;
-	return json_pack("{s:s, s:s, s:s}", "verdict", "refused", "code", "special", "text",
-	                 "Mounts denied: The path leads to a name that is no UTF-8, which no engine can carry.");
-}
-
-/* What the user of the host can do something about is told there. */
-static void note_refusal(struct source *source, const struct binds_decision *decision)
-{
-	static const struct {
-		const char *code;
-		uint32_t reason;
-	} reasons[] = {
-		{ "not-shared", PROTO_BIND_NOT_SHARED }, { "leads-out", PROTO_BIND_LEADS_OUT },
-		{ "missing", PROTO_BIND_MISSING },       { "socket", PROTO_BIND_SOCKET },
-		{ "special", PROTO_BIND_SPECIAL },
-	};
-
-	free(source->refused);
-	source->refused = NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(reasons) && decision->verdict == BINDS_REFUSED && decision->path[0] == '/';
-	     i++) {
-		if (strcmp(decision->code, reasons[i].code) != 0)
-			continue;
-		source->refused = strdup(decision->path);
-		source->reason = reasons[i].reason;
-		return;
-	}
-}
-
-/* A directory that is missing; then it is as with one that was there. */
-static void make(const struct requests_client *client, const struct source *source, struct binds_decision *decision)
-{
-	const struct binds_question question = { source->path, source->resolved, false };
-	int r = binds_make(decision);
-
-	if (r < 0)
-		log_info("cannot make %s in %s: %s", decision->rest, decision->share->path, strerror(-r));
-	binds_decide(client->requests->config, &client->table, &question, decision);
-}
-
 /* In a thread: mounts may be slow. */
 static void decide(uv_work_t *work)
 {
 	struct requests_client *client = work->data;
 
-	for (size_t i = 0; i < client->count; i++) {
-		struct source *source = &client->sources[i];
-		const struct binds_question question = { source->path, source->resolved, source->create };
-		struct binds_decision decision;
-
-		/* What was decided stays so, and what the server is asked waits for its word. */
-		if (source->ask != NULL || (source->answer != NULL && !source->waits))
-			continue;
-		binds_decide(client->requests->config, &client->table, &question, &decision);
-		if (client->make && decision.verdict == BINDS_SHARE && decision.kind == BINDS_TO_BE_MADE)
-			make(client, source, &decision);
-		json_decref(source->answer);
-		source->answer = NULL;
-		source->waits = decision.verdict == BINDS_WAIT;
-		if (decision.verdict == BINDS_RESOLVE)
-			source->ask = strdup(decision.path);
-		else
-			source->answer = decision_json(&decision);
-		note_refusal(source, &decision);
-	}
+	for (size_t i = 0; i < client->count; i++)
+		source_decide(&client->sources[i], client->requests->config, &client->table, client->make);
 }
 
 static void on_decided(uv_work_t *work, int state);
@@ -279,23 +186,11 @@ static void start_deciding(struct requests_client *client)
 	client->deciding = true;
 }
 
-/* Nobody says where these paths lead: they are as those of whom nothing is known yet. */
+/* Nobody says where these paths lead. */
 static void not_reached(struct requests_client *client)
 {
-	for (size_t i = 0; i < client->count; i++) {
-		struct source *source = &client->sources[i];
-		const struct binds_question question = { source->path, NULL, source->create };
-		const struct binds_table nothing = { .known = false };
-		struct binds_decision decision;
-
-		if (source->ask == NULL)
-			continue;
-		binds_decide(client->requests->config, &nothing, &question, &decision);
-		source->answer = decision_json(&decision);
-		source->waits = true;
-		free(source->ask);
-		source->ask = NULL;
-	}
+	for (size_t i = 0; i < client->count; i++)
+		source_not_reached(&client->sources[i], client->requests->config);
 }
 
 /* Whoever asked counts the answers: one that is missing, for want of memory, is not taken for a yes. */
@@ -420,18 +315,6 @@ static void on_timer(uv_timer_t *timer)
 }
 
 /* A path as a string, or as {"path": ..., "create": true}. 0, -EINVAL, -ENOMEM. */
-static int take_source(const json_t *value, struct source *ret_source)
-{
-	const json_t *path = json_is_object(value) ? json_object_get(value, "path") : value;
-	const char *text = document_text(path);
-
-	if (text == NULL)
-		return -EINVAL;
-	ret_source->create = json_is_true(json_object_get(value, "create"));
-	ret_source->path = strdup(text);
-	return ret_source->path == NULL ? -ENOMEM : 0;
-}
-
 static void take_binds(struct requests_client *client, const json_t *request)
 {
 	const json_t *sources = json_object_get(request, "sources"), *wait = json_object_get(request, "waitMs");
@@ -446,7 +329,7 @@ static void take_binds(struct requests_client *client, const json_t *request)
 	if (r == 0 && client->sources == NULL)
 		r = -ENOMEM;
 	for (size_t i = 0; i < count && r == 0; i++)
-		r = take_source(json_array_get(sources, i), &client->sources[client->count++]);
+		r = source_init(&client->sources[client->count++], json_array_get(sources, i));
 	if (r < 0) {
 		free_sources(client);
 		refuse(client, "bad-request",

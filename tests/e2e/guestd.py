@@ -258,6 +258,33 @@ def mounts_outlive_guestd():
 
 
 @case
+def as_a_service_each_mount_is_a_unit_of_its_own():
+    pair = Pair("one")
+    pair.fill("one/file", b"content")
+    pair.guest.stop()
+    assert pair.guest.try_run("--unmount").returncode == 0
+    place = world.case_directory("programs")
+    log = os.path.join(place, "log")
+    os.makedirs("/run/systemd/system", exist_ok=True)
+    environment = {"INVOCATION_ID": "0" * 32, "PATH": f"{place}:{os.environ['PATH']}"}
+    for script, words in (('echo "$@" >>LOG; while [ "$1" != -- ]; do shift; done; shift; exec "$@"', "--scope"),
+                          ('echo "$@" >>LOG; echo "Failed to connect to bus: no" >&2; exit 1', "--scope")):
+        world.write_file(f"{place}/systemd-run", f"#!/bin/sh\n{script}\n".replace("LOG", log), 0o755, (0, 0))
+        pair.guest.start(environment=environment)
+        assert pair.guest.shares() == {pair.host("one"): "mounted"}, pair.guest.ask("status")
+        assert _read(pair.identical("one/file")) == b"content"
+        said = _read(log).decode()
+        assert words in said and "Before=docker.service" in said and "bindshare-mount" in said, said
+        os.unlink(log)
+        pair.guest.stop()
+        assert pair.guest.try_run("--unmount").returncode == 0
+    pair.guest.start()
+    assert not os.path.exists(log), "not by hand"
+    pair.end()
+    os.rmdir("/run/systemd/system")
+
+
+@case
 def what_is_under_way_at_the_end_is_recorded_with_the_rest():
     pair = Pair("one", "two")
     for _ in range(5):

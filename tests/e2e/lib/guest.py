@@ -67,13 +67,14 @@ class Guest:
         found = [(row[4], row[row.index("-") + 2]) for row in rows if row[row.index("-") + 1] == "fuse.bindshare"]
         return [tuple(text.encode().decode("unicode_escape") for text in pair) for pair in found]
 
-    def start(self, *arguments, wait=True):
-        """Starts bindshare-guestd; with wait, until every share is mounted or has failed."""
+    def start(self, *arguments, wait=True, environment=None):
+        """Starts bindshare-guestd; with wait, until every share is mounted or has failed. environment: more of it."""
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             self.process = subprocess.Popen(
                 self.command(program("bindshare-guestd"), "--config", self.config_file, *arguments),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=world.sanitizer_environment())
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**world.sanitizer_environment(), **(environment or {})})
         finally:
             os.close(log)
         wait_for(self.answers, "bindshare-guestd answers", 30)
