@@ -158,7 +158,8 @@ def podman_works_the_same_way():
         pair.guest.write_config()
         # Podman ends a container in a process of its own, which knows of no flags: the file is where it belongs.
         own = f"{place}/etc"
-        pair.guest.do("sh", "-c", f"umount -l /etc; rm -rf --one-file-system {own}; cp -a /etc {own} && mkdir {own}/bindshare &&"
+        pair.guest.do("sh", "-c", "umount -l /etc; "
+                      f"rm -rf --one-file-system {own}; cp -a /etc {own} && mkdir {own}/bindshare &&"
                       f" cp {pair.guest.config_file} {own}/bindshare/ && mount --bind {own} /etc")
 
         def podman(*arguments, words=("cat", "/src/file")):

@@ -343,9 +343,10 @@ def _rootless(pair, runtime, user=1000):
     box.configure()
     place = os.path.dirname(box.bundle)
     subprocess.run(["chown", "-R", f"{user}:{user}", place], check=True)
-    script = f"exec unshare --user --map-root-user --mount {' '.join(box.command('run', '--bundle', box.bundle, box.id))}"
     return pair.guest.do("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "env", f"HOME={place}",
-                         f"XDG_RUNTIME_DIR={place}", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", "sh", "-c", script, check=False)
+                         f"XDG_RUNTIME_DIR={place}", "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
+                         "unshare", "--user", "--map-root-user", "--mount",
+                         *box.command("run", "--bundle", box.bundle, box.id), check=False)
 
 
 @case
