@@ -7,11 +7,10 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
 
-from lib import Pair, case, program, run, wait_for, world
+from lib import Pair, case, run, wait_for, world
 
 
 class _Connection(http.client.HTTPConnection):
@@ -187,22 +186,6 @@ def another_runtime_gets_nothing_of_a_share():
     pair.end()
 
 
-def _plugin(pair, path):
-    """The plugin as a process of its own, at a socket that is handed to it as systemd does."""
-    listener = socket.socket(socket.AF_UNIX)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    listener.bind(path)
-    os.chmod(path, 0o600)
-    listener.listen(64)
-    script = 'exec 3<&"$1" && LISTEN_FDS=1 LISTEN_PID=$$ && export LISTEN_FDS LISTEN_PID && shift && exec "$@"'
-    process = subprocess.Popen(
-        pair.guest.command("sh", "-c", script, "sh", str(listener.fileno()), program("bindshare-guestd"), "--config",
-                           pair.guest.config_file, "--plugin"),
-        pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, env=world.sanitizer_environment())
-    world.at_end(process.kill)
-    return listener, process
-
-
 @case
 def the_engine_is_answered_whatever_guestd_does():
     pair = Pair("share")
@@ -210,7 +193,7 @@ def the_engine_is_answered_whatever_guestd_does():
     path = os.path.join(pair.guest.directory, "plugins/bindshare.sock")
     pair.guest.config.update(pluginSocket=path, waitSeconds=1)
     pair.guest.write_config()
-    listener, plugin = _plugin(pair, path)
+    listener, plugin = pair.guest.start_plugin(path)
     bind = {"HostConfig": {"Binds": [f"{pair.host('share')}:/x"]}}
 
     def harmless():
@@ -241,7 +224,7 @@ def the_engine_is_answered_whatever_guestd_does():
     assert plugin.wait(20) == 0
     assert os.path.exists(path), "the socket is the service manager's"
     listener.close()
-    listener, plugin = _plugin(pair, path + "2")
+    listener, plugin = pair.guest.start_plugin(path + "2")
     pair.guest.config["pluginSocket"] = path + "2"
     harmless()
     pair.guest.write_config()

@@ -82,6 +82,21 @@ class Guest:
             self.settled()
         return self
 
+    def start_plugin(self, path):
+        """The plugin as a process of its own, at a socket that is handed to it as systemd does: the socket and it."""
+        listener = socket.socket(socket.AF_UNIX)
+        os.makedirs(self.path(os.path.dirname(path)), exist_ok=True)
+        listener.bind(self.path(path))
+        os.chmod(self.path(path), 0o600)
+        listener.listen(64)
+        script = 'exec 3<&"$1" && LISTEN_FDS=1 LISTEN_PID=$$ && export LISTEN_FDS LISTEN_PID && shift && exec "$@"'
+        process = subprocess.Popen(
+            self.command("sh", "-c", script, "sh", str(listener.fileno()), program("bindshare-guestd"), "--config",
+                         self.config_file, "--plugin"),
+            pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, env=world.sanitizer_environment())
+        world.at_end(process.kill)
+        return listener, process
+
     def try_run(self, *arguments):
         """Runs bindshare-guestd to its end, which must come by itself."""
         return self.do(program("bindshare-guestd"), "--config", self.config_file, *arguments, check=False)
