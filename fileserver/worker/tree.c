@@ -31,6 +31,23 @@ int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_
 	return 0;
 }
 
+int tree_check(const struct lane *lane, struct node *node)
+{
+	return lane->anew ? 0 : nodes_check(lane->session->nodes, node);
+}
+
+int tree_enter_to_change(struct lane *lane, uint64_t id, struct tree_directory *ret_directory)
+{
+	int r = tree_enter(lane->session, id, ret_directory);
+
+	if (r < 0)
+		return r;
+	r = tree_check(lane, ret_directory->node);
+	if (r < 0)
+		tree_leave(lane->session, ret_directory);
+	return r;
+}
+
 void tree_leave(struct session *session, struct tree_directory *directory)
 {
 	nodes_fd_done(session->nodes, &directory->fd);
@@ -39,7 +56,7 @@ void tree_leave(struct session *session, struct tree_directory *directory)
 
 void tree_unmake(struct session *session, const struct tree_directory *directory, const char *name, int flags)
 {
-	struct lift lift = LIFT_INIT(session, directory->fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	int r;
 
 	do
@@ -56,14 +73,16 @@ void tree_changed(struct session *session, const struct tree_directory *director
 int tree_entry(struct session *session, const struct tree_directory *directory, const char *name, struct statx *stx,
                int pinned, struct proto_entry *ret_entry, struct node **ret_node)
 {
-	struct ownership_place place = { .fd = pinned >= 0 ? pinned : directory->fd.fd,
-		                         .name = pinned >= 0 ? NULL : name };
 	struct node *node;
 	bool read;
 	int r;
 
 	/* Before the node takes the descriptor, and may close it. */
-	read = attributes_fill(session, NULL, &place, stx, &ret_entry->attr);
+	r = pinned >= 0 ? attributes_fill(session, NULL, pinned, stx, &ret_entry->attr)
+	                : attributes_fill_name(session, directory->fd.fd, name, stx, &ret_entry->attr);
+	if (r < 0)
+		return r;
+	read = r > 0;
 	r = nodes_learn(session->nodes, directory->node, name, stx, pinned, true, &node);
 	if (r < 0)
 		return r;
@@ -79,7 +98,7 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 
 int tree_pin_name(struct session *session, int directory, const char *name)
 {
-	struct lift lift = LIFT_INIT(session, directory, -1);
+	struct lift lift = LIFT_INIT(session);
 	int fd;
 
 	do
@@ -221,11 +240,11 @@ int worker_symlink(struct lane *lane, const struct proto_symlink_request *reques
 {
 	struct session *session = lane->session;
 	struct tree_directory directory;
-	int r = tree_enter(session, request->parent, &directory);
+	int r = tree_enter_to_change(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
-	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		r = FAULT(WORKER_SYMLINK, symlinkat(request->target.text, directory.fd.fd, request->name.text)) < 0
 		            ? -errno
@@ -243,11 +262,11 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 	struct session *session = lane->session;
 	mode_t mode = (request->mode & 07777) | S_IFDIR;
 	struct tree_directory directory;
-	int r = tree_enter(session, request->parent, &directory);
+	int r = tree_enter_to_change(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
-	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		r = FAULT(WORKER_MKDIR, mkdirat(directory.fd.fd, request->name.text, mode & 0777)) < 0 ? -errno : 0;
 	while (lift_again(&lift, r));
@@ -262,7 +281,7 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 static int create(struct session *session, const struct tree_directory *directory, const char *name, int flags,
                   mode_t mode)
 {
-	struct lift lift = LIFT_INIT(session, directory->fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	int fd;
 
 	do
@@ -280,7 +299,7 @@ int worker_mknod(struct lane *lane, const struct proto_mknod_request *request, s
 
 	if (S_ISDIR(mode) || S_ISLNK(mode))
 		return -EINVAL;
-	r = tree_enter(session, request->parent, &directory);
+	r = tree_enter_to_change(lane, request->parent, &directory);
 	if (r < 0)
 		return r;
 	/* Whatever kind was asked for, on the host it is an empty regular file. */
@@ -306,7 +325,7 @@ static int open_flags(uint32_t flags)
 /* Opens a pinned regular file as the guest asked; with lifting. */
 static int reopen(struct session *session, int pinned, uint32_t flags)
 {
-	struct lift lift = LIFT_INIT(session, pinned, -1);
+	struct lift lift = LIFT_INIT(session);
 	int opened = open_flags(flags), fd;
 
 	do {
@@ -331,7 +350,9 @@ int worker_open(struct lane *lane, const struct proto_open_request *request, str
 	r = nodes_get(session->nodes, request->node, &node);
 	if (r < 0)
 		return r;
-	r = nodes_type(node) == S_IFDIR ? -EISDIR : nodes_fd(session->nodes, node, &fd);
+	r = nodes_type(node) == S_IFDIR ? -EISDIR : tree_check(lane, node);
+	if (r == 0)
+		r = nodes_fd(session->nodes, node, &fd);
 	if (r == 0) {
 		opened = reopen(session, fd.fd, request->flags);
 		r = opened < 0 ? opened : 0;
@@ -422,7 +443,7 @@ int worker_create(struct lane *lane, const struct proto_create_request *request,
 	struct handle *handle;
 	struct node *node;
 	bool made;
-	int r = tree_enter(session, request->parent, &directory);
+	int r = tree_enter_to_change(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -456,11 +477,11 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 	struct handle *handle;
 	struct node *node = NULL;
 	struct statx stx;
-	int r = tree_enter(session, request->parent, &directory);
+	int r = tree_enter_to_change(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
-	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		fd = resolve_create_unnamed(directory.fd.fd, flags, mode);
 	while (lift_again(&lift, fd < 0 ? fd : 0));
@@ -479,7 +500,7 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 		               (request->flags & PROTO_OPEN_WRITE) != 0, &ret_reply->handle, &handle);
 	if (r == 0) {
 		(void) TAKE_FD(fd);
-		nodes_orphan(session->nodes, &stx, TAKE_FD(pinned));
+		nodes_orphan(session->nodes, &stx, NULL, NULL, TAKE_FD(pinned));
 		ret_reply->entry.node = nodes_id(node);
 		nodes_handle_put(session->nodes, handle);
 	} else if (node != NULL) {

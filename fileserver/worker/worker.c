@@ -98,8 +98,9 @@ static bool take_message(struct session *session, struct worker_message *message
 /* Waits for the broker's words until the session or the broker ends. */
 static void wait_for_end(struct session *session)
 {
-	struct pollfd fds[2] = { { .fd = WORKER_FD_BROKER, .events = POLLIN },
-		                 { .fd = session->end_fd, .events = POLLIN } };
+	struct pollfd fds[3] = { { .fd = WORKER_FD_BROKER, .events = POLLIN },
+		                 { .fd = session->end_fd, .events = POLLIN },
+		                 { .fd = nodes_timer(session->nodes), .events = POLLIN } };
 
 	for (;;) {
 		struct worker_message message;
@@ -109,6 +110,8 @@ static void wait_for_end(struct session *session)
 			return;
 		if (fds[1].revents != 0)
 			return;
+		if (fds[2].revents != 0)
+			nodes_tick(session->nodes);
 		if (fds[0].revents == 0)
 			continue;
 		if (receive(&message, &fd) < 0) {
@@ -144,6 +147,7 @@ int worker_main(void)
 	const int expected[] = { WORKER_FD_CONNECTION, WORKER_FD_ROOT, WORKER_FD_BROKER, WORKER_FD_COUNTERS };
 	struct worker_message message;
 	struct proto_counters *counters;
+	bool own_files;
 	int fd, r = receive(&message, &fd);
 
 	if (r == 0 && (message.type != WORKER_CONFIG || fd >= 0))
@@ -157,7 +161,9 @@ int worker_main(void)
 	umask(0);
 	log_init("bindshare-worker", (enum log_level) message.config.log_level);
 	log_set_format((enum log_format) message.config.log_format);
-	r = sandbox_enter(expected, ARRAY_SIZE(expected));
+	/* With owner=host the ids of others are shown, which a user namespace would hide. */
+	own_files = (message.config.flags & (PROTO_HELLO_PERMISSIONS_HOST | PROTO_HELLO_OWNER_HOST)) == 0;
+	r = sandbox_enter(expected, ARRAY_SIZE(expected), own_files);
 	if (r < 0)
 		return fail("cannot lock down", r);
 	return serve(&message.config, counters);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -49,7 +50,10 @@ struct node {
 	uint32_t type;
 	uint8_t state; /* enum contents */
 	bool out_of_memory;
-	uint16_t mappable; /* open files that allow a shared mapping; the largest value stays */
+	uint16_t mappable;        /* open files that allow a shared mapping; the largest value stays */
+	uint32_t opens, buffered; /* open files; those that use the page cache */
+	uint32_t drop;            /* counts the states that the kernel was to drop pages for */
+	bool dropping;            /* it may not have done so for the last of them */
 	UT_hash_handle hh;
 };
 
@@ -59,6 +63,8 @@ struct nodes {
 	pthread_mutex_t lock;
 	struct node *table;
 	uint64_t root;
+	_Atomic size_t count, most; /* nodes; 0: no limit */
+	struct node *hand;          /* where nodes_oldest() goes on: after this one; NULL: with the first */
 	/* When one of the nodes that share a place here was changed last, of those that the kernel forgot since. */
 	int64_t gone[GONE];
 };
@@ -121,6 +127,7 @@ static struct node *add(struct nodes *nodes, uint64_t id, uint32_t mode)
 		free(node);
 		return NULL;
 	}
+	atomic_fetch_add_explicit(&nodes->count, 1, memory_order_relaxed);
 	return node;
 }
 
@@ -143,7 +150,10 @@ int nodes_new(uint64_t root, struct nodes **ret_nodes)
 
 static void node_free(struct nodes *nodes, struct node *node)
 {
+	if (nodes->hand == node)
+		nodes->hand = node->hh.prev;
 	HASH_DELETE(hh, nodes->table, node);
+	atomic_fetch_sub_explicit(&nodes->count, 1, memory_order_relaxed);
 	free(node->name);
 	free(node);
 }
@@ -162,12 +172,68 @@ void nodes_free(struct nodes *nodes)
 
 size_t nodes_count(struct nodes *nodes)
 {
-	size_t count;
+	return atomic_load_explicit(&nodes->count, memory_order_relaxed);
+}
+
+void nodes_limit(struct nodes *nodes, size_t most)
+{
+	atomic_store(&nodes->most, most);
+}
+
+size_t nodes_excess(struct nodes *nodes)
+{
+	size_t count = nodes_count(nodes), most = atomic_load_explicit(&nodes->most, memory_order_relaxed);
+
+	return most == 0 || count <= most - most / 8 ? 0 : count - most / 4 * 3;
+}
+
+size_t nodes_oldest(struct nodes *nodes, bool directories, uint64_t *ids, size_t most)
+{
+	size_t count = 0;
 
 	pthread_mutex_lock(&nodes->lock);
-	count = HASH_COUNT(nodes->table);
+	for (size_t looked = 0; looked < HASH_COUNT(nodes->table) && count < most; looked++) {
+		struct node *node = nodes->hand == NULL ? NULL : nodes->hand->hh.next;
+
+		if (node == NULL)
+			node = nodes->table;
+		nodes->hand = node;
+		if (node->id != nodes->root && node->opens == 0 && (directories || node->type != S_IFDIR))
+			ids[count++] = node->id;
+	}
 	pthread_mutex_unlock(&nodes->lock);
 	return count;
+}
+
+static void count_use(uint32_t *uses, int change)
+{
+	if (change > 0 || *uses > 0)
+		*uses = (uint32_t) ((int64_t) *uses + change);
+}
+
+void nodes_in_use(struct nodes *nodes, uint64_t id, bool buffered, int change)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL)
+		count_use(&node->opens, change);
+	if (node != NULL && buffered)
+		count_use(&node->buffered, change);
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+bool nodes_read_buffered(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+	bool buffered;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	buffered = node != NULL && node->buffered > 0;
+	pthread_mutex_unlock(&nodes->lock);
+	return buffered;
 }
 
 /* The name that an object was last seen under. Without memory for it the older one stays. */
@@ -388,14 +454,30 @@ int nodes_opened(struct nodes *nodes, uint64_t id, const struct proto_attr *attr
 		r = -EIO;
 	} else if (node != NULL) {
 		ret_opened->attr_differ = !same_data(&node->told, &stamp);
-		ret_opened->keep_cache =
-		        node->state == CONTENTS_NONE ||
-		        (node->state == CONTENTS_KNOWN && memcmp(&stamp, &node->contents, sizeof(stamp)) == 0);
+		bool same = node->state == CONTENTS_KNOWN && memcmp(&stamp, &node->contents, sizeof(stamp)) == 0;
+
+		ret_opened->keep_cache = node->state == CONTENTS_NONE || (same && !node->dropping);
+		if (!ret_opened->keep_cache && (!same || !node->dropping)) {
+			node->drop = node->drop == UINT32_MAX ? 1 : node->drop + 1;
+			node->dropping = true;
+		}
+		ret_opened->drop = ret_opened->keep_cache ? 0 : node->drop;
 		node->contents = stamp;
 		node->state = CONTENTS_KNOWN;
 	}
 	pthread_mutex_unlock(&nodes->lock);
 	return r;
+}
+
+void nodes_dropped(struct nodes *nodes, uint64_t id, uint32_t drop)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && node->drop == drop)
+		node->dropping = false;
+	pthread_mutex_unlock(&nodes->lock);
 }
 
 void nodes_mappable(struct nodes *nodes, uint64_t id, int change)

@@ -7,8 +7,10 @@ import json
 import mmap
 import os
 import threading
+import time
 
-from lib import Mount, Rig, Server, case, expect_errno, read_file, run, wait_for, write_file
+from lib import GID, UID, Mount, Rig, Server, calls, case, expect_errno, fill_directory, read_file, run, wait_for, \
+    write_file
 from lib.hang import Hang
 
 MEBIBYTE = 1 << 20
@@ -314,6 +316,90 @@ def a_mount_that_cannot_read_the_kernels_requests_ends():
     wait_for(lambda: not rig.server.workers(), "the worker ends")
     rig.mount.unmount_hard()
     rig.server.stop()
+
+
+@case
+def setuid_that_the_host_gave_does_not_come_back_when_chmod_takes_long():
+    """One mount says chmod 4755, and the other writes before the host's kernel has heard of it."""
+    rig = Rig("cache=none", faults="worker.chmod:1:delay=600ms")
+    rig.fill("file", "#!")
+    os.chmod(rig.host("file"), 0o6755)
+    second = Mount(rig.server, rig.share, "cache=none")
+    thread = threading.Thread(target=os.chmod, args=(second / "file", 0o4755))
+    thread.start()
+    time.sleep(0.2)
+    with open(rig.guest("file"), "ab", buffering=0) as file:
+        file.write(b"written")
+    thread.join()
+    assert os.stat(rig.host("file")).st_mode & 0o7000 == 0, oct(os.stat(rig.host("file")).st_mode)
+
+
+@case
+def a_record_is_told_of_its_own_file_when_the_host_exchanges_names():
+    rig = Rig(faults="worker.getxattr:3+:delay=400ms")
+    rig.fill("one", "1", mode=0o600)
+    rig.fill("two", "2", mode=0o644)
+    os.setxattr(rig.host("one"), "user.containers.override_stat", b"1000:1000:04600:file")
+    expected = {os.stat(rig.host("one")).st_ino: (0o104600, 1000), os.stat(rig.host("two")).st_ino: (0o100644, 0)}
+    found = []
+    # The first two are read of the root of the mount.
+    thread = threading.Thread(target=lambda: found.append(os.stat(rig.guest("one"))))
+    thread.start()
+    time.sleep(0.15)
+    calls.rename(rig.host("one"), rig.host("two"), calls.RENAME_EXCHANGE)
+    thread.join()
+    assert (found[0].st_mode, found[0].st_uid) == expected[found[0].st_ino], found
+
+
+@case
+def a_kernel_that_does_not_forget_by_number_does_so_by_name():
+    """As kernels before 6.18: names are taken back, of files that nobody has open."""
+    limit, files = 2000, 12000
+    rig = Rig(server_arguments=("--nodes", str(limit)), mount_faults="mount.prune:1+:EINVAL")
+    for number in range(4):
+        os.mkdir(rig.host(f"folder{number}"))
+        os.chown(rig.host(f"folder{number}"), UID, GID)
+        fill_directory(rig.host(f"folder{number}"), files // 4)
+    held = os.open(rig.guest("folder0/f000000"), os.O_RDONLY)
+    here = os.getcwd()
+    os.chdir(rig.guest("folder1"))
+    try:
+        for number in range(4):
+            assert sum(entry.stat().st_size == 0 for entry in os.scandir(rig.guest(f"folder{number}"))) == files // 4
+        wait_for(lambda: rig.mount.stats()["nodes"] <= limit, "the client knows no more than the server may", 8)
+        assert os.readlink(f"/proc/self/fd/{held}") == rig.guest("folder0/f000000")
+        assert os.getcwd() == rig.guest("folder1") and len(os.listdir(".")) == files // 4
+    finally:
+        os.chdir(here)
+        os.close(held)
+    rig.end()
+
+
+@case
+def who_opens_meanwhile_reads_what_the_host_wrote():
+    """
+    The host writes in place; the first who opens is answered late, and the second must not get the old pages. Size and
+    time of modification are as before, so that the kernel does not see by itself that they are old.
+    """
+    rig = Rig(mount_faults="mount.opened:2:delay=800ms")
+    rig.fill("file", b"old" * 50000)
+    assert read_file(rig.guest("file")) == b"old" * 50000
+    before = os.stat(rig.host("file"))
+    with open(rig.host("file"), "r+b") as file:
+        file.write(b"new" * 50000)
+    os.utime(rig.host("file"), ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(read_file(rig.guest("file"))))
+    thread.start()
+    time.sleep(0.3)
+    second = read_file(rig.guest("file"))
+    thread.join()
+    assert second == b"new" * 50000, second[:3]
+    assert found[0] == b"new" * 50000
+    with rig.mount.counted() as cost:
+        assert read_file(rig.guest("file")) == b"new" * 50000
+    assert "read" not in cost.fuse, cost.fuse
+    rig.end()
 
 
 run(140)
