@@ -460,6 +460,22 @@ def doctor_says_what_is_wrong():
     code, found = findings()
     assert code == 0 and [entry["level"] for entry in found["share"]] == ["ok", "ok"], found
     assert {found[name][0]["level"] for name in ("config", "guestd", "server")} == {"ok"} and "docker" in found, found
+    # Docker, as it is told of bindshare.
+    etc, plugin = "/etc/docker/daemon.json", os.path.join(pair.guest.directory, "plugins/bindshare.sock")
+    pair.guest.do("sh", "-c", "mount -t tmpfs tmpfs /etc && mkdir /etc/docker")
+    pair.guest.config.update(pluginSocket=plugin)
+    pair.guest.write_config()
+    for name, level, words in (("bindshare", "error", "nobody listens at"), ("other", "warning", "is called other"),
+                               ("bindshare", "ok", "names bindshare")):
+        daemon = {"authorization-plugins": ["bindshare"], "default-runtime": name,
+                  "runtimes": {name: {"path": "/usr/bin/bindshare-runtime"}}}
+        world.write_file(pair.guest.path(etc), json.dumps(daemon), owner=(0, 0))
+        if level == "warning":
+            pair.guest.start_plugin(plugin)
+        entry, = findings()[1]["docker"]
+        assert entry["level"] == level and words in entry["text"], entry
+    pair.guest.config.update(pluginSocket=None)
+    pair.guest.write_config()
     os.rename(pair.host("one"), pair.host("away"))
     wait_for(lambda: pair.guest.shares()[pair.host("one")] == "missing", "it is missing")
     code, found = findings()
