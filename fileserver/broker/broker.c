@@ -392,7 +392,7 @@ static void set_up_supervisor(struct broker *broker)
 		.settled = on_settled,
 		.context = broker,
 	};
-	broker->guests = (struct guests){ .loop = &broker->loop, .shares = &broker->shares };
+	broker->guests = (struct guests){ .loop = &broker->loop, .shares = &broker->shares, .events = &broker->events };
 	broker->supervisor.config.log_level = broker->options->log_level;
 	broker->supervisor.config.log_format = broker->options->log_format;
 }
