@@ -95,7 +95,8 @@ def a_usage_error_names_the_word_and_the_nearest_right_one():
     for words, named in (
             (["share", "list"], ['"share list"', '"share ls"']), (["share", "remove", "/a"], ['"share rm"']),
             (["stauts"], ['"stauts"', '"status"']), (["ls"], ['"share ls"']), (["add", "/a"], ['"share add"']),
-            (["doctr"], ['"doctor"']), (["token", "rotat"], ['"token rotate"']), (["share"], ["share ls", "share rm DIR"]),
+            (["doctr"], ['"doctor"']), (["token", "rotat"], ['"token rotate"']),
+            (["share"], ["share ls", "share rm DIR"]),
             (["frobnicate"], ['"frobnicate"', "share add DIR", "token rotate"]), ([], ["share ls", "doctor"]),
             (["share", "add"], ["share add needs a directory", "share add DIR"]),
             (["share", "rm"], ["share rm needs a directory"]), (["share", "add", "/a", "/b"], ['"/b"', "one DIR"]),

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a user does who has just installed it: every command of README's everyday use, and the service of the session."""
+"""What a user does who has just installed it: every command of README's everyday use, the service of the session."""
 import json
 import os
 import pty
