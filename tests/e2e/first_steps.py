@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What a user does who has just installed it: every command of README's everyday use, the service of the session."""
+import glob
 import json
 import os
 import pty
@@ -10,12 +11,13 @@ import shutil
 import signal
 import subprocess
 
-from lib import Guest, Server, case, mount_command, program, read_file, run, wait_for, world, write_file
+from lib import Guest, Server, case, mount_command, program, read_file, run, skip, wait_for, world, write_file
 from lib.server import PLACES, TOKEN
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 UNIT = os.path.join(world.BUILD, "fileserver", "bindshare-fileserver.service")
-# What needs a service manager, or an engine that knows the runtime: tests/packages and tests/docker run these.
+# What needs a service manager, or an engine that knows the runtime: a case of its own here, tests/packages and
+# tests/docker run these.
 ELSEWHERE = {"systemctl --user enable --now bindshare-fileserver", "systemctl enable --now bindshare-guestd",
              "docker run --rm -v /home/me/projects:/src alpine ls /src"}
 
@@ -193,6 +195,74 @@ def the_service_of_a_user_who_has_nothing_starts_empty_and_keeps_what_he_adds():
     # What is wrong with the file that is there by now is told.
     write_file(kept, "{", 0o600)
     wait_for(lambda: "ERROR" in user.call("bindsharectl status"), "the error is told")
+
+
+class Session:
+    """A service manager of the user's, as a login starts it, in a control group of its own."""
+
+    manager = "/lib/systemd/systemd"
+
+    def __init__(self, user):
+        if not os.path.exists(self.manager) or shutil.which("systemctl") is None:
+            skip("systemd is not installed")
+        os.makedirs("/run/systemd/system", exist_ok=True)  # by which systemd knows that it may
+        subprocess.run(["umount", "-R", "/sys/fs/cgroup"], check=False, capture_output=True)
+        if subprocess.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"], check=False).returncode:
+            skip("there are no control groups of version 2")
+        for stale in glob.glob("/sys/fs/cgroup/bindshare-e2e.*"):
+            self._remove(stale)
+        self.group = f"/sys/fs/cgroup/bindshare-e2e.{os.path.basename(world.work_directory())}"
+        os.mkdir(self.group)
+        world.at_end(self.end)
+        for name in ("", "/cgroup.procs", "/cgroup.subtree_control"):
+            os.chown(self.group + name, world.UID, world.GID)
+        self.user = user
+        self.process = subprocess.Popen(
+            ["sh", "-c", f"echo $$ >{self.group}/cgroup.procs && exec setpriv --reuid={world.UID} --regid={world.GID} "
+             f"--clear-groups {self.manager} --user"], env=user.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: self.process.poll() is not None or os.path.exists(user.runtime + "/systemd/private"),
+                 "the user's service manager is there")
+        if self.process.poll() is not None:
+            skip("systemd does not run as a user's service manager here")
+
+    @staticmethod
+    def _remove(group):
+        """Empty control groups, from the innermost outwards."""
+        for path, _, _ in os.walk(group, topdown=False):
+            try:
+                os.rmdir(path)
+            except OSError:
+                return False
+        return not os.path.exists(group)
+
+    def end(self):
+        with open(self.group + "/cgroup.kill", "w", encoding="ascii") as file:
+            file.write("1")
+        self.process.wait(10)
+        wait_for(lambda: self._remove(self.group), "the control group is removed")
+
+
+@case
+def the_service_is_enabled_and_started_by_the_session_of_a_fresh_user():
+    user = User()
+    units = user.home + "/.config/systemd/user"
+    subprocess.run(["install", "-d", "-o", str(world.UID), "-g", str(world.GID), user.home + "/.config",
+                    user.home + "/.config/systemd", units], check=True)
+    unit = re.sub(rb"ExecStart=\S*/", b"ExecStart=" + os.fsencode(user.programs) + b"/", read_file(UNIT))
+    write_file(units + "/bindshare-fileserver.service", unit)
+    Session(user)
+    line, = (line for line in ELSEWHERE if line.startswith("systemctl --user"))
+    user.call(line)
+    # Type=notify: it listens when the command returns.
+    assert user.call("systemctl --user is-active bindshare-fileserver") == "active\n"
+    assert "no directory is shared" in user.call("bindsharectl share ls")
+    user.make("projects")
+    user.call("bindsharectl share add ~/projects")
+    user.call("systemctl --user restart bindshare-fileserver")
+    assert f"{user.home}/projects" in user.call("bindsharectl share ls")
+    user.call("systemctl --user stop bindshare-fileserver")
+    assert not os.path.exists(user.runtime + "/bindshare")
 
 
 @case
