@@ -30,7 +30,8 @@ p { max-width: 60rem; } .soft { color: var(--soft); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .8rem .9rem; }
 .card h3 { font-size: .95rem; margin: 0 0 .3rem; }
 svg { display: block; width: 100%; font: 11px system-ui, sans-serif; }
-svg.bars { font-size: 12px; } svg text { fill: var(--text); } svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); stroke-width: 1; }
+svg.bars { font-size: 12px; }
+svg text { fill: var(--text); } svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); stroke-width: 1; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem; }
 th, td { text-align: right; vertical-align: top; padding: .25rem .5rem; border-bottom: 1px solid var(--line); }
 td span { white-space: nowrap; } td span + span { display: block; color: var(--soft); }
@@ -213,8 +214,8 @@ def render(found):
         "<h2>Latencies</h2><p class='soft'>Which part of the operations was done by when: further left is better.</p>"
         + cards if (cards := _distributions(rows, peers)) else "",
         _bars_table(rows),
-        "<h2>All figures</h2><p class='soft'>Median and spread of the rounds; bytes per second; times of native's median, "
-        "and of passthrough_hp's (hp).</p>" + _all_figures(rows, peers, table.ratios_to(found)),
+        "<h2>All figures</h2><p class='soft'>Median and spread of the rounds; bytes per second; times of native's "
+        "median, and of passthrough_hp's (hp).</p>" + _all_figures(rows, peers, table.ratios_to(found)),
         _costs(found, peers),
         _notes(found),
     ]

@@ -67,21 +67,21 @@ bool settings_is_same(const char *left, const char *right)
 /* Keys that differ from this one in case alone: beside it they count for nothing, and two of them make no sense. */
 static int check_spellings(const struct reader *reader, const json_t *root, const char *name, const char *older)
 {
-	const json_t *taken = document_member(root, name, older), *value;
-	const char *key, *counts = NULL;
+	const char *key, *counts = json_object_get(root, name) != NULL ? name : older;
+	const json_t *value;
 
+	if (counts != NULL && json_object_get(root, counts) == NULL)
+		counts = NULL;
 	json_object_foreach((json_t *) root, key, value)
 	{
-		if (value == taken)
-			counts = key;
-	}
-	json_object_foreach((json_t *) root, key, value)
-	{
-		if (value == taken || strcasecmp(key, name) != 0 || (older != NULL && strcmp(key, older) == 0))
+		if (strcasecmp(key, name) != 0 || strcmp(key, name) == 0 || (older != NULL && strcmp(key, older) == 0))
 			continue;
-		if (strcmp(counts, name) != 0 && (older == NULL || strcmp(counts, older) != 0))
+		if (counts == NULL)
+			counts = key;
+		else if (strcmp(counts, name) != 0 && (older == NULL || strcmp(counts, older) != 0))
 			return refuse(reader, "both %.100s and %.100s are there: leave %s", counts, key, name);
-		note(reader, "%.100s counts for nothing beside %s", key, counts);
+		else
+			note(reader, "%.100s counts for nothing beside %s", key, counts);
 	}
 	return 0;
 }
