@@ -274,7 +274,7 @@ int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *re
 	if (r == 0)
 		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
-		struct lift lift = LIFT_INIT(session, -1, -1);
+		struct lift lift = LIFT_INIT(session);
 
 		do
 			r = FAULT(WORKER_ALLOCATE, fallocate(handle->fd, (int) request->mode, (off_t) request->offset,

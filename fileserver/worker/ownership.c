@@ -14,7 +14,6 @@
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "fileserver/worker/xattr-at.h"
 #include "protocol/cleanup.h"
@@ -145,47 +144,6 @@ static int read_record(const struct session *session, const struct ownership_pla
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
 }
 
-/* Whether there may be one. Names can be listed without any permission but that to search the directory. */
-static bool has_record(const struct session *session, const struct ownership_place *place)
-{
-	char names[4096];
-	const char *wanted = record_name(session);
-	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
-
-	if (n < 0)
-		return n != -EOPNOTSUPP;
-	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1)
-		if (strcmp(names + at, wanted) == 0)
-			return true;
-	return false;
-}
-
-/* The record of a file that its owner may not read, or that is in a directory which he may not search. */
-static int read_hidden_record(struct session *session, const struct ownership_place *place, struct statx *stx,
-                              struct ownership *ret_record)
-{
-	_cleanup_close_ int pinned = -EBADF;
-	struct ownership_place object = { .fd = place->fd };
-	int r;
-
-	if (!has_record(session, place))
-		return -ENODATA;
-	if (place->name != NULL) {
-		object.fd = pinned = tree_pin_name(session, place->fd, place->name);
-		if (pinned < 0)
-			return pinned;
-		if (!has_record(session, &object))
-			return -ENODATA;
-	}
-	struct lift lift = LIFT_INIT(session, object.fd, -1);
-	do
-		r = read_record(session, &object, ret_record);
-	while (lift_again(&lift, r));
-	if (lift.lifted)
-		(void) attributes_stat(session, object.fd, stx);
-	return r;
-}
-
 /* How an object appears that has no record. */
 static void default_view(const struct session *session, const struct statx *stx, struct ownership *ret_view)
 {
@@ -201,12 +159,6 @@ static void default_view(const struct session *session, const struct statx *stx,
 		                 ((stx->stx_rdev_minor & ~0xffU) << 12);
 }
 
-/* Reading the record takes a lift. */
-static bool is_hidden(const struct session *session, const struct statx *stx)
-{
-	return (stx->stx_mode & S_IRUSR) == 0 && session->uid != 0;
-}
-
 static bool may_have_record(const struct session *session, const struct statx *stx)
 {
 	bool owned = stx->stx_uid == session->uid || (owner_host(session) && session->uid == 0);
@@ -214,24 +166,19 @@ static bool may_have_record(const struct session *session, const struct statx *s
 	return owned && (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
 }
 
-/*
- * Whether another change would give another ctime: kernels before 6.13 count time in ticks of up to 10 ms. Where
- * reading the record changes the file, the view is kept all the same.
- */
-static bool may_keep(const struct session *session, const struct statx *stx)
+/* Whether another change would give another ctime: kernels before 6.13 count time in ticks of up to 10 ms. */
+static bool may_keep(const struct statx *stx)
 {
 	struct timespec now;
 	int64_t age;
 
-	if (is_hidden(session, stx))
-		return true;
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	age = ((int64_t) now.tv_sec - stx->stx_ctime.tv_sec) * 1000000000 + now.tv_nsec - stx->stx_ctime.tv_nsec;
 	return age > CTIME_TICK_NS;
 }
 
-int ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
-                   struct ownership *ret_view)
+int ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
+                   const struct statx *stx, struct ownership *ret_view)
 {
 	struct ownership record;
 	int r;
@@ -239,11 +186,12 @@ int ownership_view(struct session *session, struct node *node, const struct owne
 	default_view(session, stx, ret_view);
 	if (!may_have_record(session, stx) || nodes_view_at(session->nodes, node, stx, ret_view) != NODES_VIEW_UNKNOWN)
 		return 0;
-	r = read_record(session, place, &record);
-	if (r == -EACCES)
-		r = read_hidden_record(session, place, stx, &record);
+	struct lift lift = LIFT_INIT(session);
+	do
+		r = read_record(session, place, &record);
+	while (lift_again(&lift, r));
 	if (r < 0) {
-		if (r == -ENODATA && may_keep(session, stx))
+		if (r == -ENODATA && may_keep(stx))
 			nodes_keep_view(session->nodes, node, stx, NULL);
 		return r == -ENODATA ? 1 : r;
 	}
@@ -256,7 +204,7 @@ int ownership_view(struct session *session, struct node *node, const struct owne
 		ret_view->mode = (ret_view->mode & 07777) | (record.mode & S_IFMT);
 		ret_view->rdev = record.rdev;
 	}
-	if (may_keep(session, stx))
+	if (may_keep(stx))
 		nodes_keep_view(session->nodes, node, stx, ret_view);
 	return 1;
 }
@@ -266,7 +214,7 @@ void ownership_keep(struct session *session, struct node *node, const struct sta
 	struct ownership view = { .uid = attr->uid, .gid = attr->gid, .mode = attr->mode, .rdev = attr->rdev }, plain;
 	bool is_plain;
 
-	if (!may_keep(session, stx))
+	if (!may_keep(stx))
 		return;
 	default_view(session, stx, &plain);
 	is_plain = view.uid == plain.uid && view.gid == plain.gid && view.mode == plain.mode && view.rdev == plain.rdev;
@@ -284,7 +232,7 @@ bool ownership_is_default(const struct session *session, const struct statx *stx
 
 int ownership_record(struct session *session, int fd, const struct statx *stx, const struct ownership *wanted)
 {
-	struct lift lift = LIFT_INIT(session, fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	char text[RECORD_MAX];
 	bool same = ownership_is_default(session, stx, wanted);
 	int r, length;
@@ -324,7 +272,6 @@ void ownership_of_new(struct session *session, const struct ownership *parent, c
 int ownership_kill_privileges(struct session *session, int fd)
 {
 	struct ownership_place place = { .fd = fd };
-	char path[RESOLVE_PATH_SIZE];
 	struct ownership view;
 	struct statx stx;
 	mode_t kill = S_ISUID;
@@ -340,13 +287,13 @@ int ownership_kill_privileges(struct session *session, int fd)
 		return r;
 	if ((view.mode & S_IXGRP) != 0)
 		kill |= S_ISGID;
-	/* Bits that somebody set on the host: the host's kernel clears them itself, but not for root. */
+	/*
+	 * Bits that somebody set on the host: the host's kernel clears them itself, but not for root. chown(2) to the
+	 * same owner clears them and nothing else, where a chmod(2) would also undo what somebody changed meanwhile.
+	 */
 	if ((stx.stx_mode & kill) != 0) {
-		pthread_mutex_lock(&session->lift_lock);
-		r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill)) < 0 ? -errno : 0;
-		pthread_mutex_unlock(&session->lift_lock);
-		if (r < 0)
-			return r;
+		if (FAULT(WORKER_CHOWN, fchownat(fd, "", (uid_t) -1, (gid_t) -1, AT_EMPTY_PATH)) < 0)
+			return -errno;
 		stx.stx_mode &= (uint16_t) ~kill;
 	}
 	if ((view.mode & kill) == 0)
