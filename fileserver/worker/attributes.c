@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
@@ -311,6 +312,8 @@ int worker_setattr(struct lane *lane, const struct proto_setattr_request *reques
 		r = nodes_fd(session->nodes, node, &fd);
 	if (r == 0) {
 		r = set_attributes(session, node, fd.fd, handle, &request->set);
+		if (r == 0)
+			r = durable_attributes(session, fd.fd);
 		if (r == 0)
 			r = attributes_of(session, node, fd.fd, &ret_reply->attr, NULL);
 		nodes_fd_done(session->nodes, &fd);

@@ -9,6 +9,7 @@
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
@@ -222,7 +223,7 @@ int worker_write(struct lane *lane, const struct proto_write_request *request, s
 		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
 		n = write_data(lane, handle->fd, request);
-		r = n < 0 ? (int) n : 0;
+		r = n < 0 ? (int) n : durable_write(handle->fd, request->flags);
 	}
 	if (r == 0) {
 		ret_reply->written = (uint32_t) n;
@@ -283,6 +284,8 @@ int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *re
 			            : 0;
 		while (lift_again(&lift, r));
 	}
+	if (r == 0)
+		r = durable_contents(session, handle->fd);
 	if (r == 0)
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
 	nodes_handle_put(session->nodes, handle);
@@ -348,6 +351,8 @@ int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *
 		r = ownership_kill_privileges(session, out->fd);
 	if (r == 0)
 		r = copy(in, out, request, &ret_reply->copied);
+	if (r == 0)
+		r = durable_contents(session, out->fd);
 	if (r == 0)
 		r = attributes_of(session, out->node, out->fd, &ret_reply->attr, NULL);
 	nodes_handle_put(session->nodes, out);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
@@ -49,6 +50,7 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 		nodes_orphan(session->nodes, &stx, TAKE_FD(leaving));
 		*ret_node = nodes_find(session->nodes, &stx);
 		tree_changed(session, &directory, ret_parent);
+		r = durable_names(session, &directory);
 	}
 	tree_leave(session, &directory);
 	return r;
@@ -135,7 +137,8 @@ static int rename_between(struct session *session, const struct tree_directory *
 	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;
 	tree_changed(session, from, &ret_reply->parent);
 	tree_changed(session, to, &ret_reply->new_parent);
-	return 0;
+	r = durable_names(session, to);
+	return r < 0 || from->node == to->node ? r : durable_names(session, from);
 }
 
 int worker_rename(struct lane *lane, const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
@@ -177,6 +180,8 @@ static int linked(struct session *session, int fd, const struct tree_directory *
 	struct statx stx;
 	int r = attributes_stat(session, fd, &stx);
 
+	if (r == 0)
+		r = durable_names(session, directory);
 	if (r == 0)
 		r = tree_entry(session, directory, name, &stx, -EBADF, &ret_reply->entry, NULL);
 	if (r == 0)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
@@ -196,7 +197,8 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 	}
 	if (name == NULL)
 		return 0;
-	return tree_entry(session, directory, name, &stx, pinned, ret_entry, ret_node);
+	r = durable_names(session, directory);
+	return r < 0 ? r : tree_entry(session, directory, name, &stx, pinned, ret_entry, ret_node);
 }
 
 /* Pins what was just made, and finishes it; what cannot be finished is removed again. */
@@ -337,6 +339,8 @@ int worker_open(struct lane *lane, const struct proto_open_request *request, str
 		r = opened < 0 ? opened : 0;
 		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
 			r = ownership_kill_privileges(session, fd.fd);
+		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
+			r = durable_contents(session, opened);
 		if (r == 0)
 			r = attributes_of(session, node, opened, &ret_reply->attr, NULL);
 		nodes_fd_done(session->nodes, &fd);
@@ -396,6 +400,8 @@ static int create_or_open(struct session *session, const struct tree_directory *
 			tree_unmake(session, directory, name, 0);
 	} else if (fd == -EEXIST && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
 		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
+		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
+			r = durable_contents(session, fd);
 		if (r == 0)
 			r = attributes_stat(session, fd, &stx);
 		if (r == 0)

@@ -6,6 +6,7 @@
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/xattr-at.h"
 #include "protocol/cleanup.h"
@@ -103,6 +104,8 @@ int worker_setxattr(struct lane *lane, const struct proto_setxattr_request *requ
 	do
 		r = xattr_at_set(target.fd.fd, request->name.text, request->value.bytes, request->value.length, flags);
 	while (lift_again(&lift, r));
+	if (r == 0)
+		r = durable_attributes(session, target.fd.fd);
 	target_put(session, &target);
 	return r;
 }
@@ -163,6 +166,8 @@ int worker_removexattr(struct lane *lane, const struct proto_removexattr_request
 	do
 		r = xattr_at_remove(target.fd.fd, request->name.text);
 	while (lift_again(&lift, r));
+	if (r == 0)
+		r = durable_attributes(session, target.fd.fd);
 	target_put(session, &target);
 	return r;
 }

@@ -97,6 +97,7 @@ void operations_file_open(struct client *client, struct operations_file *file, u
 		.node = node,
 		.writable = (flags & O_ACCMODE) != O_RDONLY,
 		.mappable = (flags & O_ACCMODE) == O_RDWR,
+		.sync = flags & O_SYNC,
 	};
 	if (file->mappable)
 		nodes_mappable(client->nodes, node, 1);
