@@ -82,7 +82,7 @@ bool lift_again(struct lift *lift, int result)
 		end(lift->session);
 		return false;
 	}
-	if (result != -EACCES || (lift->session->config.flags & PROTO_HELLO_PERMISSIONS_HOST) != 0)
+	if (result != -EACCES || ((lift->session->config.flags & PROTO_HELLO_PERMISSIONS_HOST) != 0 && !lift->record))
 		return false;
 	pthread_mutex_lock(&lift->session->lift_lock);
 	atomic_fetch_add(&lift->session->lift_sequence, 1);

@@ -26,6 +26,8 @@ struct lift {
 	mode_t modes[LIFT_MAX]; /* to put back; (mode_t) -1: not lifted */
 	bool lifted;
 	bool waited; /* for room that something removed still took */
+	bool record; /* the call is about a record, which the owner may change whatever his bits: permissions=host, too
+	              */
 };
 
 #define LIFT_INIT(session_, fd, fd_or_none)                                                                            \

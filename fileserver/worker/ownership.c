@@ -178,6 +178,7 @@ static int read_hidden_record(struct session *session, const struct ownership_pl
 			return -ENODATA;
 	}
 	struct lift lift = LIFT_INIT(session, object.fd, -1);
+	lift.record = true;
 	do
 		r = read_record(session, &object, ret_record);
 	while (lift_again(&lift, r));
@@ -285,6 +286,7 @@ bool ownership_is_default(const struct session *session, const struct statx *stx
 int ownership_record(struct session *session, int fd, const struct statx *stx, const struct ownership *wanted)
 {
 	struct lift lift = LIFT_INIT(session, fd, -1);
+	struct ownership_place place = { .fd = fd };
 	char text[RECORD_MAX];
 	bool same = ownership_is_default(session, stx, wanted);
 	int r, length;
@@ -292,7 +294,10 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 	if (!may_have_record(session, stx))
 		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
 		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
+	if (same && !has_record(session, &place))
+		return 0;
 	length = format(wanted, text);
+	lift.record = true;
 	do {
 		r = same ? xattr_at_remove(fd, record_name(session))
 		         : xattr_at_set(fd, record_name(session), text, (size_t) length, 0);
@@ -306,7 +311,7 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 void ownership_of_new(struct session *session, const struct ownership *parent, const struct proto_owner *owner,
                       mode_t mode, uint32_t rdev, struct ownership *ret_wanted)
 {
-	bool fixed = (session->config.flags & (PROTO_HELLO_PERMISSIONS_HOST | PROTO_HELLO_OWNER_HOST)) != 0;
+	bool fixed = owner_host(session);
 
 	*ret_wanted = (struct ownership){
 		.uid = fixed ? session->config.view_uid : owner->uid,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The operations on attributes, extended ones too. */
 #define FUSE_USE_VERSION 314
+#include <linux/capability.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "guest-fuse/mount/caller.h"
 #include "guest-fuse/mount/operations-internal.h"
 
 static void reply_attr(struct lane *lane, fuse_req_t req, int result, const struct proto_attr *attr, double timeout)
@@ -86,6 +88,19 @@ static void fill_setattr(struct lane *lane, const struct stat *attr, int to_set,
 		ret_set->size = 0;
 }
 
+/*
+ * Under permissions=host the kernel leaves the question who may give a file away to the file system. Whoever could
+ * would make files that look like others', which he is then refused as not his own.
+ */
+static int may_give_away(const struct client *client, fuse_req_t req, const struct stat *attr, int to_set)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	if (!client->options->permissions_host || client->options->owner_host || (to_set & FUSE_SET_ATTR_UID) == 0)
+		return 0;
+	return attr->st_uid == ctx->uid || caller_has_capability(ctx->pid, CAP_CHOWN) ? 0 : -EPERM;
+}
+
 static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	struct lane *lane = lane_current();
@@ -97,7 +112,9 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 	/* A handle matters for the size only, and an open of O_RDONLY|O_TRUNC has one that cannot write. */
 	if (fi != NULL && (to_set & FUSE_SET_ATTR_SIZE) != 0 && file_of(fi)->writable)
 		request.handle = file_of(fi)->handle;
-	r = rpc_setattr(lane, &request, &reply);
+	r = may_give_away(lane->client, req, attr, to_set);
+	if (r == 0)
+		r = rpc_setattr(lane, &request, &reply);
 	if (r == 0)
 		r = attributes_check(&reply.attr);
 	if (r == 0)

@@ -28,8 +28,8 @@ def calls_of(pid, *names):
     if shutil.which("strace") is None:
         skip("strace is missing")
     log = os.path.join(world.case_directory("trace"), "calls")
-    strace = subprocess.Popen(["strace", "-f", "-qq", "-y", "-o", log, "-e", "trace=" + ",".join(names), "-p", str(pid)],
-                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = ["strace", "-f", "-qq", "-y", "-o", log, "-e", "trace=" + ",".join(names), "-p", str(pid)]
+    strace = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     world.at_end(strace.kill)
     value = types.SimpleNamespace(lines=[], counts=collections.Counter())
     try:
