@@ -228,6 +228,7 @@ static void put_back(struct session *session, int fd, const struct proto_setattr
 static int set_owner_and_mode(struct session *session, struct node *node, int fd, const struct proto_setattr *set)
 {
 	struct ownership_place place = { .fd = fd };
+	struct space_claim claim = { .disk = NULL };
 	struct ownership wanted;
 	struct statx stx, before;
 	int r = attributes_stat(session, fd, &stx);
@@ -252,8 +253,11 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		if (r == 0)
 			r = attributes_stat(session, fd, &stx);
 	}
+	if (r == 0 && !ownership_is_default(session, &stx, &wanted))
+		r = space_claim_attribute(session, node, fd, 0, &claim);
 	if (r == 0)
 		r = ownership_record(session, fd, &stx, &wanted);
+	space_settle(session, &claim);
 	if (r < 0)
 		put_back(session, fd, set, &before);
 	return r;
@@ -360,6 +364,8 @@ int worker_statfs(struct lane *lane, const struct proto_statfs_request *request,
 	r = nodes_fd(session->nodes, node, &fd);
 	if (r == 0) {
 		r = FAULT(WORKER_SPACE, fstatvfs(fd.fd, &st)) < 0 ? -errno : 0;
+		if (r == 0)
+			space_hide_reserve(session, &st);
 		nodes_fd_done(session->nodes, &fd);
 	}
 	nodes_put(session->nodes, node);

@@ -206,7 +206,7 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 		nodes_put(session->nodes, node);
 		return r;
 	}
-	r = tree_enter(session, request->parent, &directory);
+	r = tree_enter_to_make(session, request->parent, &directory);
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)

@@ -246,6 +246,11 @@ mode_t nodes_type(const struct node *node)
 	return node->type;
 }
 
+uint64_t nodes_device(const struct node *node)
+{
+	return node->key.device;
+}
+
 bool nodes_on_root_device(const struct nodes *nodes, const struct statx *stx)
 {
 	return nodes->root->key.device == (((uint64_t) stx->stx_dev_major << 32) | stx->stx_dev_minor);

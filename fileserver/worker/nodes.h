@@ -27,8 +27,7 @@ struct handle {
 	int fd;
 	struct node *node;
 	bool directory, readable, writable;
-	pthread_mutex_t lock;          /* directories: the position of fd */
-	_Atomic int64_t space_checked; /* ms, CLOCK_MONOTONIC_COARSE: when free space was looked at last */
+	pthread_mutex_t lock; /* directories: the position of fd */
 	/* private to nodes.c */
 	struct handle *next_of_node;
 	uint32_t slot, generation, users;
@@ -61,6 +60,8 @@ int nodes_get(struct nodes *nodes, uint64_t id, struct node **ret_node);
 void nodes_put(struct nodes *nodes, struct node *node);
 uint64_t nodes_id(const struct node *node);
 mode_t nodes_type(const struct node *node);
+/* Major number in the high 32 bits, minor in the low ones. */
+uint64_t nodes_device(const struct node *node);
 /* Whether this is the device that the share's root is on. */
 bool nodes_on_root_device(const struct nodes *nodes, const struct statx *stx);
 

@@ -104,6 +104,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	pthread_mutex_init(&session->lifted_lock, NULL);
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->event_lock, NULL);
+	space_init(&session->space);
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&session->thread_ended, &clock);
@@ -500,5 +501,6 @@ void session_free(struct session *session)
 	pthread_mutex_destroy(&session->lifted_lock);
 	pthread_mutex_destroy(&session->lock);
 	pthread_mutex_destroy(&session->event_lock);
+	space_done(&session->space);
 	free(session);
 }

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "fileserver/worker/nodes.h"
+#include "fileserver/worker/space.h"
 #include "fileserver/worker/worker.h"
 #include "protocol/channel.h"
 #include "protocol/log.h"
@@ -40,8 +41,9 @@ struct session {
 	uid_t uid;
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	struct proto_counters *counters;
-	pthread_mutex_t lift_lock;      /* lift.h: who lifts or sets modes */
-	pthread_mutex_t lifted_lock;    /* lifted; the last in the order */
+	pthread_mutex_t lift_lock;   /* lift.h: who lifts or sets modes */
+	pthread_mutex_t lifted_lock; /* lifted; the last in the order */
+	struct space space;
 	_Atomic uint64_t lift_sequence; /* odd while modes are lifted */
 	struct session_lifted {
 		dev_t device;

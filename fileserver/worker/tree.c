@@ -29,11 +29,25 @@ int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_
 		return r;
 	}
 	ret_directory->node = node;
+	ret_directory->claim = (struct space_claim){ .disk = NULL };
 	return 0;
+}
+
+int tree_enter_to_make(struct session *session, uint64_t id, struct tree_directory *ret_directory)
+{
+	int r = tree_enter(session, id, ret_directory);
+
+	if (r == 0) {
+		r = space_claim_name(session, ret_directory->node, ret_directory->fd.fd, &ret_directory->claim);
+		if (r < 0)
+			tree_leave(session, ret_directory);
+	}
+	return r;
 }
 
 void tree_leave(struct session *session, struct tree_directory *directory)
 {
+	space_settle(session, &directory->claim);
 	nodes_fd_done(session->nodes, &directory->fd);
 	nodes_put(session->nodes, directory->node);
 }
@@ -223,7 +237,7 @@ int worker_symlink(struct lane *lane, const struct proto_symlink_request *reques
 {
 	struct session *session = lane->session;
 	struct tree_directory directory;
-	int r = tree_enter(session, request->parent, &directory);
+	int r = tree_enter_to_make(session, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -245,7 +259,7 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 	struct session *session = lane->session;
 	mode_t mode = (request->mode & 07777) | S_IFDIR;
 	struct tree_directory directory;
-	int r = tree_enter(session, request->parent, &directory);
+	int r = tree_enter_to_make(session, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -282,7 +296,7 @@ int worker_mknod(struct lane *lane, const struct proto_mknod_request *request, s
 
 	if (S_ISDIR(mode) || S_ISLNK(mode))
 		return -EINVAL;
-	r = tree_enter(session, request->parent, &directory);
+	r = tree_enter_to_make(session, request->parent, &directory);
 	if (r < 0)
 		return r;
 	/* Whatever kind was asked for, on the host it is an empty regular file. */
@@ -380,7 +394,7 @@ static int open_existing(struct session *session, const struct tree_directory *d
 	return 0;
 }
 
-static int create_or_open(struct session *session, const struct tree_directory *directory,
+static int create_or_open(struct session *session, struct tree_directory *directory,
                           const struct proto_create_request *request, struct proto_create_reply *ret_reply, int *ret_fd,
                           struct node **ret_node, bool *ret_made)
 {
@@ -388,18 +402,22 @@ static int create_or_open(struct session *session, const struct tree_directory *
 	mode_t mode = (request->mode & 07777) | S_IFREG;
 	_cleanup_close_ int pinned = -EBADF, fd = -EBADF;
 	struct statx stx;
-	bool made;
+	bool made, full;
 	int r;
 
-	fd = create(session, directory, name, open_flags(request->flags) & ~O_TRUNC, mode);
+	r = space_claim_name(session, directory->node, directory->fd.fd, &directory->claim);
+	fd = r < 0 ? r : create(session, directory, name, open_flags(request->flags) & ~O_TRUNC, mode);
 	made = fd >= 0;
 	if (made) {
 		r = tree_made(session, directory, name, fd, -EBADF, &request->owner, mode, 0, &ret_reply->entry,
 		              &ret_reply->parent, ret_node);
 		if (r < 0)
 			tree_unmake(session, directory, name, 0);
-	} else if (fd == -EEXIST && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
+	} else if ((fd == -EEXIST || fd == -ENOSPC) && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
+		full = fd == -ENOSPC;
 		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
+		if (r == -ENOENT && full)
+			r = -ENOSPC;
 		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
 			r = durable_contents(session, fd);
 		if (r == 0)
@@ -462,7 +480,7 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 	struct handle *handle;
 	struct node *node = NULL;
 	struct statx stx;
-	int r = tree_enter(session, request->parent, &directory);
+	int r = tree_enter_to_make(session, request->parent, &directory);
 
 	if (r < 0)
 		return r;

@@ -8,10 +8,13 @@
 struct tree_directory {
 	struct node *node;
 	struct node_fd fd;
+	struct space_claim claim; /* of the name that is made */
 };
 
 /* 0, -ESTALE, -ENOTDIR, or what opening says. Undone by tree_leave(). */
 int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_directory);
+/* The same before a name is made in it; also -ENOSPC: the reserve is not for the guest. */
+int tree_enter_to_make(struct session *session, uint64_t id, struct tree_directory *ret_directory);
 void tree_leave(struct session *session, struct tree_directory *directory);
 
 /*

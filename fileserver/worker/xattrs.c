@@ -92,6 +92,7 @@ int worker_setxattr(struct lane *lane, const struct proto_setxattr_request *requ
 	int flags = (request->flags & PROTO_XATTR_CREATE) != 0    ? XATTR_CREATE
 	            : (request->flags & PROTO_XATTR_REPLACE) != 0 ? XATTR_REPLACE
 	                                                          : 0;
+	struct space_claim claim;
 	struct target target;
 	int r = check_name(request->name.text);
 
@@ -100,10 +101,16 @@ int worker_setxattr(struct lane *lane, const struct proto_setxattr_request *requ
 	r = target_get(session, request->node, &target);
 	if (r < 0)
 		return r;
+	r = space_claim_attribute(session, target.node, target.fd.fd, request->value.length, &claim);
+	if (r < 0) {
+		target_put(session, &target);
+		return r;
+	}
 	struct lift lift = LIFT_INIT(session, target.fd.fd, -1);
 	do
 		r = xattr_at_set(target.fd.fd, request->name.text, request->value.bytes, request->value.length, flags);
 	while (lift_again(&lift, r));
+	space_settle(session, &claim);
 	if (r == 0)
 		r = durable_attributes(session, target.fd.fd);
 	target_put(session, &target);
