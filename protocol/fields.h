@@ -92,7 +92,8 @@ struct proto_attr {
 	uint64_t ino, size, blocks; /* blocks of 512 bytes */
 	struct proto_time atime, mtime, ctime;
 	uint32_t mode, nlink, uid, gid;
-	uint32_t rdev; /* as Linux encodes it in 32 bits (include/linux/kdev_t.h, new_encode_dev) */
+	uint32_t rdev;  /* as Linux encodes it in 32 bits (include/linux/kdev_t.h, new_encode_dev) */
+	uint32_t flags; /* PROTO_ATTR_*: beside mode on the wire */
 };
 
 struct proto_entry {
@@ -131,6 +132,9 @@ enum {
 	PROTO_OPEN_DSYNC = 1 << 5,
 	PROTO_OPEN_NOATIME = 1 << 6,
 	PROTO_OPEN_ALL = (1 << 7) - 1,
+
+	PROTO_ATTR_BARE = 1 << 30, /* there are no extended attributes that the client could list */
+	PROTO_ATTR_ALL = PROTO_ATTR_BARE,
 
 	PROTO_RENAME_NOREPLACE = 1 << 0,
 	PROTO_RENAME_EXCHANGE = 1 << 1,
@@ -180,7 +184,7 @@ enum {
 	KIND(blob, struct proto_blob, "4 bytes length, then bytes: 0 to 65536") \
 	KIND(data, struct proto_data, "4 bytes length, then bytes to the end of the frame: 0 to 1 MiB") \
 	KIND(time, struct proto_time, "8 bytes seconds (signed) and 4 bytes nanoseconds below 1,000,000,000") \
-	KIND(attr, struct proto_attr, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each)") \
+	KIND(attr, struct proto_attr, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30") \
 	KIND(entry, struct proto_entry, "node (not 0) and attr") \
 	KIND(mode, uint32_t, "4 bytes: a file type of stat(2) or none, and 07777") \
 	KIND(owner, struct proto_owner, "4 bytes uid, 4 bytes gid; neither is 2^32-1") \

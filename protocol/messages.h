@@ -17,6 +17,10 @@ enum {
 	PROTO_HELLO_DIRSYNC = 1 << 4,          /* the mount's option dirsync, which is part of sync: names */
 	PROTO_HELLO_ALL = (1 << 5) - 1,
 
+	/* features of HELLO */
+	PROTO_FEATURE_ATTR_FLAGS = 1 << 0, /* the high bits of an attr's mode may say more, PROTO_ATTR_* */
+	PROTO_FEATURE_ALL = (1 << 1) - 1,
+
 	/* flags of WELCOME */
 	PROTO_WELCOME_READ_ONLY = 1 << 0,
 	/* The host's file system may keep what is written and tell of an error when the file is closed. */

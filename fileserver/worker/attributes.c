@@ -110,6 +110,8 @@ bool attributes_fill(struct session *session, struct node *node, const struct ow
 		.gid = view.gid,
 		.rdev = view.rdev,
 	};
+	if (view.bare && (session->config.features & PROTO_FEATURE_ATTR_FLAGS) != 0)
+		ret_attr->flags = PROTO_ATTR_BARE;
 	return read;
 }
 

@@ -418,11 +418,14 @@ enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, cons
 		kept = node->view == NULL ? NODES_VIEW_DEFAULT : NODES_VIEW_KEPT;
 	if (kept == NODES_VIEW_KEPT)
 		*ret_view = *node->view;
+	if (kept != NODES_VIEW_UNKNOWN)
+		ret_view->bare = node->view_bare;
 	pthread_mutex_unlock(&nodes->lock);
 	return kept;
 }
 
-void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view)
+void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view,
+                     bool bare)
 {
 	struct ownership *copy = view == NULL ? NULL : FAULT_NULL(WORKER_VIEW, malloc(sizeof(*copy)));
 
@@ -436,6 +439,7 @@ void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx 
 		node->view = copy;
 		copy = NULL;
 		node->view_kept = true;
+		node->view_bare = bare;
 		node->view_seconds = stx->stx_ctime.tv_sec;
 		node->view_nanoseconds = stx->stx_ctime.tv_nsec;
 	}

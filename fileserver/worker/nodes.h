@@ -103,12 +103,13 @@ bool nodes_names_move(const struct nodes *nodes);
 
 /*
  * How the object appears, kept for the ctime that stx has; see ownership.c. node may be NULL: then the one with that
- * identity. A view of NULL is the default one.
+ * identity. A view of NULL is the default one; bare is kept apart.
  */
 enum nodes_view { NODES_VIEW_UNKNOWN, NODES_VIEW_DEFAULT, NODES_VIEW_KEPT };
 enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, const struct statx *stx,
                               struct ownership *ret_view);
-void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view);
+void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view,
+                     bool bare);
 /* The record changes, maybe within one tick of the clock. */
 void nodes_drop_view(struct nodes *nodes, const struct statx *stx);
 

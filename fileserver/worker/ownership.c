@@ -17,6 +17,7 @@
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "fileserver/worker/xattr-at.h"
+#include "fileserver/worker/xattrs.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -145,19 +146,27 @@ static int read_record(const struct session *session, const struct ownership_pla
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
 }
 
-/* Whether there may be one. Names can be listed without any permission but that to search the directory. */
-static bool has_record(const struct session *session, const struct ownership_place *place)
+/* What the names of an object's attributes tell. */
+struct names_seen {
+	bool record; /* there may be one */
+	bool bare;
+};
+
+/* Names can be listed without any permission but that to search the directory. */
+static struct names_seen look_at_names(const struct session *session, const struct ownership_place *place)
 {
 	char names[4096];
 	const char *wanted = record_name(session);
 	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
+	struct names_seen seen = { .record = n < 0 && n != -EOPNOTSUPP, .bare = n >= 0 || n == -EOPNOTSUPP };
 
-	if (n < 0)
-		return n != -EOPNOTSUPP;
-	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1)
+	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1) {
 		if (strcmp(names + at, wanted) == 0)
-			return true;
-	return false;
+			seen.record = true;
+		if (xattrs_is_shown(names + at))
+			seen.bare = false;
+	}
+	return seen;
 }
 
 /* The record of a file that its owner may not read, or that is in a directory which he may not search. */
@@ -168,13 +177,11 @@ static int read_hidden_record(struct session *session, const struct ownership_pl
 	struct ownership_place object = { .fd = place->fd };
 	int r;
 
-	if (!has_record(session, place))
-		return -ENODATA;
 	if (place->name != NULL) {
 		object.fd = pinned = tree_pin_name(session, place->fd, place->name);
 		if (pinned < 0)
 			return pinned;
-		if (!has_record(session, &object))
+		if (!look_at_names(session, &object).record)
 			return -ENODATA;
 	}
 	struct lift lift = LIFT_INIT(session, object.fd, -1);
@@ -187,6 +194,12 @@ static int read_hidden_record(struct session *session, const struct ownership_pl
 	return r;
 }
 
+/* As on any Linux file system: no attributes of users on anything but these. */
+static bool may_have_attributes(const struct statx *stx)
+{
+	return S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode);
+}
+
 /* How an object appears that has no record. */
 static void default_view(const struct session *session, const struct statx *stx, struct ownership *ret_view)
 {
@@ -197,6 +210,7 @@ static void default_view(const struct session *session, const struct statx *stx,
 	ret_view->gid = host ? stx->stx_gid : own ? session->config.view_gid : OVERFLOW_ID;
 	ret_view->mode = stx->stx_mode;
 	ret_view->rdev = 0;
+	ret_view->bare = !may_have_attributes(stx);
 	if (S_ISBLK(stx->stx_mode) || S_ISCHR(stx->stx_mode))
 		ret_view->rdev = (stx->stx_rdev_minor & 0xff) | (stx->stx_rdev_major << 8) |
 		                 ((stx->stx_rdev_minor & ~0xffU) << 12);
@@ -212,53 +226,67 @@ static bool may_have_record(const struct session *session, const struct statx *s
 {
 	bool owned = stx->stx_uid == session->uid || (owner_host(session) && session->uid == 0);
 
-	return owned && (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
+	return owned && may_have_attributes(stx);
 }
 
-/*
- * Whether another change would give another ctime: kernels before 6.13 count time in ticks of up to 10 ms. Where
- * reading the record changes the file, the view is kept all the same.
- */
-static bool may_keep(const struct session *session, const struct statx *stx)
+/* Whether another change would give another ctime: kernels before 6.13 count time in ticks of up to 10 ms. */
+static bool is_settled(const struct statx *stx)
 {
 	struct timespec now;
 	int64_t age;
 
-	if (is_hidden(session, stx))
-		return true;
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	age = ((int64_t) now.tv_sec - stx->stx_ctime.tv_sec) * 1000000000 + now.tv_nsec - stx->stx_ctime.tv_nsec;
 	return age > CTIME_TICK_NS;
+}
+
+/* Where reading the record changes the file, the view is kept all the same. */
+static void keep(struct session *session, struct node *node, const struct statx *stx, const struct ownership *view,
+                 bool bare)
+{
+	bool settled = is_settled(stx);
+
+	if (settled || is_hidden(session, stx))
+		nodes_keep_view(session->nodes, node, stx, view, bare && settled);
+}
+
+static void apply_record(const struct session *session, const struct statx *stx, const struct ownership *record,
+                         struct ownership *view)
+{
+	if (!owner_host(session)) {
+		view->uid = record->uid;
+		view->gid = record->gid;
+	}
+	view->mode = (stx->stx_mode & (S_IFMT | 0777)) | (record->mode & SPECIAL_BITS);
+	if (S_ISREG(stx->stx_mode) && (record->mode & S_IFMT) != 0 && stx->stx_size == 0) {
+		view->mode = (view->mode & 07777) | (record->mode & S_IFMT);
+		view->rdev = record->rdev;
+	}
 }
 
 int ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
                    struct ownership *ret_view)
 {
 	struct ownership record;
-	int r;
+	struct names_seen seen;
+	int r = -ENODATA;
 
 	default_view(session, stx, ret_view);
-	if (!may_have_record(session, stx) || nodes_view_at(session->nodes, node, stx, ret_view) != NODES_VIEW_UNKNOWN)
+	if (!may_have_attributes(stx) || nodes_view_at(session->nodes, node, stx, ret_view) != NODES_VIEW_UNKNOWN)
 		return 0;
-	r = read_record(session, place, &record);
+	seen = look_at_names(session, place);
+	ret_view->bare = seen.bare;
+	if (seen.record && may_have_record(session, stx))
+		r = read_record(session, place, &record);
 	if (r == -EACCES)
 		r = read_hidden_record(session, place, stx, &record);
 	if (r < 0) {
-		if (r == -ENODATA && may_keep(session, stx))
-			nodes_keep_view(session->nodes, node, stx, NULL);
+		if (r == -ENODATA)
+			keep(session, node, stx, NULL, seen.bare);
 		return r == -ENODATA ? 1 : r;
 	}
-	if (!owner_host(session)) {
-		ret_view->uid = record.uid;
-		ret_view->gid = record.gid;
-	}
-	ret_view->mode = (stx->stx_mode & (S_IFMT | 0777)) | (record.mode & SPECIAL_BITS);
-	if (S_ISREG(stx->stx_mode) && (record.mode & S_IFMT) != 0 && stx->stx_size == 0) {
-		ret_view->mode = (ret_view->mode & 07777) | (record.mode & S_IFMT);
-		ret_view->rdev = record.rdev;
-	}
-	if (may_keep(session, stx))
-		nodes_keep_view(session->nodes, node, stx, ret_view);
+	apply_record(session, stx, &record, ret_view);
+	keep(session, node, stx, ret_view, seen.bare);
 	return 1;
 }
 
@@ -267,11 +295,9 @@ void ownership_keep(struct session *session, struct node *node, const struct sta
 	struct ownership view = { .uid = attr->uid, .gid = attr->gid, .mode = attr->mode, .rdev = attr->rdev }, plain;
 	bool is_plain;
 
-	if (!may_keep(session, stx))
-		return;
 	default_view(session, stx, &plain);
 	is_plain = view.uid == plain.uid && view.gid == plain.gid && view.mode == plain.mode && view.rdev == plain.rdev;
-	nodes_keep_view(session->nodes, node, stx, is_plain ? NULL : &view);
+	keep(session, node, stx, is_plain ? NULL : &view, (attr->flags & PROTO_ATTR_BARE) != 0);
 }
 
 bool ownership_is_default(const struct session *session, const struct statx *stx, const struct ownership *wanted)
@@ -294,7 +320,7 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 	if (!may_have_record(session, stx))
 		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
 		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
-	if (same && !has_record(session, &place))
+	if (same && !look_at_names(session, &place).record)
 		return 0;
 	length = format(wanted, text);
 	lift.record = true;

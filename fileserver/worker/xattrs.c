@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The operations on extended attributes: user.* only, and never the private one. */
+#include "fileserver/worker/xattrs.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -19,6 +21,11 @@ static bool is_private(const char *name)
 static bool is_user(const char *name)
 {
 	return strncmp(name, "user.", 5) == 0 && name[5] != '\0';
+}
+
+bool xattrs_is_shown(const char *name)
+{
+	return is_user(name) && !is_private(name);
 }
 
 /*
@@ -127,7 +134,7 @@ static size_t filter_names(char *names, size_t length)
 
 		if (at + size > length)
 			break;
-		if (is_user(names + at) && !is_private(names + at)) {
+		if (xattrs_is_shown(names + at)) {
 			memmove(names + kept, names + at, size);
 			kept += size;
 		}

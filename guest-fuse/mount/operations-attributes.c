@@ -35,6 +35,8 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	if (!recent_get(&client->recent, request.node, client->timeout, &reply.attr, &timeout)) {
 		timeout = client->timeout;
 		r = rpc_getattr(lane, &request, &reply);
+		if (r == 0)
+			nodes_note_flags(client->nodes, request.node, reply.attr.flags, atomic_load(&lane->since));
 	}
 	if (r == 0)
 		r = attributes_check(&reply.attr);
@@ -252,8 +254,9 @@ static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct lane *lane = lane_current();
 	struct proto_listxattr_request request = { .node = wire(lane, ino) };
-	struct proto_listxattr_reply reply;
-	int r = rpc_listxattr(lane, &request, &reply);
+	struct proto_listxattr_reply reply = { .names = { .length = 0 } };
+	bool bare = (nodes_flags(lane->client->nodes, request.node, lane->client->timeout) & PROTO_ATTR_BARE) != 0;
+	int r = bare ? 0 : rpc_listxattr(lane, &request, &reply);
 
 	if (r == 0)
 		reply_blob(req, &reply.names, size);

@@ -151,10 +151,10 @@ static bool give(struct client *client, struct directory *directory, struct dire
 {
 	struct proto_entry entry = { .node = dirent->node, .attr = dirent->attr };
 
-	if (!item->held)
-		return nodes_learn_again(client->nodes, &entry);
-	if (nodes_learn(client->nodes, directory->node, dirent->name.text, &entry, 1) < 0)
+	if (item->held ? nodes_learn(client->nodes, directory->node, dirent->name.text, &entry, 1) < 0
+	               : !nodes_learn_again(client->nodes, &entry))
 		return false;
+	nodes_note_flags(client->nodes, entry.node, entry.attr.flags, directory->piece.fetched);
 	item->held = false;
 	return true;
 }

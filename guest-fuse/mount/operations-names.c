@@ -17,6 +17,8 @@ static void reply_entry(struct lane *lane, fuse_req_t req, int result, uint64_t 
 		result = attributes_check(&entry->attr);
 		if (result == 0)
 			result = nodes_learn(client->nodes, parent, name, entry, 1);
+		if (result == 0)
+			nodes_note_flags(client->nodes, entry->node, entry->attr.flags, atomic_load(&lane->since));
 		if (result < 0)
 			operations_give_back(client, entry->node, 1);
 	}

@@ -120,6 +120,8 @@ int operations_created(struct lane *lane, uint64_t parent, const char *name, con
 		r = -EIO;
 	if (r == 0)
 		r = nodes_learn(client->nodes, parent, name, entry, 1);
+	if (r == 0)
+		nodes_note_flags(client->nodes, entry->node, entry->attr.flags, atomic_load(&lane->since));
 	if (r < 0) {
 		operations_give_back(client, entry->node, 1);
 		operations_close(lane, handle);

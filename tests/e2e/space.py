@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The reserve on the host's disk: nothing that the guest does reaches it, and statfs says what is left for the guest."""
+"""The reserve on the host's disk: nothing that the guest does reaches it; statfs says what is left for the guest."""
 import errno
 import os
 import subprocess
