@@ -11,6 +11,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "fileserver/sandbox/own-files.h"
+
 static bool is_expected(int fd, const int *expected, size_t count)
 {
 	if (fd <= STDERR_FILENO)
@@ -56,10 +58,13 @@ static int set_limits(void)
 	return 0;
 }
 
-int sandbox_enter(const int *expected, size_t count)
+int sandbox_enter(const int *expected, size_t count, bool own_files)
 {
 	int r = audit_descriptors(expected, count);
 
+	if (r < 0)
+		return r;
+	r = own_files_enter(own_files);
 	if (r < 0)
 		return r;
 	/* A write beyond RLIMIT_FSIZE is an error for the guest, not the worker's end; so is a peer that is gone. */

@@ -15,8 +15,12 @@
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
+#include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
+
+/* How often a name is looked at again that leads to another object each time. */
+enum { NAME_TRIES = 8 };
 
 /* statfs(2) has the list. Disks reserve space when something is written; what is asked over a network need not. */
 bool attributes_late_errors(int fd)
@@ -34,43 +38,20 @@ bool attributes_late_errors(int fd)
 	return false;
 }
 
-enum { STAT_TRIES = 16 };
-
 int attributes_stat(struct session *session, int fd, struct statx *ret_stx)
 {
-	for (int i = 0; i < STAT_TRIES; i++) {
-		uint64_t before = atomic_load(&session->lift_sequence);
+	int flags = AT_EMPTY_PATH | AT_NO_AUTOMOUNT;
 
-		if (FAULT(WORKER_STAT, statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx)) < 0)
-			return -errno;
-		if (!lift_disturbed(session, before, ret_stx))
-			break;
-	}
-	return 0;
-}
-
-static int stat_name_once(struct session *session, int directory, const char *name, struct statx *ret_stx)
-{
-	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-
-	for (int i = 0; i < STAT_TRIES; i++) {
-		uint64_t before = atomic_load(&session->lift_sequence);
-
-		if (FAULT(WORKER_STAT_NAME, statx(directory, name, flags, NODES_STATX, ret_stx)) < 0)
-			return -errno;
-		if (!lift_disturbed(session, before, ret_stx))
-			break;
-	}
-	return 0;
+	return FAULT(WORKER_STAT, statx(fd, "", flags, NODES_STATX, ret_stx)) < 0 ? -errno : 0;
 }
 
 int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx)
 {
-	struct lift lift = LIFT_INIT(session, directory, -1);
-	int r;
+	int r, flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+	struct lift lift = LIFT_INIT(session);
 
 	do
-		r = stat_name_once(session, directory, name, ret_stx);
+		r = FAULT(WORKER_STAT_NAME, statx(directory, name, flags, NODES_STATX, ret_stx)) < 0 ? -errno : 0;
 	while (lift_again(&lift, r));
 	return r;
 }
@@ -90,12 +71,12 @@ static struct proto_time time_of(const struct statx_timestamp *stamp)
 	return (struct proto_time){ .seconds = stamp->tv_sec, .nanoseconds = stamp->tv_nsec };
 }
 
-bool attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
-                     struct proto_attr *ret_attr)
+static int fill(struct session *session, struct node *node, const struct ownership_place *place,
+                const struct statx *stx, struct proto_attr *ret_attr)
 {
 	struct ownership view;
 	/* A record that cannot be read hides no file. */
-	bool read = ownership_view(session, node, place, stx, &view) > 0;
+	int r = ownership_view(session, node, place, stx, &view);
 
 	*ret_attr = (struct proto_attr){
 		.ino = attributes_inode(session, stx),
@@ -112,19 +93,57 @@ bool attributes_fill(struct session *session, struct node *node, const struct ow
 	};
 	if (view.bare && (session->config.features & PROTO_FEATURE_ATTR_FLAGS) != 0)
 		ret_attr->flags = PROTO_ATTR_BARE;
-	return read;
+	return r;
+}
+
+int attributes_fill(struct session *session, struct node *node, int fd, const struct statx *stx,
+                    struct proto_attr *ret_attr)
+{
+	return fill(session, node, &(struct ownership_place){ .fd = fd }, stx, ret_attr);
+}
+
+static bool same_state(const struct statx *left, const struct statx *right)
+{
+	return left->stx_ino == right->stx_ino && left->stx_dev_major == right->stx_dev_major &&
+	       left->stx_dev_minor == right->stx_dev_minor && left->stx_mode == right->stx_mode &&
+	       left->stx_ctime.tv_sec == right->stx_ctime.tv_sec && left->stx_ctime.tv_nsec == right->stx_ctime.tv_nsec;
+}
+
+int attributes_fill_name(struct session *session, int directory, const char *name, struct statx *stx,
+                         struct proto_attr *ret_attr)
+{
+	const struct ownership_place place = { .fd = directory, .name = name };
+	_cleanup_close_ int pinned = -EBADF;
+	struct statx again;
+	int r;
+
+	for (int tries = 0; tries < NAME_TRIES; tries++) {
+		int read = fill(session, NULL, &place, stx, ret_attr);
+
+		if (read == 0)
+			return 0; /* no record was asked for */
+		r = attributes_stat_name(session, directory, name, &again);
+		if (r < 0)
+			return r;
+		if (same_state(stx, &again))
+			return read > 0;
+		*stx = again;
+	}
+	/* Somebody changes it all the time. */
+	pinned = tree_pin_name(session, directory, name);
+	r = pinned < 0 ? pinned : attributes_stat(session, pinned, stx);
+	return r < 0 ? r : attributes_fill(session, NULL, pinned, stx, ret_attr) > 0;
 }
 
 int attributes_of(struct session *session, struct node *node, int fd, struct proto_attr *ret_attr,
                   struct statx *ret_stx)
 {
-	struct ownership_place place = { .fd = fd };
 	struct statx stx;
 	int r = attributes_stat(session, fd, &stx);
 
 	if (r < 0)
 		return r;
-	(void) attributes_fill(session, node, &place, &stx, ret_attr);
+	(void) attributes_fill(session, node, fd, &stx, ret_attr);
 	if (ret_stx != NULL)
 		*ret_stx = stx;
 	return 0;
@@ -155,7 +174,7 @@ int worker_getattr(struct lane *lane, const struct proto_getattr_request *reques
 /* handle: open for writing, or NULL. */
 static int set_size(struct session *session, int fd, const struct handle *handle, uint64_t size)
 {
-	struct lift lift = LIFT_INIT(session, fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	_cleanup_close_ int opened = -EBADF;
 	int r;
 
@@ -192,16 +211,23 @@ static int set_times(int fd, const struct proto_setattr *set)
 	return FAULT(WORKER_TIMES, utimensat(AT_FDCWD, resolve_path(fd, path), times, 0)) < 0 ? -errno : 0;
 }
 
-static int set_mode(struct session *session, int fd, mode_t mode)
+/*
+ * The permission bits. setuid, setgid and sticky never reach the host's inode. A directory keeps those that the host
+ * gave it where the guest leaves them on: chmod(2) would take them away, and new files their group.
+ */
+static mode_t real_mode(mode_t now, mode_t wanted)
+{
+	return (wanted & 0777) | (S_ISDIR(now) ? now & wanted & 07000 : 0);
+}
+
+static int set_mode(int fd, mode_t mode)
 {
 	char path[RESOLVE_PATH_SIZE];
-	int r;
+	struct stat st;
 
-	/* Who lifts would put the old mode back over it. */
-	pthread_mutex_lock(&session->lift_lock);
-	r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), mode)) < 0 ? -errno : 0;
-	pthread_mutex_unlock(&session->lift_lock);
-	return r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), real_mode(st.st_mode, mode))) < 0 ? -errno : 0;
 }
 
 /* The real owner, where it is shown. */
@@ -216,52 +242,51 @@ static int set_real_owner(const struct session *session, int fd, const struct pr
 	return FAULT(WORKER_CHOWN, fchownat(fd, "", uid, gid, AT_EMPTY_PATH)) < 0 ? -errno : 0;
 }
 
-/* After the last step failed: owner and mode as they were. */
-static void put_back(struct session *session, int fd, const struct proto_setattr *set, const struct statx *before)
-{
-	struct proto_setattr owner = { .valid = set->valid, .uid = before->stx_uid, .gid = before->stx_gid };
-
-	(void) set_real_owner(session, fd, &owner);
-	if ((set->valid & PROTO_SET_MODE) != 0)
-		(void) set_mode(session, fd, before->stx_mode & 07777);
-}
-
-/* Owner and mode: what is real is set for real, the rest goes into the record. */
+/*
+ * Owner and mode: what is real is set for real, the rest goes into the record. The mode comes last, so that nothing
+ * needs to put an older one back, which could undo what the host set meanwhile.
+ */
 static int set_owner_and_mode(struct session *session, struct node *node, int fd, const struct proto_setattr *set)
 {
 	struct ownership_place place = { .fd = fd };
 	struct space_claim claim = { .disk = NULL };
-	struct ownership wanted;
-	struct statx stx, before;
+	struct proto_setattr owner = { .valid = set->valid };
+	struct ownership before, wanted;
+	struct statx stx, after;
 	int r = attributes_stat(session, fd, &stx);
 
 	if (r == 0)
-		r = ownership_view(session, node, &place, &stx, &wanted);
+		r = ownership_view(session, node, &place, &stx, &before);
 	if (r >= 0 && (set->valid & PROTO_SET_MODE) != 0 && S_ISLNK(stx.stx_mode))
 		r = -EOPNOTSUPP;
-	before = stx;
 	if (r >= 0)
 		r = set_real_owner(session, fd, set);
 	if (r < 0)
 		return r;
+	wanted = before;
+	owner.uid = stx.stx_uid;
+	owner.gid = stx.stx_gid;
 	if ((set->valid & PROTO_SET_UID) != 0)
 		wanted.uid = set->uid;
 	if ((set->valid & PROTO_SET_GID) != 0)
 		wanted.gid = set->gid;
+	after = stx;
 	if ((set->valid & PROTO_SET_MODE) != 0) {
-		/* setuid, setgid and sticky never reach the host's inode; those that the host set may stay. */
-		r = set_mode(session, fd, (set->mode & 0777) | (set->mode & before.stx_mode & 07000));
 		wanted.mode = (wanted.mode & S_IFMT) | (set->mode & 07777);
-		if (r == 0)
-			r = attributes_stat(session, fd, &stx);
+		after.stx_mode = (uint16_t) ((stx.stx_mode & S_IFMT) | real_mode(stx.stx_mode, set->mode));
 	}
-	if (r == 0 && !ownership_is_default(session, &stx, &wanted))
+	if (!ownership_is_default(session, &after, &wanted))
 		r = space_claim_attribute(session, node, fd, 0, &claim);
-	if (r == 0)
-		r = ownership_record(session, fd, &stx, &wanted);
+	if (r >= 0)
+		r = ownership_record(session, fd, &after, &wanted);
+	if (r == 0 && (set->valid & PROTO_SET_MODE) != 0) {
+		r = set_mode(fd, set->mode);
+		if (r < 0)
+			(void) ownership_record(session, fd, &stx, &before);
+	}
 	space_settle(session, &claim);
 	if (r < 0)
-		put_back(session, fd, set, &before);
+		(void) set_real_owner(session, fd, &owner);
 	return r;
 }
 

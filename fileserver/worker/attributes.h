@@ -4,15 +4,21 @@
 
 #include "fileserver/worker/ownership.h"
 
-/* statx of a descriptor, and of a name in a directory (no link followed, nothing mounted by looking). 0 or -errno. */
 /* Whether the file system of fd tells of a full disk or quota when a file is closed, and not before. */
 bool attributes_late_errors(int fd);
+/* statx of a descriptor, and of a name in a directory (no link followed, nothing mounted by looking). 0 or -errno. */
 int attributes_stat(struct session *session, int fd, struct statx *ret_stx);
 int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx);
 
-/* Fills attr from stx and the record at place. node may be NULL. As ownership_view(). */
-bool attributes_fill(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
-                     struct proto_attr *ret_attr);
+/* Fills attr from stx and the record of fd, a descriptor of the object. node may be NULL. As ownership_view(). */
+int attributes_fill(struct session *session, struct node *node, int fd, const struct statx *stx,
+                    struct proto_attr *ret_attr);
+/*
+ * The same for what stx says is at name in directory. Another object may be there by the time that the record is read:
+ * then stx is read again, so that both are of one object. An error means that it cannot be looked at any more.
+ */
+int attributes_fill_name(struct session *session, int directory, const char *name, struct statx *stx,
+                         struct proto_attr *ret_attr);
 
 /* Both, of a descriptor. ret_stx may be NULL. */
 int attributes_of(struct session *session, struct node *node, int fd, struct proto_attr *ret_attr,

@@ -212,7 +212,7 @@ static int open_directory(struct session *session, uint64_t id, uint64_t *ret_id
 
 	if (r < 0)
 		return r;
-	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		fd = resolve_reopen(directory.fd.fd, O_RDONLY | O_DIRECTORY);
 	while (lift_again(&lift, fd < 0 ? fd : 0));

@@ -25,7 +25,7 @@ static int sync_file(int fd, bool data_only)
 /* fd may be an O_PATH descriptor, which takes no fsync. */
 static int sync_object(struct session *session, int fd)
 {
-	struct lift lift = LIFT_INIT(session, fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	_cleanup_close_ int opened = -EBADF;
 
 	do

@@ -227,7 +227,7 @@ int worker_fsync(struct lane *lane, const struct proto_fsync_request *request, s
 
 static int allocate(struct session *session, int fd, uint32_t mode, uint64_t offset, uint64_t length)
 {
-	struct lift lift = LIFT_INIT(session, -1, -1);
+	struct lift lift = LIFT_INIT(session);
 	int r;
 
 	do

@@ -39,7 +39,7 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 		return r;
 	r = attributes_stat_name(session, directory.fd.fd, name, &stx);
 	if (r == 0) {
-		struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+		struct lift lift = LIFT_INIT(session);
 
 		leaving = pin_leaving(session, &directory, name, &stx);
 		do
@@ -74,23 +74,12 @@ static int rename_flags(uint32_t flags)
 	                                              : 0;
 }
 
-/* A directory that changes its parent must be writable itself: its ".." is written. A descriptor of it, or -EBADF. */
-static int pin_moving(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
-                      const char *name, const struct statx *stx)
-{
-	if (from->node == to->node || !S_ISDIR(stx->stx_mode) || (stx->stx_mode & S_IWUSR) != 0)
-		return -EBADF;
-	return tree_pin_name(session, from->fd.fd, name);
-}
-
 static int rename_lifted(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
-                         const struct proto_rename_request *request, const int moving[2])
+                         const struct proto_rename_request *request)
 {
-	struct lift lift = LIFT_INIT(session, from->fd.fd, to->fd.fd);
+	struct lift lift = LIFT_INIT(session);
 	int r;
 
-	lift.fds[2] = moving[0];
-	lift.fds[3] = moving[1];
 	do
 		r = FAULT(WORKER_RENAME, renameat2(from->fd.fd, request->name.text, to->fd.fd, request->new_name.text,
 		                                   (unsigned) rename_flags(request->flags))) < 0
@@ -112,20 +101,14 @@ static int rename_between(struct session *session, const struct tree_directory *
 	_cleanup_close_ int leaving = -EBADF;
 	bool exchange = (request->flags & PROTO_RENAME_EXCHANGE) != 0, replaces;
 	struct statx moved, replaced;
-	int moving[2] = { -EBADF, -EBADF };
 	int r = attributes_stat_name(session, from->fd.fd, request->name.text, &moved);
 
 	if (r < 0)
 		return r;
 	replaces = attributes_stat_name(session, to->fd.fd, request->new_name.text, &replaced) == 0;
-	moving[0] = pin_moving(session, from, to, request->name.text, &moved);
-	if (replaces && exchange)
-		moving[1] = pin_moving(session, to, from, request->new_name.text, &replaced);
-	else if (replaces)
+	if (replaces && !exchange)
 		leaving = pin_leaving(session, to, request->new_name.text, &replaced);
-	r = rename_lifted(session, from, to, request, moving);
-	close_fd(moving[0]);
-	close_fd(moving[1]);
+	r = rename_lifted(session, from, to, request);
 	if (r < 0)
 		return r;
 	if (replaces && !exchange && !same_object(&moved, &replaced))
@@ -161,7 +144,7 @@ int worker_rename(struct lane *lane, const struct proto_rename_request *request,
 /* By way of /proc/self/fd, which ends at the object itself: a symbolic link is linked, not followed. */
 static int link_to(struct session *session, int fd, const struct tree_directory *directory, const char *name)
 {
-	struct lift lift = LIFT_INIT(session, directory->fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	char path[RESOLVE_PATH_SIZE];
 	int r;
 

@@ -8,7 +8,7 @@
  * open file or directory; its descriptor counts against the same budget and serves as its node's, too.
  *
  * One mutex guards the table. It is never held over a system call that can block: the callers pin what they use.
- * Lock order: a directory handle's lock, the lift lock (lift.h), the table's.
+ * Lock order: a directory handle's lock, the table's.
  */
 #pragma once
 

@@ -14,7 +14,6 @@
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "fileserver/worker/xattr-at.h"
 #include "fileserver/worker/xattrs.h"
@@ -148,50 +147,27 @@ static int read_record(const struct session *session, const struct ownership_pla
 
 /* What the names of an object's attributes tell. */
 struct names_seen {
-	bool record; /* there may be one */
+	bool record;
 	bool bare;
 };
 
-/* Names can be listed without any permission but that to search the directory. */
-static struct names_seen look_at_names(const struct session *session, const struct ownership_place *place)
+/* Names can be listed without any permission but that to search the directory. 0 or -EACCES. */
+static int look_at_names(const struct session *session, const struct ownership_place *place,
+                         struct names_seen *ret_seen)
 {
 	char names[4096];
 	const char *wanted = record_name(session);
 	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
-	struct names_seen seen = { .record = n < 0 && n != -EOPNOTSUPP, .bare = n >= 0 || n == -EOPNOTSUPP };
 
+	/* When they cannot be had, or are too many, there may be anything. */
+	*ret_seen = (struct names_seen){ .record = n < 0 && n != -EOPNOTSUPP, .bare = n >= 0 || n == -EOPNOTSUPP };
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1) {
 		if (strcmp(names + at, wanted) == 0)
-			seen.record = true;
+			ret_seen->record = true;
 		if (xattrs_is_shown(names + at))
-			seen.bare = false;
+			ret_seen->bare = false;
 	}
-	return seen;
-}
-
-/* The record of a file that its owner may not read, or that is in a directory which he may not search. */
-static int read_hidden_record(struct session *session, const struct ownership_place *place, struct statx *stx,
-                              struct ownership *ret_record)
-{
-	_cleanup_close_ int pinned = -EBADF;
-	struct ownership_place object = { .fd = place->fd };
-	int r;
-
-	if (place->name != NULL) {
-		object.fd = pinned = tree_pin_name(session, place->fd, place->name);
-		if (pinned < 0)
-			return pinned;
-		if (!look_at_names(session, &object).record)
-			return -ENODATA;
-	}
-	struct lift lift = LIFT_INIT(session, object.fd, -1);
-	lift.record = true;
-	do
-		r = read_record(session, &object, ret_record);
-	while (lift_again(&lift, r));
-	if (lift.lifted)
-		(void) attributes_stat(session, object.fd, stx);
-	return r;
+	return n == -EACCES ? -EACCES : 0;
 }
 
 /* As on any Linux file system: no attributes of users on anything but these. */
@@ -216,12 +192,6 @@ static void default_view(const struct session *session, const struct statx *stx,
 		                 ((stx->stx_rdev_minor & ~0xffU) << 12);
 }
 
-/* Reading the record takes a lift. */
-static bool is_hidden(const struct session *session, const struct statx *stx)
-{
-	return (stx->stx_mode & S_IRUSR) == 0 && session->uid != 0;
-}
-
 static bool may_have_record(const struct session *session, const struct statx *stx)
 {
 	bool owned = stx->stx_uid == session->uid || (owner_host(session) && session->uid == 0);
@@ -230,7 +200,7 @@ static bool may_have_record(const struct session *session, const struct statx *s
 }
 
 /* Whether another change would give another ctime: kernels before 6.13 count time in ticks of up to 10 ms. */
-static bool is_settled(const struct statx *stx)
+static bool may_keep(const struct statx *stx)
 {
 	struct timespec now;
 	int64_t age;
@@ -240,14 +210,11 @@ static bool is_settled(const struct statx *stx)
 	return age > CTIME_TICK_NS;
 }
 
-/* Where reading the record changes the file, the view is kept all the same. */
 static void keep(struct session *session, struct node *node, const struct statx *stx, const struct ownership *view,
                  bool bare)
 {
-	bool settled = is_settled(stx);
-
-	if (settled || is_hidden(session, stx))
-		nodes_keep_view(session->nodes, node, stx, view, bare && settled);
+	if (may_keep(stx))
+		nodes_keep_view(session->nodes, node, stx, view, bare);
 }
 
 static void apply_record(const struct session *session, const struct statx *stx, const struct ownership *record,
@@ -264,22 +231,25 @@ static void apply_record(const struct session *session, const struct statx *stx,
 	}
 }
 
-int ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
-                   struct ownership *ret_view)
+int ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
+                   const struct statx *stx, struct ownership *ret_view)
 {
 	struct ownership record;
 	struct names_seen seen;
-	int r = -ENODATA;
+	int r;
 
 	default_view(session, stx, ret_view);
 	if (!may_have_attributes(stx) || nodes_view_at(session->nodes, node, stx, ret_view) != NODES_VIEW_UNKNOWN)
 		return 0;
-	seen = look_at_names(session, place);
+	struct lift lift = LIFT_INIT(session);
+	lift.record = true;
+	do {
+		r = look_at_names(session, place, &seen);
+		if (r == 0)
+			r = seen.record && may_have_record(session, stx) ? read_record(session, place, &record)
+			                                                 : -ENODATA;
+	} while (lift_again(&lift, r));
 	ret_view->bare = seen.bare;
-	if (seen.record && may_have_record(session, stx))
-		r = read_record(session, place, &record);
-	if (r == -EACCES)
-		r = read_hidden_record(session, place, stx, &record);
 	if (r < 0) {
 		if (r == -ENODATA)
 			keep(session, node, stx, NULL, seen.bare);
@@ -311,16 +281,17 @@ bool ownership_is_default(const struct session *session, const struct statx *stx
 
 int ownership_record(struct session *session, int fd, const struct statx *stx, const struct ownership *wanted)
 {
-	struct lift lift = LIFT_INIT(session, fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	struct ownership_place place = { .fd = fd };
 	char text[RECORD_MAX];
 	bool same = ownership_is_default(session, stx, wanted);
+	struct names_seen seen = { .record = true };
 	int r, length;
 
 	if (!may_have_record(session, stx))
 		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
 		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
-	if (same && !look_at_names(session, &place).record)
+	if (same && look_at_names(session, &place, &seen) == 0 && !seen.record)
 		return 0;
 	length = format(wanted, text);
 	lift.record = true;
@@ -355,7 +326,6 @@ void ownership_of_new(struct session *session, const struct ownership *parent, c
 int ownership_kill_privileges(struct session *session, int fd)
 {
 	struct ownership_place place = { .fd = fd };
-	char path[RESOLVE_PATH_SIZE];
 	struct ownership view;
 	struct statx stx;
 	mode_t kill = S_ISUID;
@@ -371,13 +341,13 @@ int ownership_kill_privileges(struct session *session, int fd)
 		return r;
 	if ((view.mode & S_IXGRP) != 0)
 		kill |= S_ISGID;
-	/* Bits that somebody set on the host: the host's kernel clears them itself, but not for root. */
+	/*
+	 * Bits that somebody set on the host: the host's kernel clears them itself, but not for root. chown(2) to the
+	 * same owner clears them and nothing else, where a chmod(2) would also undo what somebody changed meanwhile.
+	 */
 	if ((stx.stx_mode & kill) != 0) {
-		pthread_mutex_lock(&session->lift_lock);
-		r = FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), stx.stx_mode & 07777 & ~kill)) < 0 ? -errno : 0;
-		pthread_mutex_unlock(&session->lift_lock);
-		if (r < 0)
-			return r;
+		if (FAULT(WORKER_CHOWN, fchownat(fd, "", (uid_t) -1, (gid_t) -1, AT_EMPTY_PATH)) < 0)
+			return -errno;
 		stx.stx_mode &= (uint16_t) ~kill;
 	}
 	if ((view.mode & kill) == 0)

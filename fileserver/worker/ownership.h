@@ -35,12 +35,11 @@ struct ownership_place {
 
 /*
  * How the object appears, and whether it is bare. node, or the one of that identity when it is NULL, remembers what was
- * found. *stx is read again when the record could only be read by lifting the owner's bits, which changes ctime. 1: the
- * record was read, or looked for; 0: it was known, or there can be none; an errno: there may be one and it cannot be
- * read, *ret_view is as without one then, good enough to show but not to be changed and written.
+ * found. 1: the record was read, or looked for; 0: it was known, or there can be none; an errno: there may be one and
+ * it cannot be read, *ret_view is as without one then, good enough to show but not to be changed and written.
  */
-int ownership_view(struct session *session, struct node *node, const struct ownership_place *place, struct statx *stx,
-                   struct ownership *ret_view);
+int ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
+                   const struct statx *stx, struct ownership *ret_view);
 /* A node was made for an object whose view was read before: remembers it. */
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr);
 

@@ -77,7 +77,7 @@ bool session_make_read_only(struct session *session, int timeout_ms)
 
 static int pin_with_lift(void *context, int directory, const char *name)
 {
-	struct lift lift = LIFT_INIT(context, directory, -1);
+	struct lift lift = LIFT_INIT(context);
 	int fd;
 
 	do
@@ -98,10 +98,9 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->config = *config;
 	session->read_only = (config->flags & PROTO_HELLO_READ_ONLY) != 0;
 	session->uid = geteuid();
+	session->may_lift = lift_possible(session->uid);
 	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;
-	pthread_mutex_init(&session->lift_lock, NULL);
-	pthread_mutex_init(&session->lifted_lock, NULL);
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->event_lock, NULL);
 	space_init(&session->space);
@@ -497,8 +496,6 @@ void session_free(struct session *session)
 	pthread_cond_destroy(&session->thread_ended);
 	proto_channel_done(&session->event);
 	nodes_free(session->nodes);
-	pthread_mutex_destroy(&session->lift_lock);
-	pthread_mutex_destroy(&session->lifted_lock);
 	pthread_mutex_destroy(&session->lock);
 	pthread_mutex_destroy(&session->event_lock);
 	space_done(&session->space);

@@ -16,7 +16,7 @@
 #include "protocol/channel.h"
 #include "protocol/log.h"
 
-enum { SESSION_LANES_MAX = 64, SESSION_LIFTED_MAX = 4 };
+enum { SESSION_LANES_MAX = 64 };
 
 struct lane {
 	struct session *session;
@@ -41,16 +41,8 @@ struct session {
 	uid_t uid;
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	struct proto_counters *counters;
-	pthread_mutex_t lift_lock;   /* lift.h: who lifts or sets modes */
-	pthread_mutex_t lifted_lock; /* lifted; the last in the order */
+	bool may_lift; /* lift.h */
 	struct space space;
-	_Atomic uint64_t lift_sequence; /* odd while modes are lifted */
-	struct session_lifted {
-		dev_t device;
-		ino_t ino;
-		mode_t mode; /* the one to show and to put back; 0 is one, too */
-		bool used;
-	} lifted[SESSION_LIFTED_MAX];
 	pthread_mutex_t lock; /* lanes, threads */
 	pthread_cond_t thread_ended;
 	unsigned threads;

@@ -54,7 +54,7 @@ void tree_leave(struct session *session, struct tree_directory *directory)
 
 void tree_unmake(struct session *session, const struct tree_directory *directory, const char *name, int flags)
 {
-	struct lift lift = LIFT_INIT(session, directory->fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	int r;
 
 	do
@@ -71,14 +71,16 @@ void tree_changed(struct session *session, const struct tree_directory *director
 int tree_entry(struct session *session, const struct tree_directory *directory, const char *name, struct statx *stx,
                int pinned, struct proto_entry *ret_entry, struct node **ret_node)
 {
-	struct ownership_place place = { .fd = pinned >= 0 ? pinned : directory->fd.fd,
-		                         .name = pinned >= 0 ? NULL : name };
 	struct node *node;
 	bool read;
 	int r;
 
 	/* Before the node takes the descriptor, and may close it. */
-	read = attributes_fill(session, NULL, &place, stx, &ret_entry->attr);
+	r = pinned >= 0 ? attributes_fill(session, NULL, pinned, stx, &ret_entry->attr)
+	                : attributes_fill_name(session, directory->fd.fd, name, stx, &ret_entry->attr);
+	if (r < 0)
+		return r;
+	read = r > 0;
 	r = nodes_learn(session->nodes, directory->node, name, stx, pinned, true, &node);
 	if (r < 0)
 		return r;
@@ -94,7 +96,7 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 
 int tree_pin_name(struct session *session, int directory, const char *name)
 {
-	struct lift lift = LIFT_INIT(session, directory, -1);
+	struct lift lift = LIFT_INIT(session);
 	int fd;
 
 	do
@@ -241,7 +243,7 @@ int worker_symlink(struct lane *lane, const struct proto_symlink_request *reques
 
 	if (r < 0)
 		return r;
-	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		r = FAULT(WORKER_SYMLINK, symlinkat(request->target.text, directory.fd.fd, request->name.text)) < 0
 		            ? -errno
@@ -263,7 +265,7 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 
 	if (r < 0)
 		return r;
-	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		r = FAULT(WORKER_MKDIR, mkdirat(directory.fd.fd, request->name.text, mode & 0777)) < 0 ? -errno : 0;
 	while (lift_again(&lift, r));
@@ -278,7 +280,7 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 static int create(struct session *session, const struct tree_directory *directory, const char *name, int flags,
                   mode_t mode)
 {
-	struct lift lift = LIFT_INIT(session, directory->fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	int fd;
 
 	do
@@ -322,7 +324,7 @@ static int open_flags(uint32_t flags)
 /* Opens a pinned regular file as the guest asked; with lifting. */
 static int reopen(struct session *session, int pinned, uint32_t flags)
 {
-	struct lift lift = LIFT_INIT(session, pinned, -1);
+	struct lift lift = LIFT_INIT(session);
 	int opened = open_flags(flags), fd;
 
 	do {
@@ -484,7 +486,7 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 
 	if (r < 0)
 		return r;
-	struct lift lift = LIFT_INIT(session, directory.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		fd = resolve_create_unnamed(directory.fd.fd, flags, mode);
 	while (lift_again(&lift, fd < 0 ? fd : 0));

@@ -144,6 +144,7 @@ int worker_main(void)
 	const int expected[] = { WORKER_FD_CONNECTION, WORKER_FD_ROOT, WORKER_FD_BROKER, WORKER_FD_COUNTERS };
 	struct worker_message message;
 	struct proto_counters *counters;
+	bool own_files;
 	int fd, r = receive(&message, &fd);
 
 	if (r == 0 && (message.type != WORKER_CONFIG || fd >= 0))
@@ -157,7 +158,9 @@ int worker_main(void)
 	umask(0);
 	log_init("bindshare-worker", (enum log_level) message.config.log_level);
 	log_set_format((enum log_format) message.config.log_format);
-	r = sandbox_enter(expected, ARRAY_SIZE(expected));
+	/* With owner=host the ids of others are shown, which a user namespace would hide. */
+	own_files = (message.config.flags & PROTO_HELLO_OWNER_HOST) == 0;
+	r = sandbox_enter(expected, ARRAY_SIZE(expected), own_files);
 	if (r < 0)
 		return fail("cannot lock down", r);
 	return serve(&message.config, counters);

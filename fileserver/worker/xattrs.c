@@ -81,7 +81,7 @@ int worker_getxattr(struct lane *lane, const struct proto_getxattr_request *requ
 	r = target_get(session, request->node, &target);
 	if (r < 0)
 		return r == -EPERM ? -ENODATA : r;
-	struct lift lift = LIFT_INIT(session, target.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do {
 		n = xattr_at_get(target.fd.fd, NULL, request->name.text, lane->channel.buffer, PROTO_BLOB_MAX);
 		r = n < 0 ? (int) n : 0;
@@ -113,7 +113,7 @@ int worker_setxattr(struct lane *lane, const struct proto_setxattr_request *requ
 		target_put(session, &target);
 		return r;
 	}
-	struct lift lift = LIFT_INIT(session, target.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		r = xattr_at_set(target.fd.fd, request->name.text, request->value.bytes, request->value.length, flags);
 	while (lift_again(&lift, r));
@@ -176,7 +176,7 @@ int worker_removexattr(struct lane *lane, const struct proto_removexattr_request
 	r = target_get(session, request->node, &target);
 	if (r < 0)
 		return r;
-	struct lift lift = LIFT_INIT(session, target.fd.fd, -1);
+	struct lift lift = LIFT_INIT(session);
 	do
 		r = xattr_at_remove(target.fd.fd, request->name.text);
 	while (lift_again(&lift, r));

@@ -7,8 +7,9 @@ import json
 import mmap
 import os
 import threading
+import time
 
-from lib import Mount, Rig, Server, case, expect_errno, read_file, run, wait_for, write_file
+from lib import Mount, Rig, Server, calls, case, expect_errno, read_file, run, wait_for, write_file
 from lib.hang import Hang
 
 MEBIBYTE = 1 << 20
@@ -314,6 +315,39 @@ def a_mount_that_cannot_read_the_kernels_requests_ends():
     wait_for(lambda: not rig.server.workers(), "the worker ends")
     rig.mount.unmount_hard()
     rig.server.stop()
+
+
+@case
+def setuid_that_the_host_gave_does_not_come_back_when_chmod_takes_long():
+    """One mount says chmod 4755, and the other writes before the host's kernel has heard of it."""
+    rig = Rig("cache=none", faults="worker.chmod:1:delay=600ms")
+    rig.fill("file", "#!")
+    os.chmod(rig.host("file"), 0o6755)
+    second = Mount(rig.server, rig.share, "cache=none")
+    thread = threading.Thread(target=os.chmod, args=(second / "file", 0o4755))
+    thread.start()
+    time.sleep(0.2)
+    with open(rig.guest("file"), "ab", buffering=0) as file:
+        file.write(b"written")
+    thread.join()
+    assert os.stat(rig.host("file")).st_mode & 0o7000 == 0, oct(os.stat(rig.host("file")).st_mode)
+
+
+@case
+def a_record_is_told_of_its_own_file_when_the_host_exchanges_names():
+    rig = Rig(faults="worker.getxattr:3+:delay=400ms")
+    rig.fill("one", "1", mode=0o600)
+    rig.fill("two", "2", mode=0o644)
+    os.setxattr(rig.host("one"), "user.containers.override_stat", b"1000:1000:04600:file")
+    expected = {os.stat(rig.host("one")).st_ino: (0o104600, 1000), os.stat(rig.host("two")).st_ino: (0o100644, 0)}
+    found = []
+    # The first two are read of the root of the mount.
+    thread = threading.Thread(target=lambda: found.append(os.stat(rig.guest("one"))))
+    thread.start()
+    time.sleep(0.15)
+    calls.rename(rig.host("one"), rig.host("two"), calls.RENAME_EXCHANGE)
+    thread.join()
+    assert (found[0].st_mode, found[0].st_uid) == expected[found[0].st_ino], found
 
 
 run(140)

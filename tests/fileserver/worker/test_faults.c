@@ -65,8 +65,7 @@ static void try_fault(const struct scene_operation *operation, unsigned point, u
                       const struct pictures *pictures)
 {
 	_cleanup_free_ char *now = NULL, *again = NULL;
-	/* Reading a hidden record takes another look at the file. */
-	bool last = point == FAULTS_WORKER_STAT && n + ((scene_setting.file & S_IRUSR) == 0 ? 1 : 0) >= times;
+	bool last = point == FAULTS_WORKER_STAT && n >= times;
 	struct scene scene;
 	char rule[96];
 	int r;
@@ -80,7 +79,7 @@ static void try_fault(const struct scene_operation *operation, unsigned point, u
 	scene_check(&scene);
 	now = scene_picture(&scene);
 	/* Without memory it is that, whatever the reason; without the owner's bits it stays denied. */
-	if (r != 0 && r != -FAULT_ERRNO && r != -ENOMEM && (r != -EACCES || point != FAULTS_WORKER_CHMOD))
+	if (r != 0 && r != -FAULT_ERRNO && r != -ENOMEM && (r != -EACCES || point != FAULTS_WORKER_LIFT))
 		problem(operation, rule, r, "another error");
 	if (!is_right(operation, pictures, r, last, now))
 		problem(operation, rule, r, now);
