@@ -138,6 +138,7 @@ enum {
 
 	PROTO_RENAME_NOREPLACE = 1 << 0,
 	PROTO_RENAME_EXCHANGE = 1 << 1,
+	PROTO_RENAME_WHITEOUT = 1 << 2, /* a character device 0:0 takes the old name */
 
 	PROTO_WRITE_APPEND = 1 << 0,          /* at the end, wherever it is now */
 	PROTO_WRITE_KILL_PRIVILEGES = 1 << 1, /* clear recorded setuid and setgid bits */
@@ -192,7 +193,7 @@ enum {
 	KIND(statfs, struct proto_statfs, "blocks, bfree, bavail, files, ffree (8 each), bsize, namelen, frsize (4 each)") \
 	KIND(forgets, struct proto_forgets, "4 bytes count, at most 2048, then so often node and 8 bytes number") \
 	KIND(open_flags, uint32_t, "4 bytes PROTO_OPEN_*: READ 1 WRITE 2 TRUNCATE 4 EXCLUSIVE 8 SYNC 16 DSYNC 32 NOATIME 64, one of READ and WRITE at least; anything that writes adds the write right") \
-	KIND(rename_flags, uint32_t, "4 bytes PROTO_RENAME_*: NOREPLACE 1 or EXCHANGE 2, not both") \
+	KIND(rename_flags, uint32_t, "4 bytes PROTO_RENAME_*: EXCHANGE 2 alone, or any of NOREPLACE 1 WHITEOUT 4") \
 	KIND(write_flags, uint32_t, "4 bytes PROTO_WRITE_*: APPEND 1 KILL_PRIVILEGES 2 SYNC 4 DSYNC 8") \
 	KIND(xattr_flags, uint32_t, "4 bytes PROTO_XATTR_*: CREATE 1 or REPLACE 2, not both") \
 	KIND(fallocate_mode, uint32_t, "4 bytes: 0, KEEP_SIZE 1, PUNCH_HOLE|KEEP_SIZE 3, ZERO_RANGE 16, ZERO_RANGE|KEEP_SIZE 17")

@@ -10,6 +10,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
+#include "fileserver/worker/whiteout.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -95,6 +96,39 @@ static bool same_object(const struct statx *left, const struct statx *right)
 	       left->stx_dev_minor == right->stx_dev_minor;
 }
 
+/*
+ * With a whiteout at the old name, when it is asked for. same: both names are one object's, so that nothing happens.
+ * Where that fails, the name goes back, unless another object has lost it meanwhile.
+ */
+static int rename_leaving(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
+                          const struct proto_rename_request *request, bool replaces, bool same)
+{
+	_cleanup_close_ int whiteout = -EBADF;
+	int r;
+
+	if ((request->flags & PROTO_RENAME_WHITEOUT) == 0 || same)
+		return rename_lifted(session, from, to, request);
+	whiteout = whiteout_make(session, from);
+	if (whiteout < 0)
+		return whiteout;
+	r = rename_lifted(session, from, to, request);
+	if (r < 0)
+		return r;
+	r = whiteout_place(session, whiteout, from, request->name.text);
+	if (r < 0 && !replaces) {
+		struct lift lift = LIFT_INIT(session);
+		int back;
+
+		do
+			back = renameat2(to->fd.fd, request->new_name.text, from->fd.fd, request->name.text,
+			                 RENAME_NOREPLACE) < 0
+			               ? -errno
+			               : 0;
+		while (lift_again(&lift, back));
+	}
+	return r;
+}
+
 static int rename_between(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
                           const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
 {
@@ -108,7 +142,7 @@ static int rename_between(struct session *session, const struct tree_directory *
 	replaces = attributes_stat_name(session, to->fd.fd, request->new_name.text, &replaced) == 0;
 	if (replaces && !exchange)
 		leaving = pin_leaving(session, to, request->new_name.text, &replaced);
-	r = rename_lifted(session, from, to, request);
+	r = rename_leaving(session, from, to, request, replaces, replaces && same_object(&moved, &replaced));
 	if (r < 0)
 		return r;
 	if (replaces && !exchange && !same_object(&moved, &replaced))
@@ -127,8 +161,10 @@ static int rename_between(struct session *session, const struct tree_directory *
 int worker_rename(struct lane *lane, const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
 {
 	struct session *session = lane->session;
+	bool makes = (request->flags & PROTO_RENAME_WHITEOUT) != 0;
 	struct tree_directory from, to;
-	int r = tree_enter(session, request->parent, &from);
+	int r = makes ? tree_enter_to_make(session, request->parent, &from)
+	              : tree_enter(session, request->parent, &from);
 
 	if (r < 0)
 		return r;

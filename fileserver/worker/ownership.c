@@ -128,9 +128,14 @@ static bool owner_host(const struct session *session)
  * Root that shows real owners reads records on everybody's files, so they are in a name that only root can write: a
  * host user's device node or setgid bit for somebody else's group would widen what he has.
  */
+bool ownership_is_roots(const struct session *session)
+{
+	return owner_host(session) && session->uid == 0;
+}
+
 static const char *record_name(const struct session *session)
 {
-	return owner_host(session) && session->uid == 0 ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
+	return ownership_is_roots(session) ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
 }
 
 /* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it; or what reading says.
@@ -164,7 +169,7 @@ static int look_at_names(const struct session *session, const struct ownership_p
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1) {
 		if (strcmp(names + at, wanted) == 0)
 			ret_seen->record = true;
-		if (xattrs_is_shown(names + at))
+		if (xattrs_is_shown(session, names + at))
 			ret_seen->bare = false;
 	}
 	return n == -EACCES ? -EACCES : 0;

@@ -19,6 +19,9 @@
 #define OWNERSHIP_XATTR      "user.containers.override_stat"
 #define OWNERSHIP_XATTR_ROOT "security.fuseoverlayfs.override_stat"
 
+/* Whether records are in names that only root can write. */
+bool ownership_is_roots(const struct session *session);
+
 /* How a file appears. */
 struct ownership {
 	uint32_t uid, gid;

@@ -65,8 +65,9 @@ static int ask(const struct session *session, int fd, uint64_t *ret_bytes, uint6
 	if (FAULT(WORKER_SPACE, fstatvfs(fd, &st)) < 0)
 		return -errno;
 	space_hide_reserve(session, &st);
-	*ret_bytes = (uint64_t) st.f_bavail * st.f_frsize;
-	*ret_files = st.f_files == 0 ? UINT32_MAX : st.f_favail; /* btrfs and others count none */
+	/* Some count no blocks (ramfs), some no inodes (btrfs). */
+	*ret_bytes = st.f_blocks == 0 ? INT64_MAX : (uint64_t) st.f_bavail * st.f_frsize;
+	*ret_files = st.f_files == 0 ? UINT32_MAX : st.f_favail;
 	return 0;
 }
 

@@ -166,16 +166,38 @@ static void check_access(fuse_req_t req, fuse_ino_t ino, int mask)
 }
 
 /*
- * The server keeps user.* only. Tools ask for security.selinux and ACLs of each file that they list: the answer is
- * known without a message. 0: ask the server.
+ * The server keeps user.* and trusted.*, which the kernel has asked CAP_SYS_ADMIN for. Tools ask for security.selinux
+ * and ACLs of each file that they list: the answer is known without a message. 0: ask the server.
  */
-static int known_answer(const char *name, bool reading)
+static int known_answer(const char *name)
 {
 	if (strncmp(name, "user.", 5) == 0)
 		return name[5] == '\0' ? -EINVAL : 0;
 	if (strncmp(name, "trusted.", 8) == 0)
-		return reading ? -ENODATA : -EPERM;
+		return name[8] == '\0' ? -EINVAL : 0;
 	return -EOPNOTSUPP;
+}
+
+static bool is_bare(struct lane *lane, uint64_t node)
+{
+	return (nodes_flags(lane->client->nodes, node, lane->client->timeout) & PROTO_ATTR_BARE) != 0;
+}
+
+/* trusted.* are not for everybody's eyes. Leaves the others, in place. The new length. */
+static size_t hide_trusted(char *names, size_t length)
+{
+	size_t kept = 0, size;
+
+	for (size_t at = 0; at < length; at += size) {
+		size = strnlen(names + at, length - at) + 1;
+		if (at + size > length)
+			break;
+		if (strncmp(names + at, "trusted.", 8) != 0) {
+			memmove(names + kept, names + at, size);
+			kept += size;
+		}
+	}
+	return kept;
 }
 
 static int xattr_name_set(struct proto_name *ret_name, const char *name)
@@ -203,8 +225,10 @@ static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 	struct lane *lane = lane_current();
 	struct proto_getxattr_request request = { .node = wire(lane, ino) };
 	struct proto_getxattr_reply reply;
-	int r = known_answer(name, true);
+	int r = known_answer(name);
 
+	if (r == 0 && is_bare(lane, request.node))
+		r = -ENODATA;
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
 	if (r == 0)
@@ -231,7 +255,7 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 	struct proto_setxattr_request request = { .node = wire(lane, ino),
 		                                  .value = { .length = size, .bytes = value } };
 	struct proto_setxattr_reply reply;
-	int r = known_answer(name, false);
+	int r = known_answer(name);
 
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
@@ -255,8 +279,12 @@ static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
 	struct lane *lane = lane_current();
 	struct proto_listxattr_request request = { .node = wire(lane, ino) };
 	struct proto_listxattr_reply reply = { .names = { .length = 0 } };
-	bool bare = (nodes_flags(lane->client->nodes, request.node, lane->client->timeout) & PROTO_ATTR_BARE) != 0;
-	int r = bare ? 0 : rpc_listxattr(lane, &request, &reply);
+	int r = is_bare(lane, request.node) ? 0 : rpc_listxattr(lane, &request, &reply);
+	bool trusted = reply.names.length > 0 && memmem(reply.names.bytes, reply.names.length, "trusted.", 8) != NULL;
+
+	/* They lie in the lane's memory. */
+	if (r == 0 && trusted && !caller_has_capability(fuse_req_ctx(req)->pid, CAP_SYS_ADMIN))
+		reply.names.length = hide_trusted((char *) reply.names.bytes, reply.names.length);
 
 	if (r == 0)
 		reply_blob(req, &reply.names, size);
@@ -269,7 +297,7 @@ static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct lane *lane = lane_current();
 	struct proto_removexattr_request request = { .node = wire(lane, ino) };
 	struct proto_removexattr_reply reply;
-	int r = known_answer(name, false);
+	int r = known_answer(name);
 
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
