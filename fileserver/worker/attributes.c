@@ -9,7 +9,6 @@
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
@@ -56,16 +55,6 @@ int attributes_stat_name(struct session *session, int directory, const char *nam
 	return r;
 }
 
-/* File systems mounted inside the share have numbers of their own: the device goes into the number. */
-uint64_t attributes_inode(const struct session *session, const struct statx *stx)
-{
-	uint64_t parts[2] = { ((uint64_t) stx->stx_dev_major << 32) | stx->stx_dev_minor, stx->stx_ino };
-
-	if (nodes_on_root_device(session->nodes, stx))
-		return stx->stx_ino;
-	return XXH3_64bits(parts, sizeof(parts)) | (1ULL << 63);
-}
-
 static struct proto_time time_of(const struct statx_timestamp *stamp)
 {
 	return (struct proto_time){ .seconds = stamp->tv_sec, .nanoseconds = stamp->tv_nsec };
@@ -79,7 +68,7 @@ static int fill(struct session *session, struct node *node, const struct ownersh
 	int r = ownership_view(session, node, place, stx, &view);
 
 	*ret_attr = (struct proto_attr){
-		.ino = attributes_inode(session, stx),
+		.ino = inodes_number(session, stx),
 		.size = stx->stx_size,
 		.blocks = stx->stx_blocks,
 		.atime = time_of(&stx->stx_atime),

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fileserver/worker/inodes.h"
 #include "fileserver/worker/nodes.h"
 #include "fileserver/worker/space.h"
 #include "fileserver/worker/worker.h"
@@ -43,6 +44,7 @@ struct session {
 	struct proto_counters *counters;
 	bool may_lift; /* lift.h */
 	struct space space;
+	struct inodes inodes;
 	pthread_mutex_t lock; /* lanes, threads */
 	pthread_cond_t thread_ended;
 	unsigned threads;

@@ -328,6 +328,7 @@ def file_systems_mounted_inside_the_share_are_seen_in_one_space_of_numbers():
             for name in directories + files:
                 seen = os.lstat(os.path.join(path, name))
                 devices.add(seen.st_dev)
+                assert seen.st_ino < 1 << 32, "more than a program with 32-bit numbers can take"
                 assert numbers.setdefault(seen.st_ino, os.path.join(path, name)) == os.path.join(path, name)
             descriptor = _open_directory(path)
             for number, _, _, name in _list(descriptor):
