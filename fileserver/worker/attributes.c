@@ -13,6 +13,7 @@
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
+#include "fileserver/worker/links.h"
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
@@ -133,6 +134,8 @@ int attributes_of(struct session *session, struct node *node, int fd, struct pro
 	if (r < 0)
 		return r;
 	(void) attributes_fill(session, node, fd, &stx, ret_attr);
+	if (node != NULL)
+		links_show_node(session, node, &stx, ret_attr);
 	if (ret_stx != NULL)
 		*ret_stx = stx;
 	return 0;
@@ -252,6 +255,10 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		r = set_real_owner(session, fd, set);
 	if (r < 0)
 		return r;
+	if (S_ISLNK(stx.stx_mode)) {
+		links_change(session, node, &stx, set);
+		return 0;
+	}
 	wanted = before;
 	owner.uid = stx.stx_uid;
 	owner.gid = stx.stx_gid;

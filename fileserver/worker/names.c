@@ -8,6 +8,7 @@
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
+#include "fileserver/worker/links.h"
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "fileserver/worker/whiteout.h"
@@ -49,6 +50,8 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 	}
 	if (r == 0) {
 		nodes_orphan(session->nodes, &stx, TAKE_FD(leaving));
+		if (stx.stx_nlink <= 1)
+			links_forget(session, directory.fd.fd, &stx);
 		*ret_node = nodes_find(session->nodes, &stx);
 		tree_changed(session, &directory, ret_parent);
 		r = durable_names(session, &directory);
@@ -145,8 +148,16 @@ static int rename_between(struct session *session, const struct tree_directory *
 	r = rename_leaving(session, from, to, request, replaces, replaces && same_object(&moved, &replaced));
 	if (r < 0)
 		return r;
-	if (replaces && !exchange && !same_object(&moved, &replaced))
+	if (replaces && !exchange && !same_object(&moved, &replaced)) {
 		nodes_orphan(session->nodes, &replaced, TAKE_FD(leaving));
+		if (replaced.stx_nlink <= 1)
+			links_forget(session, to->fd.fd, &replaced);
+	}
+	if (from->node != to->node) {
+		links_move(session, from->fd.fd, to->fd.fd, &moved);
+		if (exchange && replaces)
+			links_move(session, to->fd.fd, from->fd.fd, &replaced);
+	}
 	nodes_moved(session->nodes, &moved, to->node, request->new_name.text);
 	if (exchange && replaces)
 		nodes_moved(session->nodes, &replaced, from->node, request->name.text);
@@ -193,14 +204,16 @@ static int link_to(struct session *session, int fd, const struct tree_directory 
 }
 
 /* What cannot be told is taken back. */
-static int linked(struct session *session, int fd, const struct tree_directory *directory, const char *name,
-                  struct proto_link_reply *ret_reply)
+static int linked(struct session *session, struct node *node, int fd, const struct tree_directory *directory,
+                  const char *name, struct proto_link_reply *ret_reply)
 {
 	struct statx stx;
 	int r = attributes_stat(session, fd, &stx);
 
-	if (r == 0)
+	if (r == 0) {
+		links_copy(session, node, directory->fd.fd, &stx);
 		r = durable_names(session, directory);
+	}
 	if (r == 0)
 		r = tree_entry(session, directory, name, &stx, -EBADF, &ret_reply->entry, NULL);
 	if (r == 0)
@@ -229,7 +242,7 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)
-			r = linked(session, fd.fd, &directory, request->name.text, ret_reply);
+			r = linked(session, node, fd.fd, &directory, request->name.text, ret_reply);
 		tree_leave(session, &directory);
 	}
 	nodes_fd_done(session->nodes, &fd);

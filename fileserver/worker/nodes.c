@@ -246,6 +246,16 @@ mode_t nodes_type(const struct node *node)
 	return node->type;
 }
 
+int nodes_parent(struct nodes *nodes, struct node *node, struct node **ret_parent)
+{
+	pthread_mutex_lock(&nodes->lock);
+	*ret_parent = node->parent;
+	if (node->parent != NULL)
+		node->parent->pins++;
+	pthread_mutex_unlock(&nodes->lock);
+	return *ret_parent == NULL ? -ESTALE : 0;
+}
+
 uint64_t nodes_device(const struct node *node)
 {
 	return node->key.device;

@@ -60,6 +60,8 @@ int nodes_get(struct nodes *nodes, uint64_t id, struct node **ret_node);
 void nodes_put(struct nodes *nodes, struct node *node);
 uint64_t nodes_id(const struct node *node);
 mode_t nodes_type(const struct node *node);
+/* The directory that a node was last seen in, pinned; -ESTALE for the root and for what never had a name. */
+int nodes_parent(struct nodes *nodes, struct node *node, struct node **ret_parent);
 /* Major number in the high 32 bits, minor in the low ones. */
 uint64_t nodes_device(const struct node *node);
 /* Whether this is the device that the share's root is on. */

@@ -294,8 +294,7 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 	int r, length;
 
 	if (!may_have_record(session, stx))
-		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
-		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
+		return same ? 0 : -EPERM;
 	if (same && look_at_names(session, &place, &seen) == 0 && !seen.record)
 		return 0;
 	length = format(wanted, text);

@@ -103,6 +103,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->counters = counters;
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->event_lock, NULL);
+	pthread_mutex_init(&session->links_lock, NULL);
 	space_init(&session->space);
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -498,6 +499,7 @@ void session_free(struct session *session)
 	nodes_free(session->nodes);
 	pthread_mutex_destroy(&session->lock);
 	pthread_mutex_destroy(&session->event_lock);
+	pthread_mutex_destroy(&session->links_lock);
 	space_done(&session->space);
 	free(session);
 }

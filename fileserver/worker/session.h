@@ -42,7 +42,8 @@ struct session {
 	uid_t uid;
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	struct proto_counters *counters;
-	bool may_lift; /* lift.h */
+	bool may_lift;              /* lift.h */
+	pthread_mutex_t links_lock; /* links.h: who changes a directory's record of them */
 	struct space space;
 	struct inodes inodes;
 	pthread_mutex_t lock; /* lanes, threads */

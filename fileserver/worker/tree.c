@@ -12,6 +12,7 @@
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
+#include "fileserver/worker/links.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
@@ -80,6 +81,7 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 	                : attributes_fill_name(session, directory->fd.fd, name, stx, &ret_entry->attr);
 	if (r < 0)
 		return r;
+	links_show(session, directory->fd.fd, stx, &ret_entry->attr);
 	read = r > 0;
 	r = nodes_learn(session->nodes, directory->node, name, stx, pinned, true, &node);
 	if (r < 0)
@@ -201,7 +203,10 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 		return -errno;
 	/* What has just been made has no record that could be in the way. */
 	record = !ownership_is_default(session, &stx, &wanted);
-	if (record)
+	if (record && S_ISLNK(stx.stx_mode)) {
+		links_record(session, directory->fd.fd, &stx, wanted.uid, wanted.gid);
+		tree_changed(session, directory, ret_parent);
+	} else if (record)
 		r = ownership_record(session, fd, &stx, &wanted);
 	/* A file system without user xattrs shows the default owner; a FIFO or a device cannot be without. */
 	if (r < 0 && (special || r != -EPERM))
