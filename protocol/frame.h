@@ -13,6 +13,7 @@ enum {
 
 	PROTO_FRAME_REPLY = 1 << 0,
 	PROTO_FRAME_MORE = 1 << 1, /* another frame of the same reply follows */
+	PROTO_FRAME_ANEW = 1 << 2, /* a request's names were looked up anew, or there are none: they are not compared */
 };
 
 /* Little-endian, in this order, 24 bytes. */

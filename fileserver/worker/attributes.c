@@ -40,9 +40,10 @@ bool attributes_late_errors(int fd)
 
 int attributes_stat(struct session *session, int fd, struct statx *ret_stx)
 {
-	int flags = AT_EMPTY_PATH | AT_NO_AUTOMOUNT;
-
-	return FAULT(WORKER_STAT, statx(fd, "", flags, NODES_STATX, ret_stx)) < 0 ? -errno : 0;
+	if (FAULT(WORKER_STAT, statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, ret_stx)) < 0)
+		return -errno;
+	nodes_meet(session->nodes, ret_stx, fd, NULL);
+	return 0;
 }
 
 int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx)
@@ -53,6 +54,8 @@ int attributes_stat_name(struct session *session, int directory, const char *nam
 	do
 		r = FAULT(WORKER_STAT_NAME, statx(directory, name, flags, NODES_STATX, ret_stx)) < 0 ? -errno : 0;
 	while (lift_again(&lift, r));
+	if (r == 0)
+		nodes_meet(session->nodes, ret_stx, directory, name);
 	return r;
 }
 
@@ -335,6 +338,8 @@ int worker_setattr(struct lane *lane, const struct proto_setattr_request *reques
 	/* The guest can name a handle of another file, or one for reading, here. */
 	if (handle != NULL && (handle->node != node || !handle->writable))
 		r = -EBADF;
+	if (r == 0 && handle == NULL)
+		r = tree_check(lane, node);
 	if (r == 0)
 		r = nodes_fd(session->nodes, node, &fd);
 	if (r == 0) {

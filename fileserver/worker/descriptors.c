@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/search.h"
@@ -20,6 +22,9 @@ enum { DEPTH_MAX = 4096 };
 
 /* How far a directory is looked for that has left its place. */
 enum { SEARCH_ENTRIES = 20000, SEARCH_DEPTH = 24 };
+
+/* A descriptor that nobody has used for two to three seconds is closed. */
+enum { TICK_MS = 1000, UNUSED_ROUNDS = 3 };
 
 static void show_counts(struct nodes *nodes)
 {
@@ -48,6 +53,15 @@ static void list_remove(struct nodes *nodes, struct node *node)
 	node->listed = false;
 }
 
+static void set_timer(struct nodes *nodes, int ms)
+{
+	struct timespec interval = { .tv_sec = ms / 1000, .tv_nsec = (long) (ms % 1000) * 1000000 };
+	struct itimerspec when = { .it_interval = interval, .it_value = interval };
+
+	nodes->ticking = ms > 0;
+	(void) timerfd_settime(nodes->timer, 0, &when, NULL);
+}
+
 static void list_add(struct nodes *nodes, struct node *node)
 {
 	struct descriptor_list *list = list_of(nodes, node);
@@ -58,6 +72,9 @@ static void list_add(struct nodes *nodes, struct node *node)
 	*(list->newest == NULL ? &list->oldest : &list->newest->newer) = node;
 	list->newest = node;
 	node->listed = true;
+	node->used = nodes->round;
+	if (!nodes->ticking && !node->orphan)
+		set_timer(nodes, TICK_MS);
 }
 
 void descriptors_drop(struct nodes *nodes, struct node *node)
@@ -65,9 +82,44 @@ void descriptors_drop(struct nodes *nodes, struct node *node)
 	if (node->fd < 0 || node == nodes->root)
 		return;
 	list_remove(nodes, node);
-	node->fd = close_fd(node->fd);
+	nodes_close_later(nodes, node->fd);
+	node->fd = -EBADF;
 	nodes->descriptors--;
 	show_counts(nodes);
+}
+
+int nodes_timer(const struct nodes *nodes)
+{
+	return nodes->timer;
+}
+
+/* With the lock held. True: there are more to close than could be noted. */
+static bool give_up_unused(struct nodes *nodes, struct descriptor_list *list)
+{
+	while (list->oldest != NULL && nodes->round - list->oldest->used >= UNUSED_ROUNDS) {
+		if (nodes->closing_count == CLOSING_MAX)
+			return true;
+		descriptors_drop(nodes, list->oldest);
+	}
+	return false;
+}
+
+void nodes_tick(struct nodes *nodes)
+{
+	uint64_t times;
+	bool more;
+
+	(void) !read(nodes->timer, &times, sizeof(times));
+	nodes_lock(nodes);
+	nodes->round++;
+	nodes_unlock(nodes);
+	do {
+		nodes_lock(nodes);
+		more = give_up_unused(nodes, &nodes->lists[0]) || give_up_unused(nodes, &nodes->lists[1]);
+		if (nodes->lists[0].oldest == NULL && nodes->lists[1].oldest == NULL)
+			set_timer(nodes, 0);
+		nodes_unlock(nodes);
+	} while (more);
 }
 
 /* Closes the least used descriptors until one more fits; false when all are in use. */
@@ -160,7 +212,7 @@ void nodes_fd_done(struct nodes *nodes, struct node_fd *fd)
 		nodes_put(nodes, node);
 		return;
 	}
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	assert(node->fd_users > 0);
 	if (--node->fd_users == 0 && node != nodes->root) {
 		list_add(nodes, node);
@@ -169,7 +221,7 @@ void nodes_fd_done(struct nodes *nodes, struct node_fd *fd)
 	}
 	node->pins--;
 	nodes_release(nodes, node);
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 }
 
 enum { NAMES_MOVE_MS = 2000 };
@@ -189,15 +241,23 @@ bool nodes_names_move(const struct nodes *nodes)
 	return stale != 0 && now_ms() - stale < NAMES_MOVE_MS;
 }
 
+struct wanted {
+	struct nodes *nodes;
+	const struct node *node;
+};
+
 static bool is_node(const void *context, const struct statx *stx)
 {
-	return nodes_same(context, stx);
+	const struct wanted *wanted = context;
+
+	return nodes_same(wanted->nodes, wanted->node, stx);
 }
 
 /* A directory that is not at its place any more, by the host's doing: beside it, or anywhere beneath above. */
 static int find_again(struct nodes *nodes, struct node *node, const struct node_fd *above, int depth)
 {
-	struct search search = { .ino = node->key.ino, .is = is_node, .context = node, .left = SEARCH_ENTRIES };
+	const struct wanted wanted = { .nodes = nodes, .node = node };
+	struct search search = { .ino = node->key.ino, .is = is_node, .context = &wanted, .left = SEARCH_ENTRIES };
 	int fd;
 
 	if (!S_ISDIR(node->type) || node->orphan) {
@@ -207,11 +267,12 @@ static int find_again(struct nodes *nodes, struct node *node, const struct node_
 	fd = search_below(&search, above->fd, depth);
 	if (fd < 0)
 		return -ESTALE;
-	pthread_mutex_lock(&nodes->lock);
-	if (depth == 0)
-		nodes_renamed(nodes, node, search.name);
+	nodes_lock(nodes);
+	/* Without memory it is looked for again the next time. */
+	if (depth == 0 && places_parent(node) != NULL)
+		(void) places_note(nodes, node, places_parent(node), search.name);
 	descriptors_give(nodes, node, fd);
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	return 0;
 }
 
@@ -228,11 +289,11 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 	for (int tries = 0; tries < 8; tries++) {
 		bool same, moved;
 
-		pthread_mutex_lock(&nodes->lock);
-		moved = node->parent != parent->node;
+		nodes_lock(nodes);
+		moved = places_parent(node) != parent->node;
 		if (!moved)
-			memcpy(name, node->name, strlen(node->name) + 1);
-		pthread_mutex_unlock(&nodes->lock);
+			memcpy(name, node->place->name, strlen(node->place->name) + 1);
+		nodes_unlock(nodes);
 		if (moved)
 			return -EAGAIN;
 		fd = nodes->pin == NULL ? resolve_pin(parent->fd, name)
@@ -247,12 +308,14 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 		}
 		if (fd < 0 && fd != -ESTALE)
 			return fd;
-		pthread_mutex_lock(&nodes->lock);
-		same = fd >= 0 && nodes_same(node, &stx);
-		moved = node->parent != parent->node || strcmp(name, node->name) != 0;
+		if (fd >= 0)
+			devices_meet(&nodes->devices, &stx, fd, NULL);
+		nodes_lock(nodes);
+		same = fd >= 0 && nodes_same(nodes, node, &stx);
+		moved = places_parent(node) != parent->node || strcmp(name, node->place->name) != 0;
 		if (same)
 			descriptors_give(nodes, node, fd);
-		pthread_mutex_unlock(&nodes->lock);
+		nodes_unlock(nodes);
 		if (same)
 			return 0;
 		close_fd(fd);
@@ -268,8 +331,8 @@ static int nearest(struct nodes *nodes, struct node *node, struct node_fd *ret_f
 	struct node *below = NULL, *at = node;
 	int r = -ESTALE;
 
-	pthread_mutex_lock(&nodes->lock);
-	for (int depth = 0; at != NULL && depth < DEPTH_MAX; depth++, below = at, at = at->parent) {
+	nodes_lock(nodes);
+	for (int depth = 0; at != NULL && depth < DEPTH_MAX; depth++, below = at, at = places_parent(at)) {
 		if (borrow(nodes, at, ret_fd)) {
 			r = 0;
 			break;
@@ -277,7 +340,7 @@ static int nearest(struct nodes *nodes, struct node *node, struct node_fd *ret_f
 	}
 	if (r == 0 && below != NULL)
 		below->pins++;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	*ret_below = r == 0 ? below : NULL;
 	return r;
 }
@@ -339,7 +402,7 @@ int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, b
 	struct handle *handle = FAULT_NULL(WORKER_HANDLE, calloc(1, sizeof(*handle)));
 	int r = handle == NULL ? -ENOMEM : 0;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	if (r == 0 && !make_room(nodes))
 		r = -ENFILE;
 	if (r == 0)
@@ -364,7 +427,7 @@ int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, b
 		*ret_handle = handle;
 		show_counts(nodes);
 	}
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	if (r < 0)
 		free(handle);
 	return r;
@@ -375,12 +438,12 @@ int nodes_handle(struct nodes *nodes, uint64_t id, struct handle **ret_handle)
 	uint32_t slot = PROTO_ID_SLOT(id);
 	struct handle *handle = NULL;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	if (slot < nodes->handles_used && nodes->handles[slot].generation == PROTO_ID_GENERATION(id))
 		handle = nodes->handles[slot].handle;
 	if (handle != NULL)
 		handle->users++;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	if (handle == NULL)
 		return -EBADF;
 	*ret_handle = handle;
@@ -411,11 +474,11 @@ void nodes_handle_put(struct nodes *nodes, struct handle *handle)
 
 	if (handle == NULL)
 		return;
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	assert(handle->users > 0);
 	if (--handle->users == 0 && handle->closed)
 		fd = handle_end(nodes, handle);
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	close_fd(fd); /* may wait for the host's file system: never under the lock */
 }
 
@@ -425,7 +488,7 @@ void nodes_close(struct nodes *nodes, uint64_t id)
 
 	if (nodes_handle(nodes, id, &handle) < 0)
 		return;
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	if (!handle->closed) {
 		struct handle_slot *slot = &nodes->handles[handle->slot];
 
@@ -436,7 +499,7 @@ void nodes_close(struct nodes *nodes, uint64_t id)
 		slot->next_free = nodes->free_handle;
 		nodes->free_handle = handle->slot;
 	}
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	nodes_handle_put(nodes, handle);
 }
 

@@ -113,6 +113,7 @@ int dispatch_request(struct lane *lane, const struct proto_header *header, struc
 	if (replies && channel->start != channel->end)
 		return -EBADMSG;
 	lane->id = header->id;
+	lane->anew = (header->flags & PROTO_FRAME_ANEW) != 0;
 	atomic_store(&lane->last, header->id);
 	atomic_store(&lane->busy, 1);
 	proto_writer_init(&writer, lane->reply, PROTO_SMALL_MAX);

@@ -29,13 +29,14 @@ static int pin_leaving(struct session *session, const struct tree_directory *dir
 	return fd < 0 ? -EBADF : fd;
 }
 
-static int remove_name(struct session *session, uint64_t parent, const char *name, int flags, uint64_t *ret_node,
+static int remove_name(struct lane *lane, uint64_t parent, const char *name, int flags, uint64_t *ret_node,
                        struct proto_attr *ret_parent)
 {
+	struct session *session = lane->session;
 	_cleanup_close_ int leaving = -EBADF;
 	struct tree_directory directory;
 	struct statx stx;
-	int r = tree_enter(session, parent, &directory);
+	int r = tree_enter_to_change(lane, parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -49,7 +50,7 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 		while (lift_again(&lift, r));
 	}
 	if (r == 0) {
-		nodes_orphan(session->nodes, &stx, TAKE_FD(leaving));
+		nodes_orphan(session->nodes, &stx, directory.node, name, TAKE_FD(leaving));
 		if (stx.stx_nlink <= 1)
 			links_forget(session, directory.fd.fd, &stx);
 		*ret_node = nodes_find(session->nodes, &stx);
@@ -62,12 +63,12 @@ static int remove_name(struct session *session, uint64_t parent, const char *nam
 
 int worker_unlink(struct lane *lane, const struct proto_unlink_request *request, struct proto_unlink_reply *ret_reply)
 {
-	return remove_name(lane->session, request->parent, request->name.text, 0, &ret_reply->node, &ret_reply->parent);
+	return remove_name(lane, request->parent, request->name.text, 0, &ret_reply->node, &ret_reply->parent);
 }
 
 int worker_rmdir(struct lane *lane, const struct proto_rmdir_request *request, struct proto_rmdir_reply *ret_reply)
 {
-	return remove_name(lane->session, request->parent, request->name.text, AT_REMOVEDIR, &ret_reply->node,
+	return remove_name(lane, request->parent, request->name.text, AT_REMOVEDIR, &ret_reply->node,
 	                   &ret_reply->parent);
 }
 
@@ -132,6 +133,17 @@ static int rename_leaving(struct session *session, const struct tree_directory *
 	return r;
 }
 
+/* The owners of links go along to another directory. back: what came from there, or NULL. */
+static void rename_links(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
+                         const struct statx *moved, const struct statx *back)
+{
+	if (from->node == to->node)
+		return;
+	links_move(session, from->fd.fd, to->fd.fd, moved);
+	if (back != NULL)
+		links_move(session, to->fd.fd, from->fd.fd, back);
+}
+
 static int rename_between(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
                           const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
 {
@@ -148,19 +160,18 @@ static int rename_between(struct session *session, const struct tree_directory *
 	r = rename_leaving(session, from, to, request, replaces, replaces && same_object(&moved, &replaced));
 	if (r < 0)
 		return r;
-	if (replaces && !exchange && !same_object(&moved, &replaced)) {
-		nodes_orphan(session->nodes, &replaced, TAKE_FD(leaving));
-		if (replaced.stx_nlink <= 1)
+	/* Two names of one object: rename(2) has done nothing. */
+	if (!replaces || !same_object(&moved, &replaced)) {
+		if (replaces && !exchange)
+			nodes_orphan(session->nodes, &replaced, to->node, request->new_name.text, TAKE_FD(leaving));
+		if (replaces && !exchange && replaced.stx_nlink <= 1)
 			links_forget(session, to->fd.fd, &replaced);
-	}
-	if (from->node != to->node) {
-		links_move(session, from->fd.fd, to->fd.fd, &moved);
+		nodes_moved(session->nodes, &moved, from->node, request->name.text, to->node, request->new_name.text);
 		if (exchange && replaces)
-			links_move(session, to->fd.fd, from->fd.fd, &replaced);
+			nodes_moved(session->nodes, &replaced, to->node, request->new_name.text, from->node,
+			            request->name.text);
+		rename_links(session, from, to, &moved, exchange && replaces ? &replaced : NULL);
 	}
-	nodes_moved(session->nodes, &moved, to->node, request->new_name.text);
-	if (exchange && replaces)
-		nodes_moved(session->nodes, &replaced, from->node, request->name.text);
 	ret_reply->node = nodes_find(session->nodes, &moved);
 	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;
 	tree_changed(session, from, &ret_reply->parent);
@@ -174,12 +185,12 @@ int worker_rename(struct lane *lane, const struct proto_rename_request *request,
 	struct session *session = lane->session;
 	bool makes = (request->flags & PROTO_RENAME_WHITEOUT) != 0;
 	struct tree_directory from, to;
-	int r = makes ? tree_enter_to_make(session, request->parent, &from)
-	              : tree_enter(session, request->parent, &from);
+	int r = makes ? tree_enter_to_make(lane, request->parent, &from)
+	              : tree_enter_to_change(lane, request->parent, &from);
 
 	if (r < 0)
 		return r;
-	r = tree_enter(session, request->new_parent, &to);
+	r = tree_enter_to_change(lane, request->new_parent, &to);
 	if (r == 0) {
 		r = rename_between(session, &from, &to, request, ret_reply);
 		tree_leave(session, &to);
@@ -233,12 +244,14 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 
 	if (r < 0)
 		return r;
-	r = nodes_type(node) == S_IFDIR ? -EPERM : nodes_fd(session->nodes, node, &fd);
+	r = nodes_type(node) == S_IFDIR ? -EPERM : tree_check(lane, node);
+	if (r == 0)
+		r = nodes_fd(session->nodes, node, &fd);
 	if (r < 0) {
 		nodes_put(session->nodes, node);
 		return r;
 	}
-	r = tree_enter_to_make(session, request->parent, &directory);
+	r = tree_enter_to_make(lane, request->parent, &directory);
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)

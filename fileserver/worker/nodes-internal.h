@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What nodes.c and descriptors.c share; nobody else includes it. */
+/* What nodes.c, places.c, descriptors.c and identity.c share; nobody else includes it. */
 #pragma once
 
 #include <xxhash.h>
@@ -11,29 +11,39 @@ extern uint64_t nodes_hash_seed;
 #define HASH_NONFATAL_OOM 0
 #include <uthash.h>
 
+#include "fileserver/worker/identity.h"
 #include "fileserver/worker/nodes.h"
 
-enum { ORPHANS_WAIT_MS = 100, SLOT_NONE = UINT32_MAX };
+enum { ORPHANS_WAIT_MS = 100, SLOT_NONE = UINT32_MAX, CLOSING_MAX = 64, FORGET_AT_ONCE = 256 };
 
 struct node_key {
 	uint64_t device, ino;
 	int64_t birth_seconds;
-	uint32_t birth_nanoseconds, padding;
+	uint32_t birth_nanoseconds;
+	uint32_t subvolume; /* file systems whose snapshots share device and inode numbers */
+};
+
+/* Where the guest knows an object to be: a name in a directory. */
+struct place {
+	struct place *next; /* the one that was told before */
+	struct node *parent;
+	int64_t told; /* ms, CLOCK_MONOTONIC_COARSE: when the guest was told of it last */
+	char name[];
 };
 
 struct node {
 	struct node_key key;
 	UT_hash_handle hh;
 	uint64_t id;
-	uint64_t lookups; /* references that the guest holds */
-	struct node *parent;
-	char *name;
+	uint64_t lookups;           /* references that the guest holds */
+	struct place *place;        /* the one that was told last; a directory has no other */
 	struct handle *handles;     /* open ones */
 	struct node *newer, *older; /* the list of descriptors that may be closed, while fd is in one */
 	uint32_t slot;
 	uint32_t pins;          /* operations that use the node */
-	uint32_t children;      /* nodes whose parent this is */
+	uint32_t children;      /* places in this directory */
 	uint32_t fd_users;      /* operations that use fd */
+	uint32_t used;          /* nodes->round when somebody used fd last */
 	int fd;                 /* O_PATH, or -EBADF */
 	mode_t type;            /* S_IFMT bits */
 	struct ownership *view; /* as it appeared when its ctime was view_*; NULL: the default */
@@ -69,7 +79,9 @@ struct nodes {
 	struct handle_slot *handles;
 	uint32_t handles_size, handles_used, free_handle;
 	uint32_t count, nodes_max;
-	uint32_t orphans;                      /* nodes that are marked so */
+	uint32_t more_places; /* beyond the first of each node; they count against the limit */
+	struct node *hand;    /* where forgetting goes on: the node after it in the table's order; NULL: the first */
+	uint32_t orphans;     /* nodes that are marked so */
 	uint32_t descriptors, descriptors_max; /* of nodes and handles, without the root's */
 	uint32_t open_handles;
 	_Atomic int64_t stale_at; /* ms, CLOCK_MONOTONIC_COARSE: when a name last led to something else */
@@ -78,12 +90,36 @@ struct nodes {
 	struct proto_counters *counters;
 	nodes_pin *pin;
 	void *pin_context;
+	int timer;      /* timerfd: nodes_tick() is due */
+	bool ticking;   /* it is set */
+	uint32_t round; /* of nodes_tick() */
+	/* Descriptors to close once the lock is not held any more: that may wait for the host's file system. */
+	int closing[CLOSING_MAX];
+	unsigned closing_count;
+	struct devices devices; /* has a lock of its own */
 };
+
+/* The table's lock. Unlocking closes what was given up meanwhile. */
+void nodes_lock(struct nodes *nodes);
+void nodes_unlock(struct nodes *nodes);
+/* With the lock held: closed when it is let go. */
+void nodes_close_later(struct nodes *nodes, int fd);
 
 /* nodes.c; with the lock held */
 void nodes_release(struct nodes *nodes, struct node *node);
-void nodes_renamed(struct nodes *nodes, struct node *node, const char *name); /* within its directory */
-bool nodes_same(const struct node *node, const struct statx *stx);
+bool nodes_same(struct nodes *nodes, const struct node *node, const struct statx *stx);
+
+/* places.c; with the lock held */
+int places_note(struct nodes *nodes, struct node *node, struct node *parent, const char *name); /* 0 or -ENOMEM */
+void places_drop(struct nodes *nodes, struct node *node, const struct node *parent, const char *name);
+void places_drop_all(struct nodes *nodes, struct node *node);
+static inline struct node *places_parent(const struct node *node)
+{
+	return node->place == NULL ? NULL : node->place->parent;
+}
+
+/* identity.c */
+void identity_key(struct devices *devices, const struct statx *stx, struct node_key *ret_key);
 
 /* descriptors.c; with the lock held */
 void descriptors_drop(struct nodes *nodes, struct node *node);           /* closes a node's descriptor */

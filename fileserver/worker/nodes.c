@@ -8,7 +8,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "fileserver/worker/ownership.h"
@@ -16,22 +16,37 @@
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
-static void key_fill(struct node_key *key, const struct statx *stx)
+void nodes_lock(struct nodes *nodes)
 {
-	memset(key, 0, sizeof(*key));
-	key->ino = stx->stx_ino;
-	key->device = ((uint64_t) stx->stx_dev_major << 32) | stx->stx_dev_minor;
-	if ((stx->stx_mask & STATX_BTIME) != 0) {
-		key->birth_seconds = stx->stx_btime.tv_sec;
-		key->birth_nanoseconds = stx->stx_btime.tv_nsec;
-	}
+	pthread_mutex_lock(&nodes->lock);
 }
 
-bool nodes_same(const struct node *node, const struct statx *stx)
+void nodes_unlock(struct nodes *nodes)
+{
+	int closing[CLOSING_MAX];
+	unsigned count = nodes->closing_count;
+
+	if (count > 0)
+		memcpy(closing, nodes->closing, count * sizeof(closing[0]));
+	nodes->closing_count = 0;
+	pthread_mutex_unlock(&nodes->lock);
+	while (count > 0)
+		close_fd(closing[--count]);
+}
+
+void nodes_close_later(struct nodes *nodes, int fd)
+{
+	if (nodes->closing_count < CLOSING_MAX)
+		nodes->closing[nodes->closing_count++] = fd;
+	else
+		close_fd(fd);
+}
+
+bool nodes_same(struct nodes *nodes, const struct node *node, const struct statx *stx)
 {
 	struct node_key key;
 
-	key_fill(&key, stx);
+	identity_key(&nodes->devices, stx, &key);
 	return memcmp(&key, &node->key, sizeof(key)) == 0;
 }
 
@@ -40,7 +55,7 @@ static struct node *find(struct nodes *nodes, const struct statx *stx)
 	struct node_key key;
 	struct node *node = NULL;
 
-	key_fill(&key, stx);
+	identity_key(&nodes->devices, stx, &key);
 	HASH_FIND(hh, nodes->by_identity, &key, sizeof(key), node);
 	return node;
 }
@@ -83,69 +98,75 @@ static void slot_give(struct nodes *nodes, uint32_t slot)
 	nodes->free_slot = slot;
 }
 
-/* Frees a node that nobody refers to any more, then its parent if that was the last reason for it, and so on. */
-void nodes_release(struct nodes *nodes, struct node *node)
+static void show_count(struct nodes *nodes)
 {
-	while (node != NULL && node != nodes->root && node->lookups == 0 && node->pins == 0 && node->children == 0 &&
-	       node->handles == NULL) {
-		struct node *parent = node->parent;
-
-		HASH_DEL(nodes->by_identity, node);
-		descriptors_drop(nodes, node);
-		nodes->orphans -= node->orphan ? 1 : 0;
-		slot_give(nodes, node->slot);
-		free(node->name);
-		free(node->view);
-		free(node);
-		nodes->count--;
-		if (parent != NULL)
-			parent->children--;
-		node = parent;
-	}
 	if (nodes->counters != NULL)
 		atomic_store_explicit(&nodes->counters->nodes, nodes->count, memory_order_relaxed);
 }
 
+/* The node leaves the table. Returns its directory, which has one reason less to stay. */
+static struct node *node_remove(struct nodes *nodes, struct node *node)
+{
+	struct node *parent = places_parent(node);
+
+	while (node->place != NULL && node->place->next != NULL)
+		places_drop(nodes, node, node->place->next->parent, node->place->next->name);
+	if (nodes->hand == node)
+		nodes->hand = node->hh.prev;
+	HASH_DEL(nodes->by_identity, node);
+	descriptors_drop(nodes, node);
+	nodes->orphans -= node->orphan ? 1 : 0;
+	slot_give(nodes, node->slot);
+	if (parent != NULL)
+		parent->children--;
+	free(node->place);
+	free(node->view);
+	free(node);
+	nodes->count--;
+	return parent;
+}
+
+/* Frees a node that nobody refers to any more, then its parent if that was the last reason for it, and so on. */
+void nodes_release(struct nodes *nodes, struct node *node)
+{
+	while (node != NULL && node != nodes->root && node->lookups == 0 && node->pins == 0 && node->children == 0 &&
+	       node->handles == NULL)
+		node = node_remove(nodes, node);
+	show_count(nodes);
+}
+
 /*
- * A parent beneath its own child would make the chain a ring: the host's kernel keeps directories a tree, but two
- * renames that are seen in the wrong order look like one.
+ * Whether the guest loses nothing when the table forgets this node: it is told that the node is stale the next time,
+ * and looks its name up again. A directory may be somebody's working directory, which has no name for the guest.
  */
-static bool is_beneath(const struct node *node, const struct node *ancestor)
+static bool can_be_forgotten(const struct nodes *nodes, const struct node *node, bool directories)
 {
-	for (; node != NULL; node = node->parent)
-		if (node == ancestor)
-			return true;
-	return false;
+	return node != nodes->root && node->pins == 0 && node->children == 0 && node->handles == NULL &&
+	       !node->orphan && (directories || !S_ISDIR(node->type));
 }
 
-static int place(struct nodes *nodes, struct node *node, struct node *parent, const char *name)
+/* At the limit: forgets some of those that were learned first, in turn. */
+static void forget_some(struct nodes *nodes, bool directories)
 {
-	char *copy;
-	struct node *old = node->parent;
+	unsigned forgotten = 0;
 
-	if (node == nodes->root || parent == NULL)
-		return 0;
-	if (old == parent && strcmp(node->name, name) == 0)
-		return 0;
-	if (old != NULL && S_ISDIR(node->type) && is_beneath(parent, node))
-		return 0;
-	copy = FAULT_NULL(WORKER_NODE_NAME, strdup(name));
-	if (copy == NULL)
-		return -ENOMEM;
-	free(node->name);
-	node->name = copy;
-	parent->children++;
-	node->parent = parent;
-	if (old != NULL) {
-		old->children--;
-		nodes_release(nodes, old);
+	for (uint32_t looked = 0; looked < nodes->count && forgotten < FORGET_AT_ONCE; looked++) {
+		struct node *node = nodes->hand == NULL ? NULL : nodes->hand->hh.next;
+
+		if (node == NULL)
+			node = nodes->by_identity;
+		nodes->hand = node;
+		if (!can_be_forgotten(nodes, node, directories))
+			continue;
+		nodes_release(nodes, node_remove(nodes, node));
+		forgotten++;
 	}
-	return 0;
+	show_count(nodes);
 }
 
-void nodes_renamed(struct nodes *nodes, struct node *node, const char *name)
+static bool is_full(const struct nodes *nodes)
 {
-	(void) place(nodes, node, node->parent, name); /* without memory it is looked for again the next time */
+	return nodes->count + nodes->more_places >= nodes->nodes_max;
 }
 
 static int node_new(struct nodes *nodes, const struct statx *stx, struct node **ret_node)
@@ -153,7 +174,11 @@ static int node_new(struct nodes *nodes, const struct statx *stx, struct node **
 	struct node *node;
 	int r;
 
-	if (nodes->count >= nodes->nodes_max)
+	if (is_full(nodes))
+		forget_some(nodes, false);
+	if (is_full(nodes))
+		forget_some(nodes, true);
+	if (is_full(nodes))
 		return -ENOMEM;
 	node = FAULT_NULL(WORKER_NODE, calloc(1, sizeof(*node)));
 	if (node == NULL)
@@ -163,13 +188,12 @@ static int node_new(struct nodes *nodes, const struct statx *stx, struct node **
 		free(node);
 		return r;
 	}
-	key_fill(&node->key, stx);
+	identity_key(&nodes->devices, stx, &node->key);
 	node->fd = -EBADF;
 	node->type = stx->stx_mode & S_IFMT;
 	HASH_ADD(hh, nodes->by_identity, key, sizeof(node->key), node);
 	nodes->count++;
-	if (nodes->counters != NULL)
-		atomic_store_explicit(&nodes->counters->nodes, nodes->count, memory_order_relaxed);
+	show_count(nodes);
 	*ret_node = node;
 	return 0;
 }
@@ -196,7 +220,10 @@ int nodes_new(int root, uint32_t nodes_max, uint32_t descriptors_max, struct pro
 	nodes->free_slot = SLOT_NONE;
 	nodes->free_handle = SLOT_NONE;
 	pthread_mutex_init(&nodes->lock, NULL);
-	r = node_new(nodes, &stx, &nodes->root);
+	devices_init(&nodes->devices);
+	devices_meet(&nodes->devices, &stx, root, NULL);
+	nodes->timer = FAULT(WORKER_TIMER, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+	r = nodes->timer < 0 ? -errno : node_new(nodes, &stx, &nodes->root);
 	if (r < 0) {
 		nodes_free(nodes);
 		return r;
@@ -222,11 +249,18 @@ void nodes_free(struct nodes *nodes)
 	HASH_ITER (hh, nodes->by_identity, node, next) {
 		HASH_DEL(nodes->by_identity, node);
 		close_fd(node->fd);
-		free(node->name);
+		while (node->place != NULL) {
+			struct place *place = node->place;
+
+			node->place = place->next;
+			free(place);
+		}
 		free(node->view);
 		free(node);
 	}
 	free(nodes->slots);
+	close_fd(nodes->timer);
+	devices_done(&nodes->devices);
 	pthread_mutex_destroy(&nodes->lock);
 	free(nodes);
 }
@@ -248,11 +282,11 @@ mode_t nodes_type(const struct node *node)
 
 int nodes_parent(struct nodes *nodes, struct node *node, struct node **ret_parent)
 {
-	pthread_mutex_lock(&nodes->lock);
-	*ret_parent = node->parent;
-	if (node->parent != NULL)
-		node->parent->pins++;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_lock(nodes);
+	*ret_parent = places_parent(node);
+	if (*ret_parent != NULL)
+		(*ret_parent)->pins++;
+	nodes_unlock(nodes);
 	return *ret_parent == NULL ? -ESTALE : 0;
 }
 
@@ -263,7 +297,12 @@ uint64_t nodes_device(const struct node *node)
 
 bool nodes_on_root_device(const struct nodes *nodes, const struct statx *stx)
 {
-	return nodes->root->key.device == (((uint64_t) stx->stx_dev_major << 32) | stx->stx_dev_minor);
+	return nodes->root->key.device == devices_number(stx);
+}
+
+void nodes_meet(struct nodes *nodes, const struct statx *stx, int fd, const char *name)
+{
+	devices_meet(&nodes->devices, stx, fd, name);
 }
 
 static struct node *by_id(struct nodes *nodes, uint64_t id)
@@ -279,11 +318,11 @@ int nodes_get(struct nodes *nodes, uint64_t id, struct node **ret_node)
 {
 	struct node *node;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	node = by_id(nodes, id);
 	if (node != NULL)
 		node->pins++;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	if (node == NULL)
 		return -ESTALE;
 	*ret_node = node;
@@ -294,11 +333,11 @@ void nodes_put(struct nodes *nodes, struct node *node)
 {
 	if (node == NULL)
 		return;
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	assert(node->pins > 0);
 	node->pins--;
 	nodes_release(nodes, node);
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 }
 
 int nodes_learn(struct nodes *nodes, struct node *parent, const char *name, const struct statx *stx, int pinned,
@@ -307,13 +346,13 @@ int nodes_learn(struct nodes *nodes, struct node *parent, const char *name, cons
 	struct node *node;
 	int r = 0;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	node = find(nodes, stx);
 	if (node == NULL)
 		r = node_new(nodes, stx, &node);
 	if (r == 0) {
 		node->pins++;
-		r = place(nodes, node, parent, name);
+		r = places_note(nodes, node, parent, name);
 		if (r < 0) {
 			node->pins--;
 			nodes_release(nodes, node);
@@ -328,7 +367,7 @@ int nodes_learn(struct nodes *nodes, struct node *parent, const char *name, cons
 			descriptors_give(nodes, node, pinned);
 		*ret_node = node;
 	}
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	return r;
 }
 
@@ -337,10 +376,10 @@ uint64_t nodes_find(struct nodes *nodes, const struct statx *stx)
 	struct node *node;
 	uint64_t id;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	node = find(nodes, stx);
 	id = node == NULL ? 0 : node->id;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	return id;
 }
 
@@ -349,22 +388,34 @@ bool nodes_needs_pin(struct nodes *nodes, const struct statx *stx)
 	struct node *node;
 	bool needs;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	node = find(nodes, stx);
 	needs = node != NULL && node->fd < 0;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	return needs;
 }
 
-void nodes_orphan(struct nodes *nodes, const struct statx *stx, int pinned)
+void nodes_orphan(struct nodes *nodes, const struct statx *stx, const struct node *parent, const char *name, int pinned)
 {
 	struct node *node;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	node = find(nodes, stx);
-	if (node != NULL)
-		descriptors_orphan(nodes, node, pinned);
-	pthread_mutex_unlock(&nodes->lock);
+	if (node != NULL) {
+		/* Before the places, since a node without one and without a reference is forgotten. */
+		node->pins++;
+		if (S_ISDIR(node->type) || stx->stx_nlink <= 1 || parent == NULL)
+			places_drop_all(nodes, node);
+		else
+			places_drop(nodes, node, parent, name);
+		if (node->place == NULL)
+			descriptors_orphan(nodes, node, pinned);
+		else if (pinned >= 0)
+			descriptors_give(nodes, node, pinned);
+		node->pins--;
+		nodes_release(nodes, node);
+	}
+	nodes_unlock(nodes);
 	if (node == NULL)
 		close_fd(pinned);
 }
@@ -373,9 +424,9 @@ static uint32_t count_orphans(struct nodes *nodes)
 {
 	uint32_t count;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	count = nodes->orphans;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	return count;
 }
 
@@ -390,29 +441,34 @@ bool nodes_wait_for_orphans(struct nodes *nodes)
 	return now < before;
 }
 
-void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name)
+void nodes_moved(struct nodes *nodes, const struct statx *stx, const struct node *old_parent, const char *old_name,
+                 struct node *parent, const char *name)
 {
 	struct node *node;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	node = find(nodes, stx);
-	if (node != NULL)
-		(void) place(nodes, node, parent, name); /* without memory it keeps the old place: -ESTALE later */
-	pthread_mutex_unlock(&nodes->lock);
+	if (node != NULL) {
+		/* Without memory it keeps the old place, which is stale from now on. A directory has but one. */
+		if (places_note(nodes, node, parent, name) == 0 && !S_ISDIR(node->type) &&
+		    (old_parent != parent || strcmp(old_name, name) != 0))
+			places_drop(nodes, node, old_parent, old_name);
+	}
+	nodes_unlock(nodes);
 }
 
 void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count)
 {
 	struct node *node;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	node = by_id(nodes, id);
 	if (node != NULL) {
 		/* The guest can send any number here. */
 		node->lookups -= count < node->lookups ? count : node->lookups;
 		nodes_release(nodes, node);
 	}
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 }
 
 enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, const struct statx *stx,
@@ -420,7 +476,7 @@ enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, cons
 {
 	enum nodes_view kept = NODES_VIEW_UNKNOWN;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	if (node == NULL)
 		node = find(nodes, stx);
 	if (node != NULL && node->view_kept && node->view_seconds == stx->stx_ctime.tv_sec &&
@@ -430,7 +486,7 @@ enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, cons
 		*ret_view = *node->view;
 	if (kept != NODES_VIEW_UNKNOWN)
 		ret_view->bare = node->view_bare;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	return kept;
 }
 
@@ -441,7 +497,7 @@ void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx 
 
 	if (copy != NULL)
 		*copy = *view;
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	if (node == NULL)
 		node = find(nodes, stx);
 	if (node != NULL && (copy != NULL || view == NULL)) {
@@ -453,7 +509,7 @@ void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx 
 		node->view_seconds = stx->stx_ctime.tv_sec;
 		node->view_nanoseconds = stx->stx_ctime.tv_nsec;
 	}
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 	free(copy);
 }
 
@@ -461,9 +517,9 @@ void nodes_drop_view(struct nodes *nodes, const struct statx *stx)
 {
 	struct node *node;
 
-	pthread_mutex_lock(&nodes->lock);
+	nodes_lock(nodes);
 	node = find(nodes, stx);
 	if (node != NULL)
 		node->view_kept = false;
-	pthread_mutex_unlock(&nodes->lock);
+	nodes_unlock(nodes);
 }

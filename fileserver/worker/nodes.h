@@ -2,10 +2,10 @@
 /*
  * The objects that a session knows, and the descriptors that it holds: identity, names, references, budget.
  *
- * A node is one inode: {device, inode number, time of birth}, the parent and name under which it was seen last, the
- * references that the guest holds, and, while the budget lasts, an O_PATH descriptor. A node without one is reopened by
- * parent and name and compared by identity: another file under the old name is -ESTALE, never served. A handle is an
- * open file or directory; its descriptor counts against the same budget and serves as its node's, too.
+ * A node is one inode: its identity (identity.h), the names under which the guest was told of it (places.c), the
+ * references that the guest holds, and, while it is used and the budget lasts, an O_PATH descriptor. A node without one
+ * is reopened by parent and name and compared by identity: another file under the old name is -ESTALE, never served. A
+ * handle is an open file or directory; its descriptor counts against the same budget and serves as its node's, too.
  *
  * One mutex guards the table. It is never held over a system call that can block: the callers pin what they use.
  * Lock order: a directory handle's lock, the table's.
@@ -49,8 +49,8 @@ typedef int nodes_pin(void *context, int directory, const char *name);
 void nodes_set_pin(struct nodes *nodes, nodes_pin *pin, void *context);
 void nodes_free(struct nodes *nodes);
 
-/* The mask for statx that nodes need. */
-enum { NODES_STATX = STATX_BASIC_STATS | STATX_BTIME };
+/* The mask for statx that nodes need; the last is STATX_SUBVOL of Linux 6.10. */
+enum { NODES_STATX_SUBVOLUME = 0x8000, NODES_STATX = STATX_BASIC_STATS | STATX_BTIME | NODES_STATX_SUBVOLUME };
 
 /* The root's id; it needs no reference and cannot be forgotten. */
 uint64_t nodes_root(const struct nodes *nodes);
@@ -67,10 +67,13 @@ uint64_t nodes_device(const struct node *node);
 /* Whether this is the device that the share's root is on. */
 bool nodes_on_root_device(const struct nodes *nodes, const struct statx *stx);
 
+/* Before an object is looked for or learned, as devices_meet() (identity.h): attributes_stat() does it. */
+void nodes_meet(struct nodes *nodes, const struct statx *stx, int fd, const char *name);
+
 /*
  * The node of what statx says is at name in parent: found or made, pinned, its place noted, and one reference of the
- * guest's counted when reference is set. pinned: an O_PATH descriptor of it, taken on success, or -EBADF. -ENOMEM when
- * the limit of nodes is reached.
+ * guest's counted when reference is set. pinned: an O_PATH descriptor of it, taken on success, or -EBADF. At the limit
+ * of nodes others are forgotten, which the guest then finds stale and looks up again; -ENOMEM when all are in use.
  */
 int nodes_learn(struct nodes *nodes, struct node *parent, const char *name, const struct statx *stx, int pinned,
                 bool reference, struct node **ret_node);
@@ -79,23 +82,40 @@ uint64_t nodes_find(struct nodes *nodes, const struct statx *stx);
 /*
  * Before and after a name is taken away. Whether the object with this identity is known and has no descriptor: then the
  * caller pins it first, since nothing would lead to it afterwards. The guest may go on using it (a working directory,
- * an O_PATH descriptor). nodes_orphan() takes pinned, an O_PATH descriptor of it or -EBADF.
+ * an O_PATH descriptor). nodes_orphan() takes pinned, an O_PATH descriptor of it or -EBADF; the name that was taken
+ * away is name in parent, or parent is NULL when there was none. What still has a name is no orphan.
  */
 bool nodes_needs_pin(struct nodes *nodes, const struct statx *stx);
-void nodes_orphan(struct nodes *nodes, const struct statx *stx, int pinned);
+void nodes_orphan(struct nodes *nodes, const struct statx *stx, const struct node *parent, const char *name,
+                  int pinned);
 /*
  * After ENOSPC: what the guest removed a moment ago takes room as long as its FORGET is on its way. Waits for one, 100
  * ms at most. True: something left, and trying again makes sense.
  */
 bool nodes_wait_for_orphans(struct nodes *nodes);
-/* Notes that the object with this identity, if it is known, is now at name in parent. */
-void nodes_moved(struct nodes *nodes, const struct statx *stx, struct node *parent, const char *name);
+/* Notes that the object with this identity, if it is known, is now at name in parent, and not at the old place. */
+void nodes_moved(struct nodes *nodes, const struct statx *stx, const struct node *old_parent, const char *old_name,
+                 struct node *parent, const char *name);
+/*
+ * Whether every name that the guest may go by, from the root down, leads to this object: 0; -ESTALE when the host has
+ * put something else there, or nothing; or what looking says. A guest's kernel goes by a name for a second; before it
+ * changes anything it is told that the name is stale, and looks it up again.
+ */
+int nodes_check(struct nodes *nodes, struct node *node);
 /* Takes count references of the guest's back, at most as many as there are; an unknown id is passed over. */
 void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count);
 
 /* A descriptor of the node, reopened if need be: 0, -ESTALE, or what opening says. Undone by nodes_fd_done(). */
 int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd);
 void nodes_fd_done(struct nodes *nodes, struct node_fd *fd);
+
+/*
+ * Descriptors that nobody has used for a while are closed, since they keep what the host has deleted on the disk, and
+ * keep a disk mounted. nodes_tick() does it; due whenever the descriptor nodes_timer() is readable, which it is only as
+ * long as there is something to do.
+ */
+int nodes_timer(const struct nodes *nodes);
+void nodes_tick(struct nodes *nodes);
 
 /*
  * Whether a file was not at its name any more a moment ago. The guest's kernel looks such a name up again, once: what

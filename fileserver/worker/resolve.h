@@ -17,7 +17,10 @@ enum { RESOLVE_PATH_SIZE = 40 };
  */
 int resolve_open_root(const char *path);
 
-/* Pins one name of a directory: an O_PATH|O_NOFOLLOW descriptor of whatever kind of object, or a negative errno. */
+/*
+ * Pins one name of a directory, or a path of several beneath it: an O_PATH|O_NOFOLLOW descriptor of whatever kind of
+ * object, or a negative errno.
+ */
 int resolve_pin(int directory, const char *name);
 
 /*

@@ -187,6 +187,7 @@ static int send_welcome(struct session *session, struct proto_channel *channel, 
 		.lanes_max = session->config.lanes_max,
 		.heartbeat_ms = session->config.heartbeat_ms,
 		.block_size = 4096,
+		.nodes_max = session->config.nodes_max,
 		.flags = (session_is_read_only(session) ? PROTO_WELCOME_READ_ONLY : 0U) |
 		         (session->sync_at_close ? PROTO_WELCOME_SYNC_AT_CLOSE : 0U),
 		.root = { .node = nodes_root(session->nodes) },

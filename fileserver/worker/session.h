@@ -25,6 +25,7 @@ struct lane {
 	struct proto_channel channel;
 	uint64_t proof_id; /* of the PROOF that WELCOME answers */
 	uint64_t id;       /* of the request that is worked on */
+	bool anew;         /* it says PROTO_FRAME_ANEW */
 	_Atomic uint64_t last;
 	_Atomic uint32_t
 	        busy; /* written before a request looks at the share's mode: session_make_read_only() relies on it */

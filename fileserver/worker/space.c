@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fileserver/worker/session.h"
 #include "protocol/faults.h"
@@ -16,6 +17,7 @@ enum {
 	        16 * 1024, /* a block for the directory, one for its index, one for the object, one for its record */
 	SPACE_BLOCK = 4096,
 	ORPHANS_MAX = 64,
+	CLOSING_US = 1000,
 };
 
 void space_init(struct space *space)
@@ -135,6 +137,19 @@ static int claim_once(struct session *session, uint64_t device, int fd, uint64_t
 	return r < 0 ? r : given == 0 ? -ENOSPC : 0;
 }
 
+/*
+ * What the guest has just removed takes room as long as its kernel has not said so, one after the other, and a moment
+ * longer until its descriptor is closed. Whether it makes sense to ask again, after so many times.
+ */
+static bool room_comes(struct session *session, int waited)
+{
+	bool comes = waited < ORPHANS_MAX && nodes_wait_for_orphans(session->nodes);
+
+	if (comes || waited == 0)
+		(void) usleep(CLOSING_US);
+	return comes || waited == 0;
+}
+
 static int claim(struct session *session, struct node *node, int fd, uint64_t wanted, uint64_t least,
                  struct space_claim *ret_claim)
 {
@@ -145,8 +160,7 @@ static int claim(struct session *session, struct node *node, int fd, uint64_t wa
 	if (session->config.disk_reserve == 0 || wanted == 0)
 		return 0;
 	r = claim_once(session, nodes_device(node), fd, wanted, least, ret_claim);
-	/* What the guest has just removed takes room as long as its kernel has not said so, one after the other. */
-	for (int i = 0; i < ORPHANS_MAX && r == -ENOSPC && nodes_wait_for_orphans(session->nodes); i++)
+	for (int waited = 0; r == -ENOSPC && room_comes(session, waited); waited++)
 		r = claim_once(session, nodes_device(node), fd, wanted, least, ret_claim);
 	return r;
 }
@@ -198,7 +212,7 @@ int space_fits(struct session *session, struct node *node, int fd, uint64_t want
 		pthread_mutex_unlock(&session->space.lock);
 		if (bytes >= wanted)
 			return 0;
-		if (waited == ORPHANS_MAX || !nodes_wait_for_orphans(session->nodes))
+		if (!room_comes(session, waited))
 			return -ENOSPC;
 	}
 }

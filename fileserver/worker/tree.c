@@ -34,15 +34,32 @@ int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_
 	return 0;
 }
 
-int tree_enter_to_make(struct session *session, uint64_t id, struct tree_directory *ret_directory)
+int tree_check(const struct lane *lane, struct node *node)
 {
-	int r = tree_enter(session, id, ret_directory);
+	return lane->anew ? 0 : nodes_check(lane->session->nodes, node);
+}
 
-	if (r == 0) {
-		r = space_claim_name(session, ret_directory->node, ret_directory->fd.fd, &ret_directory->claim);
-		if (r < 0)
-			tree_leave(session, ret_directory);
-	}
+int tree_enter_to_change(struct lane *lane, uint64_t id, struct tree_directory *ret_directory)
+{
+	int r = tree_enter(lane->session, id, ret_directory);
+
+	if (r < 0)
+		return r;
+	r = tree_check(lane, ret_directory->node);
+	if (r < 0)
+		tree_leave(lane->session, ret_directory);
+	return r;
+}
+
+int tree_enter_to_make(struct lane *lane, uint64_t id, struct tree_directory *ret_directory)
+{
+	int r = tree_enter_to_change(lane, id, ret_directory);
+
+	if (r < 0)
+		return r;
+	r = space_claim_name(lane->session, ret_directory->node, ret_directory->fd.fd, &ret_directory->claim);
+	if (r < 0)
+		tree_leave(lane->session, ret_directory);
 	return r;
 }
 
@@ -244,7 +261,7 @@ int worker_symlink(struct lane *lane, const struct proto_symlink_request *reques
 {
 	struct session *session = lane->session;
 	struct tree_directory directory;
-	int r = tree_enter_to_make(session, request->parent, &directory);
+	int r = tree_enter_to_make(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -266,7 +283,7 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 	struct session *session = lane->session;
 	mode_t mode = (request->mode & 07777) | S_IFDIR;
 	struct tree_directory directory;
-	int r = tree_enter_to_make(session, request->parent, &directory);
+	int r = tree_enter_to_make(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -303,7 +320,7 @@ int worker_mknod(struct lane *lane, const struct proto_mknod_request *request, s
 
 	if (S_ISDIR(mode) || S_ISLNK(mode))
 		return -EINVAL;
-	r = tree_enter_to_make(session, request->parent, &directory);
+	r = tree_enter_to_make(lane, request->parent, &directory);
 	if (r < 0)
 		return r;
 	/* Whatever kind was asked for, on the host it is an empty regular file. */
@@ -354,7 +371,9 @@ int worker_open(struct lane *lane, const struct proto_open_request *request, str
 	r = nodes_get(session->nodes, request->node, &node);
 	if (r < 0)
 		return r;
-	r = nodes_type(node) == S_IFDIR ? -EISDIR : nodes_fd(session->nodes, node, &fd);
+	r = nodes_type(node) == S_IFDIR ? -EISDIR : tree_check(lane, node);
+	if (r == 0)
+		r = nodes_fd(session->nodes, node, &fd);
 	if (r == 0) {
 		opened = reopen(session, fd.fd, request->flags);
 		r = opened < 0 ? opened : 0;
@@ -453,7 +472,7 @@ int worker_create(struct lane *lane, const struct proto_create_request *request,
 	struct handle *handle;
 	struct node *node;
 	bool made;
-	int r = tree_enter(session, request->parent, &directory);
+	int r = tree_enter_to_change(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -487,7 +506,7 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 	struct handle *handle;
 	struct node *node = NULL;
 	struct statx stx;
-	int r = tree_enter_to_make(session, request->parent, &directory);
+	int r = tree_enter_to_make(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -510,7 +529,7 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 		               (request->flags & PROTO_OPEN_WRITE) != 0, &ret_reply->handle, &handle);
 	if (r == 0) {
 		(void) TAKE_FD(fd);
-		nodes_orphan(session->nodes, &stx, TAKE_FD(pinned));
+		nodes_orphan(session->nodes, &stx, NULL, NULL, TAKE_FD(pinned));
 		ret_reply->entry.node = nodes_id(node);
 		nodes_handle_put(session->nodes, handle);
 	} else if (node != NULL) {

@@ -13,9 +13,16 @@ struct tree_directory {
 
 /* 0, -ESTALE, -ENOTDIR, or what opening says. Undone by tree_leave(). */
 int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_directory);
+/*
+ * The same for an operation that changes something in it: -ESTALE also when the directory is not any more where the
+ * guest knows it to be (nodes_check()).
+ */
+int tree_enter_to_change(struct lane *lane, uint64_t id, struct tree_directory *ret_directory);
 /* The same before a name is made in it; also -ENOSPC: the reserve is not for the guest. */
-int tree_enter_to_make(struct session *session, uint64_t id, struct tree_directory *ret_directory);
+int tree_enter_to_make(struct lane *lane, uint64_t id, struct tree_directory *ret_directory);
 void tree_leave(struct session *session, struct tree_directory *directory);
+/* nodes_check(), unless the guest says that it has just looked the names up. */
+int tree_check(const struct lane *lane, struct node *node);
 
 /*
  * The directory's attributes after a change of names in it. What is done is done: when they cannot be had, mode is 0,

@@ -98,8 +98,9 @@ static bool take_message(struct session *session, struct worker_message *message
 /* Waits for the broker's words until the session or the broker ends. */
 static void wait_for_end(struct session *session)
 {
-	struct pollfd fds[2] = { { .fd = WORKER_FD_BROKER, .events = POLLIN },
-		                 { .fd = session->end_fd, .events = POLLIN } };
+	struct pollfd fds[3] = { { .fd = WORKER_FD_BROKER, .events = POLLIN },
+		                 { .fd = session->end_fd, .events = POLLIN },
+		                 { .fd = nodes_timer(session->nodes), .events = POLLIN } };
 
 	for (;;) {
 		struct worker_message message;
@@ -109,6 +110,8 @@ static void wait_for_end(struct session *session)
 			return;
 		if (fds[1].revents != 0)
 			return;
+		if (fds[2].revents != 0)
+			nodes_tick(session->nodes);
 		if (fds[0].revents == 0)
 			continue;
 		if (receive(&message, &fd) < 0) {

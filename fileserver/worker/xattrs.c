@@ -11,6 +11,7 @@
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
+#include "fileserver/worker/tree.h"
 #include "fileserver/worker/xattr-at.h"
 #include "protocol/cleanup.h"
 
@@ -95,6 +96,19 @@ static void target_put(struct session *session, struct target *target)
 	nodes_put(session->nodes, target->node);
 }
 
+/* The same where the guest's kernel may have gone by an old name. */
+static int target_get_to_change(struct lane *lane, uint64_t id, struct target *ret_target)
+{
+	int r = target_get(lane->session, id, ret_target);
+
+	if (r < 0)
+		return r;
+	r = tree_check(lane, ret_target->node);
+	if (r < 0)
+		target_put(lane->session, ret_target);
+	return r;
+}
+
 int worker_getxattr(struct lane *lane, const struct proto_getxattr_request *request,
                     struct proto_getxattr_reply *ret_reply)
 {
@@ -135,7 +149,7 @@ int worker_setxattr(struct lane *lane, const struct proto_setxattr_request *requ
 
 	if (r < 0)
 		return r;
-	r = target_get(session, request->node, &target);
+	r = target_get_to_change(lane, request->node, &target);
 	if (r < 0)
 		return r;
 	r = space_claim_attribute(session, target.node, target.fd.fd, request->value.length, &claim);
@@ -210,7 +224,7 @@ int worker_removexattr(struct lane *lane, const struct proto_removexattr_request
 
 	if (r < 0)
 		return r == -EPERM ? -ENODATA : r;
-	r = target_get(session, request->node, &target);
+	r = target_get_to_change(lane, request->node, &target);
 	if (r < 0)
 		return r;
 	struct lift lift = LIFT_INIT(session);

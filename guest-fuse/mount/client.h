@@ -12,6 +12,7 @@
 #include "guest-fuse/mount/notifier.h"
 #include "guest-fuse/mount/options.h"
 #include "guest-fuse/mount/recent.h"
+#include "guest-fuse/mount/stale.h"
 #include "guest-fuse/mount/stats.h"
 #include "protocol/handshake.h"
 
@@ -28,6 +29,7 @@ struct client {
 	struct ahead ahead;
 	struct forgets forgets;
 	struct follow follow;
+	struct stale stale;
 	struct lanes lanes;
 	struct notifier notifier;
 	struct stats stats;

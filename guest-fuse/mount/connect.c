@@ -72,7 +72,7 @@ static bool makes_sense(const struct proto_proof_reply *welcome)
 {
 	return welcome->session != 0 && welcome->lane == 0 && welcome->lanes_max >= 1 &&
 	       welcome->heartbeat_ms >= HEARTBEAT_LEAST_MS && welcome->heartbeat_ms <= HEARTBEAT_MOST_MS &&
-	       welcome->block_size >= 512 && welcome->block_size <= BLOCK_MOST &&
+	       welcome->block_size >= 512 && welcome->block_size <= BLOCK_MOST && welcome->nodes_max > 0 &&
 	       PROTO_ID_GENERATION(welcome->root.node) != 0 && S_ISDIR(welcome->root.attr.mode) &&
 	       attributes_check(&welcome->root.attr) == 0;
 }

@@ -192,6 +192,7 @@ void lane_begin(struct lane *lane)
 	lane->pid = (pid_t) in->pid;
 	lane->interrupted = lane->answered = false;
 	pthread_mutex_unlock(&lane->state);
+	lane->anew = stale_is_second(&lane->client->stale, lane);
 }
 
 void lane_end(struct lane *lane)
@@ -282,9 +283,10 @@ static int server_error(int32_t status)
 }
 
 /* With use held. */
-static int send_frame(struct lane *lane, enum proto_op op, const struct proto_writer *writer, uint64_t *ret_id)
+static int send_frame(struct lane *lane, enum proto_op op, uint16_t flags, const struct proto_writer *writer,
+                      uint64_t *ret_id)
 {
-	struct proto_header header = { .op = (uint16_t) op, .id = ++lane->next_id };
+	struct proto_header header = { .op = (uint16_t) op, .flags = flags, .id = ++lane->next_id };
 
 	*ret_id = header.id;
 	return proto_channel_send(&lane->channel, &header, writer);
@@ -312,7 +314,7 @@ static int send_forgets(struct lane *lane)
 		proto_writer_init(&writer, memory, sizeof(memory));
 		r = proto_encode_forget_request(&writer, &request);
 		assert(r == 0);
-		r = send_frame(lane, PROTO_FORGET, &writer, &id);
+		r = send_frame(lane, PROTO_FORGET, 0, &writer, &id);
 		count(lane, PROTO_FORGET, r, clock_ns(), (size_t) (writer.next - writer.start));
 		if (r < 0)
 			return r;
@@ -394,7 +396,7 @@ static int begin(struct lane *lane, enum proto_op op, const struct proto_writer 
 	/* A server that is slow to take it must not keep other requests waiting. */
 	if (writer->tail_length > SOCKET_BUFFER / 4)
 		lanes_grow(&lane->client->lanes);
-	r = send_frame(lane, op, writer, ret_id);
+	r = send_frame(lane, op, lane->anew ? PROTO_FRAME_ANEW : 0, writer, ret_id);
 	if (r < 0) {
 		atomic_store(&lane->rpc, 0);
 		r = lost(lane, op, r);
@@ -412,8 +414,8 @@ static int end(struct lane *lane, enum proto_op op, int result, int32_t status)
 	return status == 0 ? 0 : server_error(status);
 }
 
-int lane_exchange(struct lane *lane, enum proto_op op, const struct proto_writer *writer,
-                  struct proto_reader *ret_reader)
+static int exchange(struct lane *lane, enum proto_op op, const struct proto_writer *writer,
+                    struct proto_reader *ret_reader)
 {
 	int64_t started = clock_ns();
 	struct proto_header header;
@@ -428,6 +430,21 @@ int lane_exchange(struct lane *lane, enum proto_op op, const struct proto_writer
 	}
 	pthread_mutex_unlock(&lane->use);
 	count(lane, op, r, started, writer->tail_length);
+	return r;
+}
+
+int lane_exchange(struct lane *lane, enum proto_op op, const struct proto_writer *writer,
+                  struct proto_reader *ret_reader)
+{
+	int r = exchange(lane, op, writer, ret_reader);
+
+	/* Data of WRITE go to a handle, which is no name. */
+	if (r != -ESTALE || lane->anew || proto_ops[op].changes == PROTO_CHANGES_NO || writer->tail_length > 0 ||
+	    stale_tell(&lane->client->stale, lane))
+		return r;
+	lane->anew = true;
+	r = exchange(lane, op, writer, ret_reader);
+	lane->anew = false;
 	return r;
 }
 

@@ -199,6 +199,7 @@ static void serve(struct lane *lane)
 		interrupts_arrived_early(lanes, lane);
 		session_process(lane);
 		lane_end(lane);
+		notifier_prune(&lanes->client->notifier);
 		atomic_fetch_sub(&lanes->working, 1);
 	}
 }

@@ -121,6 +121,7 @@ static void prepare_client(struct client *client)
 	client->wake = FAULT(MOUNT_WAKE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	recent_init(&client->recent);
 	follow_init(&client->follow);
+	stale_init(&client->stale);
 	ahead_init(&client->ahead);
 	forgets_init(&client->forgets);
 	lanes_init(&client->lanes, client);
@@ -143,6 +144,7 @@ static enum exits set_up_client(struct program *program)
 		log_error("out of memory");
 		return EXITS_SYSTEM;
 	}
+	nodes_limit(client->nodes, welcome->nodes_max);
 	return EXITS_OK;
 }
 
@@ -159,7 +161,7 @@ static enum exits start_serving(struct program *program)
 	}
 	r = session_new(client);
 	if (r == 0)
-		r = notifier_start(&client->notifier, client->fuse);
+		r = notifier_start(&client->notifier, client);
 	if (r < 0) {
 		log_error("the session with the kernel does not start: %s", strerror(-r));
 		return EXITS_SYSTEM;
@@ -289,6 +291,7 @@ static void tear_down(struct program *program)
 	forgets_done(&client->forgets);
 	recent_done(&client->recent);
 	follow_done(&client->follow);
+	stale_done(&client->stale);
 	ahead_done(&client->ahead);
 	nodes_free(client->nodes);
 	close_fd(client->device);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -51,6 +52,7 @@ struct node {
 	uint8_t state;        /* enum contents */
 	bool out_of_memory;
 	uint16_t mappable; /* open files that allow a shared mapping; the largest value stays */
+	uint32_t opens;    /* open files */
 	UT_hash_handle hh;
 };
 
@@ -60,6 +62,8 @@ struct nodes {
 	pthread_mutex_t lock;
 	struct node *table;
 	uint64_t root;
+	_Atomic size_t count, most; /* nodes; 0: no limit */
+	struct node *hand;          /* where nodes_oldest() goes on: after this one; NULL: with the first */
 	/* When one of the nodes that share a place here was changed last, of those that the kernel forgot since. */
 	int64_t gone[GONE];
 };
@@ -122,6 +126,7 @@ static struct node *add(struct nodes *nodes, uint64_t id, uint32_t mode)
 		free(node);
 		return NULL;
 	}
+	atomic_fetch_add_explicit(&nodes->count, 1, memory_order_relaxed);
 	return node;
 }
 
@@ -144,7 +149,10 @@ int nodes_new(uint64_t root, struct nodes **ret_nodes)
 
 static void node_free(struct nodes *nodes, struct node *node)
 {
+	if (nodes->hand == node)
+		nodes->hand = node->hh.prev;
 	HASH_DELETE(hh, nodes->table, node);
+	atomic_fetch_sub_explicit(&nodes->count, 1, memory_order_relaxed);
 	free(node->name);
 	free(node);
 }
@@ -163,12 +171,48 @@ void nodes_free(struct nodes *nodes)
 
 size_t nodes_count(struct nodes *nodes)
 {
-	size_t count;
+	return atomic_load_explicit(&nodes->count, memory_order_relaxed);
+}
+
+void nodes_limit(struct nodes *nodes, size_t most)
+{
+	atomic_store(&nodes->most, most);
+}
+
+size_t nodes_excess(struct nodes *nodes)
+{
+	size_t count = nodes_count(nodes), most = atomic_load_explicit(&nodes->most, memory_order_relaxed);
+
+	return most == 0 || count <= most - most / 8 ? 0 : count - most / 4 * 3;
+}
+
+size_t nodes_oldest(struct nodes *nodes, bool directories, uint64_t *ids, size_t most)
+{
+	size_t count = 0;
 
 	pthread_mutex_lock(&nodes->lock);
-	count = HASH_COUNT(nodes->table);
+	for (size_t looked = 0; looked < HASH_COUNT(nodes->table) && count < most; looked++) {
+		struct node *node = nodes->hand == NULL ? NULL : nodes->hand->hh.next;
+
+		if (node == NULL)
+			node = nodes->table;
+		nodes->hand = node;
+		if (node->id != nodes->root && node->opens == 0 && (directories || node->type != S_IFDIR))
+			ids[count++] = node->id;
+	}
 	pthread_mutex_unlock(&nodes->lock);
 	return count;
+}
+
+void nodes_in_use(struct nodes *nodes, uint64_t id, int change)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && (change > 0 || node->opens > 0))
+		node->opens = (uint32_t) ((int64_t) node->opens + change);
+	pthread_mutex_unlock(&nodes->lock);
 }
 
 /* The name that an object was last seen under. Without memory for it the older one stays. */

@@ -21,6 +21,20 @@ int nodes_new(uint64_t root, struct nodes **ret_nodes);
 void nodes_free(struct nodes *nodes);
 size_t nodes_count(struct nodes *nodes);
 
+/* How many the server may know for us; until then there is no limit. */
+void nodes_limit(struct nodes *nodes, size_t most);
+/* How many the kernel is to forget: 0 while they are fewer than seven eighths of that, else all beyond three quarters.
+ */
+size_t nodes_excess(struct nodes *nodes);
+/*
+ * Ids of nodes, at most as many as asked for, in the order in which they were learned, going on where the last call
+ * ended and beginning again after the last: never the root, nor a file that is open; directories only when asked for.
+ * Returns how many.
+ */
+size_t nodes_oldest(struct nodes *nodes, bool directories, uint64_t *ids, size_t most);
+/* A file is opened (1) or closed (-1). */
+void nodes_in_use(struct nodes *nodes, uint64_t id, int change);
+
 /*
  * Before a reply names an object to the kernel: one more look-up of the kernel's, and references more that the server
  * counts for us. 0; -ENOMEM; -EIO when the server lies: the root as a child, an id of no such form, or another type

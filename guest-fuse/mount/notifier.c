@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tells the kernel to drop pages, from a thread of its own. */
+/* Tells the kernel to drop pages and to forget names, from a thread of its own. */
 #define FUSE_USE_VERSION 314
 #include "guest-fuse/mount/notifier.h"
 
@@ -7,6 +7,9 @@
 #include <fuse_lowlevel.h>
 #include <string.h>
 #include <time.h>
+
+#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/prune.h"
 #include "protocol/faults.h"
 
 enum { NOTIFIER_STACK = 256 * 1024, FLUSH_SECONDS = 2 };
@@ -24,32 +27,43 @@ void notifier_init(struct notifier *notifier)
 	pthread_condattr_destroy(&attributes);
 }
 
-/* Waits for a range. False: there will be none. */
-static bool next(struct notifier *notifier, struct notifier_range *ret_range)
+enum work { WORK_END, WORK_RANGE, WORK_PRUNE };
+
+/* Waits for something to do. */
+static enum work next(struct notifier *notifier, struct notifier_range *ret_range)
 {
-	bool found;
+	enum work work = WORK_END;
 
 	pthread_mutex_lock(&notifier->lock);
-	while (notifier->count == 0 && !notifier->ending)
+	while (notifier->count == 0 && !notifier->prune && !notifier->ending)
 		pthread_cond_wait(&notifier->wake, &notifier->lock);
-	found = notifier->count > 0 && !notifier->ending;
-	if (found) {
+	if (!notifier->ending)
+		work = notifier->count > 0 ? WORK_RANGE : WORK_PRUNE;
+	if (work == WORK_PRUNE) {
+		notifier->prune = false;
+	} else if (work == WORK_RANGE) {
 		*ret_range = notifier->queue[notifier->first];
 		notifier->first = (notifier->first + 1) % NOTIFIER_QUEUE;
 		notifier->count--;
 	}
 	pthread_mutex_unlock(&notifier->lock);
-	return found;
+	return work;
 }
 
 static void *run(void *argument)
 {
 	struct notifier *notifier = argument;
 	struct notifier_range range;
+	enum work work;
 
-	/* An inode that the kernel does not know any more has no pages. */
-	while (next(notifier, &range)) {
-		(void) fuse_lowlevel_notify_inval_inode(notifier->fuse, range.ino, (off_t) range.offset,
+	while ((work = next(notifier, &range)) != WORK_END) {
+		if (work == WORK_PRUNE) {
+			prune(notifier->client);
+			atomic_store(&notifier->pruning, false);
+			continue;
+		}
+		/* An inode that the kernel does not know any more has no pages. */
+		(void) fuse_lowlevel_notify_inval_inode(notifier->client->fuse, range.ino, (off_t) range.offset,
 		                                        (off_t) range.length);
 		pthread_mutex_lock(&notifier->lock);
 		notifier->done++;
@@ -59,12 +73,12 @@ static void *run(void *argument)
 	return NULL;
 }
 
-int notifier_start(struct notifier *notifier, struct fuse_session *fuse)
+int notifier_start(struct notifier *notifier, struct client *client)
 {
 	pthread_attr_t attributes;
 	int r;
 
-	notifier->fuse = fuse;
+	notifier->client = client;
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, NOTIFIER_STACK);
 	r = FAULT_NUMBER(MOUNT_THREAD, pthread_create(&notifier->thread, &attributes, run, notifier));
@@ -90,6 +104,17 @@ void notifier_invalidate(struct notifier *notifier, uint64_t ino, uint64_t offse
 
 	pthread_mutex_lock(&notifier->lock);
 	(void) enqueue(notifier, &range);
+	pthread_mutex_unlock(&notifier->lock);
+}
+
+void notifier_prune(struct notifier *notifier)
+{
+	if (!notifier->running || nodes_excess(notifier->client->nodes) == 0 ||
+	    atomic_exchange(&notifier->pruning, true))
+		return;
+	pthread_mutex_lock(&notifier->lock);
+	notifier->prune = true;
+	pthread_cond_signal(&notifier->wake);
 	pthread_mutex_unlock(&notifier->lock);
 }
 

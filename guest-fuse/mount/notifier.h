@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tells the kernel to drop pages, from a thread of its own: the kernel waits for pages that are being filled, and those
- * that fill them must not wait for it.
+ * Tells the kernel to drop pages and to forget names, from a thread of its own: the kernel waits for pages that are
+ * being filled and for directories that are being changed, and those that do so must not wait for it.
  */
 #pragma once
 
@@ -9,12 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct fuse_session;
+struct client;
 
 enum { NOTIFIER_QUEUE = 256 };
 
 struct notifier {
-	struct fuse_session *fuse;
+	struct client *client;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	pthread_t thread;
@@ -24,12 +24,16 @@ struct notifier {
 	} queue[NOTIFIER_QUEUE];
 	unsigned first, count;
 	uint64_t queued, done; /* ranges, ever */
+	_Atomic bool pruning;  /* asked for, and not yet done */
+	bool prune;            /* asked for, and not yet begun */
 	pthread_cond_t progress;
 };
 
 void notifier_init(struct notifier *notifier);
 /* Starts the thread. 0 or a negative errno. */
-int notifier_start(struct notifier *notifier, struct fuse_session *fuse);
+int notifier_start(struct notifier *notifier, struct client *client);
+/* Any thread, often: has the kernel forget what is more than the server may know (prune.h), when there is such. */
+void notifier_prune(struct notifier *notifier);
 /* Any thread. When the queue is full the range is left to the time-outs. */
 void notifier_invalidate(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length);
 /*

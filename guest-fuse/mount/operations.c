@@ -99,12 +99,14 @@ void operations_file_open(struct client *client, struct operations_file *file, u
 		.mappable = (flags & O_ACCMODE) == O_RDWR,
 		.sync = flags & O_SYNC,
 	};
+	nodes_in_use(client->nodes, node, 1);
 	if (file->mappable)
 		nodes_mappable(client->nodes, node, 1);
 }
 
 void operations_file_free(struct client *client, struct operations_file *file)
 {
+	nodes_in_use(client->nodes, file->node, -1);
 	if (file->mappable)
 		nodes_mappable(client->nodes, file->node, -1);
 	free(file);

@@ -9,7 +9,8 @@ import os
 import threading
 import time
 
-from lib import Mount, Rig, Server, calls, case, expect_errno, read_file, run, wait_for, write_file
+from lib import GID, UID, Mount, Rig, Server, calls, case, expect_errno, fill_directory, read_file, run, wait_for, \
+    write_file
 from lib.hang import Hang
 
 MEBIBYTE = 1 << 20
@@ -348,6 +349,30 @@ def a_record_is_told_of_its_own_file_when_the_host_exchanges_names():
     calls.rename(rig.host("one"), rig.host("two"), calls.RENAME_EXCHANGE)
     thread.join()
     assert (found[0].st_mode, found[0].st_uid) == expected[found[0].st_ino], found
+
+
+@case
+def a_kernel_that_does_not_forget_by_number_does_so_by_name():
+    """As kernels before 6.18: names are taken back, of files that nobody has open."""
+    limit, files = 2000, 12000
+    rig = Rig(server_arguments=("--nodes", str(limit)), mount_faults="mount.prune:1+:EINVAL")
+    for number in range(4):
+        os.mkdir(rig.host(f"folder{number}"))
+        os.chown(rig.host(f"folder{number}"), UID, GID)
+        fill_directory(rig.host(f"folder{number}"), files // 4)
+    held = os.open(rig.guest("folder0/f000000"), os.O_RDONLY)
+    here = os.getcwd()
+    os.chdir(rig.guest("folder1"))
+    try:
+        for number in range(4):
+            assert sum(entry.stat().st_size == 0 for entry in os.scandir(rig.guest(f"folder{number}"))) == files // 4
+        wait_for(lambda: rig.mount.stats()["nodes"] <= limit, "the client knows no more than the server may", 8)
+        assert os.readlink(f"/proc/self/fd/{held}") == rig.guest("folder0/f000000")
+        assert os.getcwd() == rig.guest("folder1") and len(os.listdir(".")) == files // 4
+    finally:
+        os.chdir(here)
+        os.close(held)
+    rig.end()
 
 
 run(140)

@@ -29,7 +29,7 @@ struct proto_name raw_name(const char *text)
 
 static int send_request(struct raw *raw, unsigned op, const struct proto_writer *writer)
 {
-	struct proto_header header = { .op = (uint16_t) op, .id = ++raw->id };
+	struct proto_header header = { .op = (uint16_t) op, .flags = raw->flags, .id = ++raw->id };
 
 	return proto_channel_send(&raw->channel, &header, writer);
 }

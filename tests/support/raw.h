@@ -12,6 +12,7 @@ struct raw {
 	uint64_t id; /* of the last request */
 	uint8_t request[PROTO_SMALL_MAX];
 	uint8_t data[PROTO_DATA_MAX + 64]; /* the fields before it, too */
+	uint16_t flags;                    /* PROTO_FRAME_* of requests */
 };
 
 /* Takes fd. */

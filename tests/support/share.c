@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+uint32_t share_nodes_max = 10000;
+
 struct share *share_new(uint32_t flags, uint32_t descriptors)
 {
 	struct worker_config config = {
@@ -21,7 +23,7 @@ struct share *share_new(uint32_t flags, uint32_t descriptors)
 		.flags = flags,
 		.lanes_max = 8,
 		.heartbeat_ms = 20000,
-		.nodes_max = 10000,
+		.nodes_max = share_nodes_max,
 		.descriptors_max = descriptors,
 		.stall_ms = 20000,
 	};

@@ -5,6 +5,9 @@
 #include "fileserver/worker/session.h"
 #include "tests/support/raw.h"
 
+/* Limit of the sessions that are made from now on. */
+extern uint32_t share_nodes_max;
+
 struct share {
 	char directory[64]; /* the host's side */
 	int host;           /* descriptor of it */

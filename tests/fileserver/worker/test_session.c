@@ -173,7 +173,9 @@ static void an_open_file_keeps_its_content_when_the_name_goes(void **state)
 	request.node = entry.node;
 	assert_int_equal(raw_getattr(&share->raw, &request, &reply), 0);
 	assert_int_equal(reply.attr.nlink, 0);
-	/* and again by the node, through the descriptor that is there */
+	/* By the node, through the descriptor that is there, when no name is meant. */
+	assert_int_equal(share_open(share, entry.node, PROTO_OPEN_READ, &handle), -ESTALE);
+	share->raw.flags = PROTO_FRAME_ANEW;
 	assert_int_equal(share_open(share, entry.node, PROTO_OPEN_READ, &handle), 0);
 	assert_int_equal(share_read(share, handle, 0, bytes, sizeof(bytes)), 3);
 }

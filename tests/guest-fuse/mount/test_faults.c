@@ -357,6 +357,7 @@ static void set_up_client(struct mounted *mounted)
 	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	recent_init(&client->recent);
 	follow_init(&client->follow);
+	stale_init(&client->stale);
 	forgets_init(&client->forgets);
 	lanes_init(&client->lanes, client);
 	notifier_init(&client->notifier);
@@ -436,6 +437,7 @@ static void mounted_free(struct mounted *mounted)
 	forgets_done(&client->forgets);
 	recent_done(&client->recent);
 	follow_done(&client->follow);
+	stale_done(&client->stale);
 	close(client->device);
 	close(client->wake);
 	close(mounted->kernel);
