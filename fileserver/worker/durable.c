@@ -28,6 +28,7 @@ static int sync_object(struct session *session, int fd)
 	struct lift lift = LIFT_INIT(session);
 	_cleanup_close_ int opened = -EBADF;
 
+	lift.record = true;
 	do
 		opened = resolve_reopen(fd, O_RDONLY);
 	while (lift_again(&lift, opened < 0 ? opened : 0));

@@ -27,8 +27,7 @@ struct lift {
 	struct session *session;
 	bool lifted;
 	bool waited; /* for room that something removed still took */
-	bool record; /* the call is about a record, which the owner may change whatever his bits: permissions=host, too
-	              */
+	bool record; /* the server's own business, a record or fsync: under permissions=host, too */
 };
 
 #define LIFT_INIT(session_)                                                                                            \

@@ -98,7 +98,7 @@ static int may_give_away(const struct client *client, fuse_req_t req, const stru
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	if (!client->options->permissions_host || client->options->owner_host || (to_set & FUSE_SET_ATTR_UID) == 0)
+	if (!client->options->permissions_host || (to_set & FUSE_SET_ATTR_UID) == 0)
 		return 0;
 	return attr->st_uid == ctx->uid || caller_has_capability(ctx->pid, CAP_CHOWN) ? 0 : -EPERM;
 }
