@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-The other files' cases once more, with permissions=host wherever a case does not say otherwise: which of them must differ
-is listed here with the reason, and everything else must pass. BINDSHARE_TEST_UID says who serves: root or another.
+The other files' cases once more, with permissions=host wherever a case does not say otherwise: which of them must
+differ is listed here with the reason, and all others must pass. BINDSHARE_TEST_UID says who serves: root or another.
 """
 import os
 import re
@@ -24,7 +24,7 @@ NOT_LIFTED = "what the mode closes to the serving user is closed to guest's root
 NOT_CHECKED = "the guest's kernel checks nothing, and every user has the serving user's rights"
 SERVES_ROOT = "the case is about a server that is an ordinary user"
 KERNEL = "the kernel maps ids only where it checks permissions"
-SENDFILE = "sendfile(2) goes by the size that the kernel knows, and only a check of permissions at open asks for a new one"
+SENDFILE = "sendfile(2) goes by the size that the kernel knows, and only a check of permissions at open asks anew"
 
 DIFFERS = {
     "bad_input": {"somebody who is not root": [(AS_ROOT, SERVES_ROOT)]},
