@@ -234,6 +234,11 @@ static int64_t now_ms(void)
 	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000 + NAMES_MOVE_MS; /* never 0 */
 }
 
+void descriptors_name_moved(struct nodes *nodes)
+{
+	atomic_store_explicit(&nodes->stale_at, now_ms(), memory_order_relaxed);
+}
+
 bool nodes_names_move(const struct nodes *nodes)
 {
 	int64_t stale = atomic_load_explicit(&nodes->stale_at, memory_order_relaxed);
@@ -261,7 +266,7 @@ static int find_again(struct nodes *nodes, struct node *node, const struct node_
 	int fd;
 
 	if (!S_ISDIR(node->type) || node->orphan) {
-		atomic_store_explicit(&nodes->stale_at, now_ms(), memory_order_relaxed);
+		descriptors_name_moved(nodes);
 		return -ESTALE;
 	}
 	fd = search_below(&search, above->fd, depth);

@@ -127,3 +127,5 @@ void descriptors_give(struct nodes *nodes, struct node *node, int fd);   /* take
 void descriptors_orphan(struct nodes *nodes, struct node *node, int fd); /* takes fd, which may be -EBADF */
 void descriptors_named(struct nodes *nodes, struct node *node);          /* the node has a name (again) */
 void descriptors_free_handles(struct nodes *nodes);
+/* descriptors.c; a name has just led to something else: nodes_names_move() */
+void descriptors_name_moved(struct nodes *nodes);

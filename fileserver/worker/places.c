@@ -166,13 +166,13 @@ static int compare(struct nodes *nodes, struct node *node, int fd)
 	_cleanup_close_ int pinned = fd;
 	struct statx stx;
 
-	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+	if (pinned == -ENOENT || pinned == -ENOTDIR || pinned == -ELOOP)
 		return -ESTALE;
-	if (fd < 0)
-		return fd;
-	if (FAULT(WORKER_STAT, statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, &stx)) < 0)
+	if (pinned < 0)
+		return pinned;
+	if (FAULT(WORKER_STAT, statx(pinned, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, &stx)) < 0)
 		return -errno;
-	devices_meet(&nodes->devices, &stx, fd, NULL);
+	devices_meet(&nodes->devices, &stx, pinned, NULL);
 	return nodes_same(nodes, node, &stx) ? 0 : -ESTALE;
 }
 
@@ -296,5 +296,8 @@ int nodes_check(struct nodes *nodes, struct node *node)
 	nodes_unlock(nodes);
 	for (unsigned number = 0; r == 0 && number < PLACES_MAX; number++)
 		r = check_place(nodes, node, number, now);
+	/* What the guest looks up now is to be there when it asks again. */
+	if (r == -ESTALE)
+		descriptors_name_moved(nodes);
 	return r > 0 ? 0 : r;
 }

@@ -197,7 +197,11 @@ void lane_begin(struct lane *lane)
 	lane->pid = (pid_t) in->pid;
 	lane->interrupted = lane->answered = false;
 	pthread_mutex_unlock(&lane->state);
-	lane->second_of = stale_second_of(&lane->client->stale, lane);
+	lane->second_of = 0;
+	if (stale_is_awaited(&lane->client->stale))
+		lane->second_of =
+		        stale_second_of(&lane->client->stale, lane,
+		                        nodes_looked_up_at(lane->client->nodes, client_node(lane->client, in->nodeid)));
 	lane->anew = lane->second_of != 0;
 }
 
@@ -432,18 +436,30 @@ static int exchange(struct lane *lane, enum proto_op op, const struct proto_writ
 	return r;
 }
 
+/* The object itself is meant, and nobody else will ask again. */
+static int again(struct lane *lane, enum proto_op op, const struct proto_writer *writer,
+                 struct proto_reader *ret_reader)
+{
+	int r;
+
+	lane->anew = true;
+	r = exchange(lane, op, writer, ret_reader);
+	lane->anew = false;
+	return r;
+}
+
 int lane_exchange(struct lane *lane, enum proto_op op, const struct proto_writer *writer,
                   struct proto_reader *ret_reader)
 {
 	int r = exchange(lane, op, writer, ret_reader);
 
 	/* Data of WRITE go to a handle, which is no name. */
-	if (r != -ESTALE || lane->anew || proto_ops[op].changes == PROTO_CHANGES_NO || writer->tail_length > 0 ||
-	    stale_tell(&lane->client->stale, lane))
+	if (r != -ESTALE || writer->tail_length > 0)
 		return r;
-	lane->anew = true;
-	r = exchange(lane, op, writer, ret_reader);
-	lane->anew = false;
+	if (proto_ops[op].changes == PROTO_CHANGES_NO)
+		stale_note(&lane->client->stale, lane);
+	else if (!stale_tell(&lane->client->stale, lane) && !lane->anew)
+		return again(lane, op, writer, ret_reader);
 	return r;
 }
 

@@ -45,7 +45,7 @@ struct node {
 	uint64_t id, parent;
 	char *name;
 	uint64_t lookups, references;
-	int64_t changed;
+	int64_t changed, looked_up;
 	struct stamp told, contents;
 	int64_t flags_at;
 	uint32_t type, flags; /* PROTO_ATTR_* as the server said at flags_at */
@@ -292,6 +292,29 @@ bool nodes_learn_again(struct nodes *nodes, const struct proto_entry *entry)
 	}
 	pthread_mutex_unlock(&nodes->lock);
 	return known;
+}
+
+void nodes_looked_up(struct nodes *nodes, uint64_t id, int64_t asked)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && asked > node->looked_up)
+		node->looked_up = asked;
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+int64_t nodes_looked_up_at(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+	int64_t at;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	at = node == NULL ? 0 : node->looked_up;
+	pthread_mutex_unlock(&nodes->lock);
+	return at;
 }
 
 uint64_t nodes_forget(struct nodes *nodes, uint64_t id, uint64_t lookups)

@@ -49,6 +49,11 @@ int nodes_learn(struct nodes *nodes, uint64_t parent, const char *name, const st
 /* The same for an object whose server's references are held elsewhere: only when it is known. */
 bool nodes_learn_again(struct nodes *nodes, const struct proto_entry *entry);
 
+/* The kernel asked at this time (clock_ns()) where a name leads, and the answer was this node. */
+void nodes_looked_up(struct nodes *nodes, uint64_t id, int64_t asked);
+/* When it did so last; 0: not yet. */
+int64_t nodes_looked_up_at(struct nodes *nodes, uint64_t id);
+
 /* The kernel drops look-ups of its own. Returns how many references the server is to drop: 0 while it is known. */
 uint64_t nodes_forget(struct nodes *nodes, uint64_t id, uint64_t lookups);
 

@@ -27,6 +27,7 @@ static void reply_entry(struct lane *lane, fuse_req_t req, int result, uint64_t 
 		return;
 	}
 	fill_entry(lane, entry, &param);
+	nodes_looked_up(client->nodes, entry->node, atomic_load(&lane->since));
 	if (fuse_reply_entry(req, &param) < 0)
 		operations_not_taken(client, entry->node);
 }

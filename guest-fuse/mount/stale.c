@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "guest-fuse/mount/client.h"
 #include "protocol/cleanup.h"
@@ -27,7 +28,7 @@
 /* How long a second try may take. */
 #define TOLD_NS INT64_C(10000000000)
 
-enum { ARGUMENTS = 6, SYSCALL_LINE = 256 };
+enum { STALE_STATX = 52 /* FUSE_STATX of Linux 6.6 */, ARGUMENTS = 6, SYSCALL_LINE = 256 };
 
 void stale_init(struct stale *stale)
 {
@@ -40,45 +41,101 @@ void stale_done(struct stale *stale)
 	pthread_mutex_destroy(&stale->lock);
 }
 
-int64_t stale_second_of(struct stale *stale, const struct lane *lane)
+bool stale_is_awaited(const struct stale *stale)
 {
-	const struct fuse_in_header *in = lane_request(lane);
-	int64_t now, second = 0;
+	return atomic_load_explicit(&stale->count, memory_order_relaxed) != 0;
+}
 
-	if (atomic_load_explicit(&stale->count, memory_order_relaxed) == 0)
+/* What the thread does, as in proc(5); length 0: it cannot be seen. */
+static size_t read_call(pid_t pid, char line[SYSCALL_LINE])
+{
+	char path[64];
+	_cleanup_close_ int fd = -EBADF;
+	ssize_t n;
+
+	line[0] = '\0';
+	if (pid == 0)
 		return 0;
-	now = clock_ns();
+	(void) snprintf(path, sizeof(path), "/proc/%d/syscall", (int) pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, line, SYSCALL_LINE - 1);
+	if (n <= 0)
+		return 0;
+	line[n] = '\0';
+	return (size_t) n;
+}
+
+static uint64_t sum_of_call(pid_t pid)
+{
+	char line[SYSCALL_LINE];
+	size_t length = read_call(pid, line);
+
+	return length == 0 ? 0 : XXH3_64bits(line, length);
+}
+
+/* What the kernel asks on the way to a name. */
+static bool is_on_the_way(uint32_t opcode)
+{
+	return opcode == FUSE_LOOKUP || opcode == FUSE_GETXATTR || opcode == STALE_STATX || opcode == FUSE_GETATTR ||
+	       opcode == FUSE_READLINK || opcode == FUSE_ACCESS || opcode == FUSE_FORGET ||
+	       opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT || opcode == FUSE_RELEASE;
+}
+
+/* Takes the thread's entry out. False: there is none. */
+static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
+{
+	int64_t now = clock_ns();
+	bool found = false;
+
 	pthread_mutex_lock(&stale->lock);
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
 		struct stale_told *told = &stale->told[i];
-		/* Look-ups come in between. */
-		bool mine = told->pid == (pid_t) in->pid && told->opcode == in->opcode;
+		bool mine = told->pid == pid, late = now - told->when > TOLD_NS;
 
-		if (told->when == 0 || (!mine && now - told->when <= TOLD_NS))
+		if (told->when == 0 || (!mine && !late))
 			continue;
-		if (mine && told->nodeid == in->nodeid && now - told->when <= TOLD_NS)
-			second = told->when;
+		if (mine && !late) {
+			*ret_told = *told;
+			found = true;
+		}
 		told->when = 0;
 		atomic_fetch_sub(&stale->count, 1);
 	}
 	pthread_mutex_unlock(&stale->lock);
-	return second;
+	return found;
+}
+
+int64_t stale_second_of(struct stale *stale, const struct lane *lane, int64_t looked_up)
+{
+	const struct fuse_in_header *in = lane_request(lane);
+	pid_t pid = (pid_t) in->pid;
+	struct stale_told told;
+
+	/* Whatever else the thread asks for, its call has come to an end, without a second try. */
+	if (!stale_is_awaited(stale) || is_on_the_way(in->opcode) || !take(stale, pid, &told) ||
+	    (told.nodeid != in->nodeid && looked_up <= told.when))
+		return 0;
+	return told.call == 0 || told.call == sum_of_call(pid) ? told.when : 0;
 }
 
 void stale_note(struct stale *stale, const struct lane *lane)
 {
 	const struct fuse_in_header *in = lane_request(lane);
+	uint64_t call = sum_of_call((pid_t) in->pid);
 	struct stale_told *oldest = &stale->told[0];
 
 	pthread_mutex_lock(&stale->lock);
-	for (unsigned i = 0; i < STALE_TOLD; i++)
+	for (unsigned i = 0; i < STALE_TOLD; i++) {
+		if (stale->told[i].when != 0 && stale->told[i].pid == (pid_t) in->pid) {
+			oldest = &stale->told[i];
+			break;
+		}
 		if (stale->told[i].when < oldest->when)
 			oldest = &stale->told[i];
+	}
 	if (oldest->when == 0)
 		atomic_fetch_add(&stale->count, 1);
-	*oldest = (struct stale_told){
-		.when = clock_ns(), .nodeid = in->nodeid, .opcode = in->opcode, .pid = (pid_t) in->pid
-	};
+	*oldest = (struct stale_told){ .when = clock_ns(), .nodeid = in->nodeid, .call = call, .pid = (pid_t) in->pid };
 	pthread_mutex_unlock(&stale->lock);
 }
 
@@ -156,19 +213,9 @@ int stale_call_is_by_name(const char *line, uint32_t opcode)
 
 static int thread_asks_by_name(pid_t pid, uint32_t opcode)
 {
-	char path[64], line[SYSCALL_LINE];
-	_cleanup_close_ int fd = -EBADF;
-	ssize_t n;
+	char line[SYSCALL_LINE];
 
-	if (pid == 0)
-		return -1;
-	(void) snprintf(path, sizeof(path), "/proc/%d/syscall", (int) pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
-	if (n <= 0)
-		return -1;
-	line[n] = '\0';
-	return stale_call_is_by_name(line, opcode);
+	return read_call(pid, line) == 0 ? -1 : stale_call_is_by_name(line, opcode);
 }
 
 bool stale_tell(struct stale *stale, const struct lane *lane)

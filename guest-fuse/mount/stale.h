@@ -26,7 +26,7 @@ struct stale {
 	struct stale_told {
 		int64_t when; /* clock_ns(); 0: free */
 		uint64_t nodeid;
-		uint32_t opcode;
+		uint64_t call; /* a sum of the thread's system call; 0: it cannot be seen */
 		pid_t pid;
 	} told[STALE_TOLD];
 };
@@ -34,10 +34,13 @@ struct stale {
 void stale_init(struct stale *stale);
 void stale_done(struct stale *stale);
 /*
- * At the begin of a request: when (clock_ns()) the one was answered with -ESTALE of which this is the second try; 0: it
- * is none.
+ * At the begin of a request: when (clock_ns()) the one was answered with -ESTALE of which this is the second try, about
+ * the same object or one that the kernel has looked up since; 0: it is none. looked_up: when it asked last where a name
+ * leads, and the answer was the request's object.
  */
-int64_t stale_second_of(struct stale *stale, const struct lane *lane);
+int64_t stale_second_of(struct stale *stale, const struct lane *lane, int64_t looked_up);
+/* Whether there is any such, so that looked_up is worth finding out. */
+bool stale_is_awaited(const struct stale *stale);
 /* The client itself answers with -ESTALE, for the kernel to look and ask again. */
 void stale_note(struct stale *stale, const struct lane *lane);
 /* The server says -ESTALE. True: the kernel will look up and ask again. False: nobody will, the object is meant. */

@@ -14,6 +14,7 @@
 
 #include "guest-fuse/mount/lane.h"
 #include "guest-fuse/mount/stale.h"
+#include "protocol/clock.h"
 
 static int by_name(long number, unsigned long second, unsigned long fourth, unsigned long stack, uint32_t opcode)
 {
@@ -48,6 +49,9 @@ static void calls_by_path_and_by_descriptor_are_told_apart(void **state)
 	assert_int_equal(stale_call_is_by_name("", FUSE_OPEN), -1);
 }
 
+/* When the kernel asked for a name last that led to what it asks about now. */
+static int64_t looked_up;
+
 struct asked {
 	struct stale stale;
 	struct lane lane;
@@ -58,7 +62,7 @@ static bool second(struct asked *asked, uint32_t opcode, uint64_t nodeid, uint32
 {
 	asked->in = (struct fuse_in_header){ .opcode = opcode, .nodeid = nodeid, .pid = pid };
 	asked->lane.buffer = (uint8_t *) &asked->in;
-	return stale_second_of(&asked->stale, &asked->lane) != 0;
+	return stale_second_of(&asked->stale, &asked->lane, looked_up) != 0;
 }
 
 static bool tell(struct asked *asked, uint32_t opcode, uint64_t nodeid, uint32_t pid)
@@ -83,6 +87,16 @@ static void a_second_try_is_the_same_threads_for_the_same_object(void **state)
 	assert_false(second(&asked, FUSE_OPEN, 7, 1));
 	assert_false(second(&asked, FUSE_OPEN, 8, 0)); /* the name leads elsewhere: that is the second try */
 	assert_false(second(&asked, FUSE_OPEN, 7, 0));
+	/* A second try is about what was looked up meanwhile, and about nothing else. */
+	assert_true(tell(&asked, FUSE_OPEN, 7, 0));
+	looked_up = clock_ns() - 1000000000;
+	assert_false(second(&asked, FUSE_OPEN, 9, 0));
+	assert_true(tell(&asked, FUSE_OPEN, 7, 0));
+	assert_false(second(&asked, FUSE_LOOKUP, 1, 0));
+	looked_up = clock_ns();
+	assert_true(second(&asked, FUSE_OPEN, 9, 0));
+	assert_false(second(&asked, FUSE_OPEN, 9, 0));
+	looked_up = 0;
 	/* Many at once: the oldest are forgotten, and nothing else happens. */
 	for (uint32_t i = 0; i < 3 * STALE_TOLD; i++)
 		assert_true(tell(&asked, FUSE_OPEN, 100 + i, 0x7ffffff0 - i));
