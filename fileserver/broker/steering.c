@@ -27,7 +27,7 @@ enum { MAGIC_NTFS = 0x5346544e, MAGIC_NTFS3 = 0x7366746e, MAGIC_HFS = 0x4244, MA
 /* The list while it grows. */
 struct list {
 	struct protect_entry *entries;
-	size_t count;
+	size_t count, size;
 	int error;
 };
 
@@ -43,7 +43,6 @@ static void list_add(struct list *list, const struct statx *stx, enum protect_ki
 		.child_device = child == NULL ? 0 : PROTECT_DEVICE(child->stx_dev_major, child->stx_dev_minor),
 		.child_ino = child == NULL ? 0 : child->stx_ino,
 	};
-	struct protect_entry *entries;
 
 	if (strlen(name) >= sizeof(entry.name))
 		return; /* no file system has such a name, so that nothing can be made at it */
@@ -56,14 +55,20 @@ static void list_add(struct list *list, const struct statx *stx, enum protect_ki
 		    strcmp(there->name, entry.name) == 0)
 			return;
 	}
-	entries = list->count >= PROTECT_ENTRIES_MAX ? NULL
-	                                             : reallocarray(list->entries, list->count + 1, sizeof(*entries));
-	if (entries == NULL) {
-		list->error = -ENOMEM;
-		return;
+	if (list->count == list->size) {
+		struct protect_entry *entries = NULL;
+		size_t size = list->size == 0 ? 256 : 2 * list->size;
+
+		if (size <= PROTECT_ENTRIES_MAX)
+			entries = reallocarray(list->entries, size, sizeof(*entries));
+		if (entries == NULL) {
+			list->error = -ENOMEM;
+			return;
+		}
+		list->entries = entries;
+		list->size = size;
 	}
-	list->entries = entries;
-	entries[list->count++] = entry;
+	list->entries[list->count++] = entry;
 }
 
 /* True: the directory may take several spellings for the same name, or it cannot be told. */
