@@ -71,9 +71,31 @@ static void list_add(struct list *list, const struct statx *stx, enum protect_ki
 	list->entries[list->count++] = entry;
 }
 
-/* True: the directory may take several spellings for the same name, or it cannot be told. */
-static bool is_folded(int directory)
+/* True: the name, which is there, is found in the other case, too; or it has none. */
+static bool is_found_in_other_case(int directory, const char *name)
 {
+	char other[PATH_MAX];
+	struct stat st, found;
+	bool letters = false;
+	size_t i;
+
+	for (i = 0; name[i] != '\0' && i + 1 < sizeof(other); i++) {
+		bool letter = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= 'A' && name[i] <= 'Z');
+
+		other[i] = (char) (letter ? name[i] ^ 0x20 : name[i]);
+		letters = letters || letter;
+	}
+	other[i] = '\0';
+	if (!letters || fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return true;
+	return fstatat(directory, other, &found, AT_SYMLINK_NOFOLLOW) == 0 && found.st_ino == st.st_ino &&
+	       found.st_dev == st.st_dev;
+}
+
+/* True: the directory may take several spellings for this name, or it cannot be told. */
+static bool is_folded(int directory, const char *name, bool there)
+{
+	/* These may do so, by their kind and by how they are mounted. */
 	static const uint32_t types[] = { MSDOS_SUPER_MAGIC, EXFAT_SUPER_MAGIC, MAGIC_NTFS,      MAGIC_NTFS3,
 		                          MAGIC_HFS,         MAGIC_HFS_PLUS,    SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
 		                          SMB2_SUPER_MAGIC,  V9FS_MAGIC,        FUSE_SUPER_MAGIC };
@@ -85,7 +107,7 @@ static bool is_folded(int directory)
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if ((uint32_t) st.f_type == types[i])
-			return true;
+			return !there || is_found_in_other_case(directory, name);
 	return fd < 0 || (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_CASEFOLD_FL) != 0);
 }
 
@@ -167,7 +189,7 @@ static bool step(struct walk *walk, const char *name)
 	if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
 		list_add(walk->list, &directory, PROTECT_WAY, 0, "", NULL, walk->number);
 		list_add(walk->list, &directory, PROTECT_NAME,
-		         (is_folded(walk->at) ? (uint32_t) PROTECT_FOLDED : 0U) |
+		         (is_folded(walk->at, name, there) ? (uint32_t) PROTECT_FOLDED : 0U) |
 		                 (secret && last ? (uint32_t) PROTECT_SECRET : 0U),
 		         name, there ? &stx : NULL, walk->number);
 	}

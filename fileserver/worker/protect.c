@@ -130,8 +130,11 @@ struct question {
 /* By the way that is looked along something else lies at the entry's name than the broker has seen there. */
 static bool is_unseen(const struct protect_entry *entry, const struct lineage *lineage)
 {
-	return lineage->below_name != NULL && is_name(entry, lineage->below_name) &&
-	       (lineage->below_ino != entry->child_ino || lineage->below_device != entry->child_device);
+	if (lineage->below_name == NULL ||
+	    ((entry->flags & PROTECT_FOLDED) != 0 ? strcasecmp(lineage->below_name, entry->name)
+	                                          : strcmp(lineage->below_name, entry->name)) != 0)
+		return false;
+	return lineage->below_ino != entry->child_ino || lineage->below_device != entry->child_device;
 }
 
 /* Whether an entry is against it. above: 0 the node, 1 its directory, and so on. */

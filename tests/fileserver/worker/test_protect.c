@@ -127,6 +127,18 @@ static void a_folded_name_is_not_made_in_any_spelling(void **state)
 	assert_int_equal(make_directory(share, share->root, "settings2"), 0);
 }
 
+static void what_cannot_be_the_folded_name_is_free_beneath(void **state)
+{
+	struct share *share = *state;
+
+	assert_int_equal(mkdirat(share->host, "back~1", 0777), 0);
+	assert_int_equal(mkdirat(share->host, "Settings", 0777), 0);
+	add(share, "", PROTECT_NAME, PROTECT_FOLDED, "settings");
+	take(share);
+	assert_int_equal(make_directory(share, node_of(share, share->root, "back~1"), "new"), 0);
+	assert_int_equal(make_directory(share, node_of(share, share->root, "Settings"), "new"), -EPERM);
+}
+
 static void what_the_broker_has_not_seen_is_closed(void **state)
 {
 	struct share *share = *state;
@@ -276,6 +288,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_name_is_not_made_and_its_neighbours_are, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_folded_name_is_not_made_in_any_spelling, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_cannot_be_the_folded_name_is_free_beneath, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_the_broker_has_not_seen_is_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_object_is_not_changed_under_any_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_secret_is_not_read_looked_up_or_found_by_creating_it, set_up,
