@@ -7,7 +7,9 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,6 +64,20 @@ int log_to_file(const char *path)
 }
 
 /*
+ * Standard error is the journal, which notes program, process and time by itself, and takes the level from a number in
+ * front (sd-daemon(3)). It is looked at for each line, since what stderr is may change.
+ */
+static bool is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream != NULL && log_format == LOG_FORMAT_TEXT && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+/*
  * Copies text with every byte that is no printable ASCII as \xNN, for JSON with its backslashes and quotes escaped
  * again. line has room for five times text.
  */
@@ -91,15 +107,19 @@ static size_t escape(char *line, const char *text)
 }
 
 /* What stands before the text. */
-static size_t write_head(char *line, const char *level)
+static size_t write_head(char *line, enum log_level level)
 {
+	static const char *const names[] = { "error", "warning", "info", "debug" };
+	static const char priorities[] = "3467";
 	struct timespec now;
 	struct tm parts;
 	char stamp[32];
 	int length;
 
+	if (is_journal())
+		return (size_t) snprintf(line, HEAD_SIZE, "<%c>", priorities[level]);
 	if (log_format == LOG_FORMAT_TEXT) {
-		length = snprintf(line, HEAD_SIZE, "%.64s[%d]: %s: ", log_program, (int) getpid(), level);
+		length = snprintf(line, HEAD_SIZE, "%.64s[%d]: %s: ", log_program, (int) getpid(), names[level]);
 		return (size_t) length;
 	}
 	(void) clock_gettime(CLOCK_REALTIME, &now);
@@ -107,15 +127,14 @@ static size_t write_head(char *line, const char *level)
 		strcpy(stamp, "1970-01-01T00:00:00");
 	length = snprintf(line, HEAD_SIZE,
 	                  "{\"time\":\"%s.%03dZ\",\"level\":\"%s\",\"program\":\"%.64s\",\"pid\":%d,\"text\":\"", stamp,
-	                  (int) (now.tv_nsec / 1000000), level, log_program, (int) getpid());
+	                  (int) (now.tv_nsec / 1000000), names[level], log_program, (int) getpid());
 	return (size_t) length;
 }
 
 static void write_text(enum log_level level, const char *text)
 {
-	static const char *const names[] = { "error", "warning", "info", "debug" };
 	char line[LINE_SIZE];
-	size_t length = write_head(line, names[level]);
+	size_t length = write_head(line, level);
 
 	length += escape(line + length, text);
 	if (log_format == LOG_FORMAT_JSON) {

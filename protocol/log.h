@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Log lines on stderr: "program[pid]: level: text", or an object of JSON each. Bytes that are no printable ASCII are
+ * Log lines on stderr: "program[pid]: level: text", or an object of JSON each; for the journal, which notes the program
+ * and the process itself, "<number>text". Bytes that are no printable ASCII are
  * escaped (\xNN), so that a name a peer chose cannot forge a line. Only main programs and the top of a session log;
  * library code returns errors.
  */

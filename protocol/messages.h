@@ -13,7 +13,13 @@ enum {
 	PROTO_HELLO_READ_ONLY = 1 << 0,
 	PROTO_HELLO_OWNER_HOST = 1 << 1,       /* owner=host */
 	PROTO_HELLO_PERMISSIONS_HOST = 1 << 2, /* permissions=host */
-	PROTO_HELLO_ALL = (1 << 3) - 1,
+	PROTO_HELLO_SYNC = 1 << 3,             /* the mount's option sync: contents and attributes */
+	PROTO_HELLO_DIRSYNC = 1 << 4,          /* the mount's option dirsync, which is part of sync: names */
+	PROTO_HELLO_ALL = (1 << 5) - 1,
+
+	/* features of HELLO */
+	PROTO_FEATURE_ATTR_FLAGS = 1 << 0, /* the high bits of an attr's mode may say more, PROTO_ATTR_* */
+	PROTO_FEATURE_ALL = (1 << 1) - 1,
 
 	/* flags of WELCOME */
 	PROTO_WELCOME_READ_ONLY = 1 << 0,
@@ -50,6 +56,15 @@ enum {
 	PROTO_SHARE_OWNER_HOST = 1 << 1,
 	PROTO_SHARE_PERMISSIONS_HOST = 1 << 2,
 	PROTO_SHARE_CACHE_NONE = 1 << 3,
+};
+
+/* Of BIND_REFUSED: why a container did not get a path. */
+enum proto_bind {
+	PROTO_BIND_NOT_SHARED = 1,
+	PROTO_BIND_LEADS_OUT = 2,
+	PROTO_BIND_MISSING = 3,
+	PROTO_BIND_SOCKET = 4,
+	PROTO_BIND_SPECIAL = 5,
 };
 
 enum proto_lane { PROTO_LANE_HANDSHAKE = 1, PROTO_LANE_EVENT, PROTO_LANE_LIST, PROTO_LANE_DATA };

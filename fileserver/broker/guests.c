@@ -13,7 +13,7 @@
 #include "protocol/cleanup.h"
 
 enum {
-	REQUEST_SIZE = PROTO_HEADER_SIZE + PROTO_SHARE_SIZE, /* of RESOLVE, the longest */
+	REQUEST_SIZE = PROTO_HEADER_SIZE + PROTO_SHARE_SIZE + 4, /* of BIND_REFUSED, the longest */
 	ANSWER_SIZE = PROTO_HEADER_SIZE + 2 * PROTO_SHARE_SIZE + 64,
 };
 
@@ -256,6 +256,25 @@ static int take_resolve(struct guest *guest, uint64_t id, struct proto_reader *r
 	return 0;
 }
 
+/* A guest can cause any number of these: what is told of them is limited in number and length, and has no words of it.
+ */
+static int take_bind_refused(struct guest *guest, struct proto_reader *reader)
+{
+	static const char *const reasons[] = { NULL, "not-shared", "leads-out", "missing", "socket", "special" };
+	struct guests *guests = guest->guests;
+	struct proto_bind_refused_request request;
+	int r = proto_decode_bind_refused_request(reader, &request);
+
+	if (r < 0 || request.reason == 0 || request.reason >= ARRAY_SIZE(reasons))
+		return -EBADMSG;
+	if (guests->events != NULL && strlen(request.path.path) <= GUESTS_TOLD_PATH_MAX &&
+	    log_limit_allows(&guests->event_limit))
+		events_tell(guests->events, "bind-refused",
+		            json_pack("{so ss}", "path", events_text(request.path.path), "reason",
+		                      reasons[request.reason]));
+	return 0;
+}
+
 /* One whole request. 0; -EBADMSG: it makes no sense; another negative errno: a value in it is refused. */
 static int take_request(struct guest *guest, const struct proto_header *header)
 {
@@ -267,6 +286,8 @@ static int take_request(struct guest *guest, const struct proto_header *header)
 		return take_share(guest, header->id, &reader);
 	case PROTO_RESOLVE:
 		return take_resolve(guest, header->id, &reader);
+	case PROTO_BIND_REFUSED:
+		return take_bind_refused(guest, &reader);
 	case PROTO_PING:
 		return take_ping(guest, header->id, &reader);
 	default:

@@ -463,10 +463,11 @@ void mounts_recall(struct mounts *mounts)
 	shares = json_object_get(root, "shares");
 	address = json_string_value(json_object_get(root, "address"));
 	beneath = json_string_value(json_object_get(root, "root"));
+	if (address == NULL || beneath == NULL)
+		return;
 	json_array_foreach(shares, i, share)
 	{
-		recall(mounts, share, address != NULL ? address : mounts->config->address_text,
-		       beneath != NULL ? beneath : mounts->config->root);
+		recall(mounts, share, address, beneath);
 	}
 	DL_SORT(mounts->entries, by_path);
 }
@@ -539,6 +540,7 @@ int mounts_table(const struct mounts *mounts, struct binds_table *ret_table)
 			.mount = strdup(mount_of(entry)),
 			.state = state_of(entry),
 			.read_only = (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0,
+			.identical = entry->identical,
 			.idmap = (entry->share.flags & PROTO_SHARE_PERMISSIONS_HOST) == 0,
 			.error = entry->error[0] != '\0' ? strdup(entry->error) : NULL,
 		};

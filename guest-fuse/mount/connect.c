@@ -21,10 +21,9 @@ static enum exits unreachable(const struct client *client, int error)
 	proto_address_format(address, where, sizeof(where));
 	log_error("cannot reach the file server at %s: %s", where, strerror(-error));
 	if (error == -ECONNREFUSED || error == -ENOENT)
-		log_error("is bindshare-fileserver running, with --listen %s?", where);
+		log_error("start bindshare-fileserver there with --listen %s", where);
 	else if (error == -ETIMEDOUT)
-		log_error(
-		        "nothing answers there: is bindshare-fileserver running on the host, and is that its address?");
+		log_error("nothing answers there: start bindshare-fileserver on the host, or give its right address");
 	return EXITS_UNREACHABLE;
 }
 
@@ -84,7 +83,10 @@ static int fill_hello(const struct options *options, struct proto_hello_request 
 	*ret_hello = (struct proto_hello_request){
 		.flags = (options->read_only ? PROTO_HELLO_READ_ONLY : 0U) |
 		         (options->owner_host ? PROTO_HELLO_OWNER_HOST : 0U) |
-		         (options->permissions_host ? PROTO_HELLO_PERMISSIONS_HOST : 0U),
+		         (options->permissions_host ? PROTO_HELLO_PERMISSIONS_HOST : 0U) |
+		         (options->sync ? PROTO_HELLO_SYNC : 0U) |
+		         (options->sync || options->dirsync ? PROTO_HELLO_DIRSYNC : 0U),
+		.features = PROTO_FEATURE_ALL,
 		.view_uid = options->uid,
 		.view_gid = options->gid,
 	};

@@ -10,10 +10,11 @@ import struct
 import subprocess
 
 from lib import Server, case, run, wait_for, world
+from lib.control import Subscriber
 from lib.server import TOKEN
 
 MAGIC = 0x52485342
-PROOF, REFUSE, PING, FOLLOW, CHANGED, SHARE, RESOLVE = 3, 4, 6, 8, 9, 10, 11
+PROOF, REFUSE, PING, FOLLOW, CHANGED, SHARE, RESOLVE, BIND_REFUSED = 3, 4, 6, 8, 9, 10, 11, 12
 REPLY = 1
 SERVED, MISSING = 1, 2
 READ_ONLY = 1
@@ -122,6 +123,35 @@ def _directories(*names):
     for name in names:
         os.makedirs(os.path.join(base, name))
     return [base] + [os.path.join(base, name) for name in names]
+
+
+@case
+def refusals_of_a_guest_are_events():
+    share, = _directories()[:1]
+    server = Server([share], token=TOKEN)
+    events = Subscriber(server.control)
+    guest = Follower(server)
+
+    def tell(path, reason):
+        guest.send(BIND_REFUSED, path.ljust(4096, b"\0") + struct.pack("<I", reason))
+    for reason, name in enumerate(("not-shared", "leads-out", "missing", "socket", "special"), 1):
+        tell(b"/home/me/p\xff" if reason == 2 else b"/home/me/p", reason)
+        event = events.wait("bind-refused", reason=name)
+        assert event["path"] == ("/home/me/p?" if reason == 2 else "/home/me/p"), event
+    # A flood is cut, and the server goes on.
+    for _ in range(5000):
+        tell(b"/flood", 1)
+    tell(b"/" + b"x" * 1100, 1)
+    assert guest.list() == [(share, share, SERVED, 0)]
+    server.ctl("share", "add", _directories("more")[1])
+    events.wait("share-added")
+    told = [event for event in events.events if event["event"] == "bind-refused" and event["path"] == "/flood"]
+    assert len(told) <= 100 and not [event for event in events.events if "xxx" in str(event.get("path"))], len(told)
+    for bad in (b"relative".ljust(4096, b"\0") + struct.pack("<I", 1), b"/x".ljust(4096, b"\0") + struct.pack("<I", 0),
+                b"/x".ljust(4096, b"\0") + struct.pack("<I", 6), b"/x"):
+        other = Follower(server)
+        other.send(BIND_REFUSED, bad)
+        assert other.ended(), bad[:20]
 
 
 @case

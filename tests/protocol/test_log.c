@@ -5,7 +5,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -46,6 +48,34 @@ static void a_line_names_program_process_and_level(void **state)
 	capture_end();
 	(void) snprintf(expected, sizeof(expected), "test[%d]: warning: the number 7\n", (int) getpid());
 	assert_string_equal(text, expected);
+}
+
+static void the_journal_gets_the_level_alone(void **state)
+{
+	static const char expected[] = "<3>one\n<4>two\\x0a<0>\n<6>three\n<7>four\n{\"time\"";
+	char stream[64];
+	struct stat st;
+
+	log_init("test", LOG_LEVEL_DEBUG);
+	capture_begin();
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	(void) snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long) st.st_dev,
+	                (unsigned long long) st.st_ino);
+	assert_int_equal(setenv("JOURNAL_STREAM", stream, 1), 0);
+	log_error("one");
+	log_warning("two\n<0>");
+	log_info("three");
+	log_debug("four");
+	log_set_format(LOG_FORMAT_JSON);
+	log_info("five");
+	log_set_format(LOG_FORMAT_TEXT);
+	/* Another file than the journal's. */
+	assert_int_equal(setenv("JOURNAL_STREAM", "1:2", 1), 0);
+	log_info("six");
+	assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+	capture_end();
+	assert_memory_equal(text, expected, strlen(expected));
+	assert_non_null(strstr(text, "]: info: six\n"));
 }
 
 static void a_name_that_a_peer_chose_cannot_forge_a_line(void **state)
@@ -178,6 +208,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_names_program_process_and_level),
+		cmocka_unit_test(the_journal_gets_the_level_alone),
 		cmocka_unit_test(a_name_that_a_peer_chose_cannot_forge_a_line),
 		cmocka_unit_test(a_line_of_any_length_is_cut_and_whole),
 		cmocka_unit_test(a_level_above_the_most_is_silent),
