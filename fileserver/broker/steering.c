@@ -42,8 +42,14 @@ static void list_add(struct list *list, const struct statx *stx, enum protect_ki
 		.subject = (uint32_t) subject,
 		.child_device = child == NULL ? 0 : PROTECT_DEVICE(child->stx_dev_major, child->stx_dev_minor),
 		.child_ino = child == NULL ? 0 : child->stx_ino,
+		.birth_seconds = (stx->stx_mask & STATX_BTIME) != 0 ? stx->stx_btime.tv_sec : 0,
+		.birth_nanoseconds = (stx->stx_mask & STATX_BTIME) != 0 ? stx->stx_btime.tv_nsec : 0,
 	};
 
+	if (child != NULL && (child->stx_mask & STATX_BTIME) != 0) {
+		entry.child_birth_seconds = child->stx_btime.tv_sec;
+		entry.child_birth_nanoseconds = child->stx_btime.tv_nsec;
+	}
 	if (strlen(name) >= sizeof(entry.name))
 		return; /* no file system has such a name, so that nothing can be made at it */
 	strcpy(entry.name, name);
@@ -113,7 +119,8 @@ static bool is_folded(int directory, const char *name, bool there)
 
 static int stat_of(int fd, struct statx *ret_stx)
 {
-	return statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, ret_stx) < 0 ? -errno : 0;
+	return statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, ret_stx) < 0 ? -errno
+	                                                                                                    : 0;
 }
 
 /* A walk down one subject's path. */
