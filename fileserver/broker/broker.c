@@ -583,15 +583,12 @@ int broker_run(const struct options *options)
 		code = set_up_admission(&broker);
 	if (code == EX_OK)
 		code = set_up_guard(&broker);
-	if (code != EX_OK) {
-		done(&broker);
-		return code;
-	}
-	r = uv_loop_init(&broker.loop);
-	if (r < 0) {
+	r = code == EX_OK ? uv_loop_init(&broker.loop) : 0;
+	if (r < 0)
 		log_error("cannot make the loop: %s", strerror(-r));
+	if (code != EX_OK || r < 0) {
 		done(&broker);
-		return EX_OSERR;
+		return code != EX_OK ? code : EX_OSERR;
 	}
 	set_up_supervisor(&broker);
 	code = serve(&broker);

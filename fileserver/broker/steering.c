@@ -27,7 +27,7 @@ enum { MAGIC_NTFS = 0x5346544e, MAGIC_NTFS3 = 0x7366746e, MAGIC_HFS = 0x4244, MA
 /* The list while it grows. */
 struct list {
 	struct protect_entry *entries;
-	size_t count;
+	size_t count, size;
 	int error;
 };
 
@@ -42,9 +42,14 @@ static void list_add(struct list *list, const struct statx *stx, enum protect_ki
 		.subject = (uint32_t) subject,
 		.child_device = child == NULL ? 0 : PROTECT_DEVICE(child->stx_dev_major, child->stx_dev_minor),
 		.child_ino = child == NULL ? 0 : child->stx_ino,
+		.birth_seconds = (stx->stx_mask & STATX_BTIME) != 0 ? stx->stx_btime.tv_sec : 0,
+		.birth_nanoseconds = (stx->stx_mask & STATX_BTIME) != 0 ? stx->stx_btime.tv_nsec : 0,
 	};
-	struct protect_entry *entries;
 
+	if (child != NULL && (child->stx_mask & STATX_BTIME) != 0) {
+		entry.child_birth_seconds = child->stx_btime.tv_sec;
+		entry.child_birth_nanoseconds = child->stx_btime.tv_nsec;
+	}
 	if (strlen(name) >= sizeof(entry.name))
 		return; /* no file system has such a name, so that nothing can be made at it */
 	strcpy(entry.name, name);
@@ -56,19 +61,47 @@ static void list_add(struct list *list, const struct statx *stx, enum protect_ki
 		    strcmp(there->name, entry.name) == 0)
 			return;
 	}
-	entries = list->count >= PROTECT_ENTRIES_MAX ? NULL
-	                                             : reallocarray(list->entries, list->count + 1, sizeof(*entries));
-	if (entries == NULL) {
-		list->error = -ENOMEM;
-		return;
+	if (list->count == list->size) {
+		struct protect_entry *entries = NULL;
+		size_t size = list->size == 0 ? 256 : 2 * list->size;
+
+		if (size <= PROTECT_ENTRIES_MAX)
+			entries = reallocarray(list->entries, size, sizeof(*entries));
+		if (entries == NULL) {
+			list->error = -ENOMEM;
+			return;
+		}
+		list->entries = entries;
+		list->size = size;
 	}
-	list->entries = entries;
-	entries[list->count++] = entry;
+	list->entries[list->count++] = entry;
 }
 
-/* True: the directory may take several spellings for the same name, or it cannot be told. */
-static bool is_folded(int directory)
+/* True: the name, which is there, is found in the other case, too; or it has none. */
+static bool is_found_in_other_case(int directory, const char *name)
 {
+	char other[PATH_MAX];
+	struct stat st, found;
+	bool letters = false;
+	size_t i;
+
+	for (i = 0; name[i] != '\0' && i + 1 < sizeof(other); i++) {
+		bool letter = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= 'A' && name[i] <= 'Z');
+
+		other[i] = (char) (letter ? name[i] ^ 0x20 : name[i]);
+		letters = letters || letter;
+	}
+	other[i] = '\0';
+	if (!letters || fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return true;
+	return fstatat(directory, other, &found, AT_SYMLINK_NOFOLLOW) == 0 && found.st_ino == st.st_ino &&
+	       found.st_dev == st.st_dev;
+}
+
+/* True: the directory may take several spellings for this name, or it cannot be told. */
+static bool is_folded(int directory, const char *name, bool there)
+{
+	/* These may do so, by their kind and by how they are mounted. */
 	static const uint32_t types[] = { MSDOS_SUPER_MAGIC, EXFAT_SUPER_MAGIC, MAGIC_NTFS,      MAGIC_NTFS3,
 		                          MAGIC_HFS,         MAGIC_HFS_PLUS,    SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
 		                          SMB2_SUPER_MAGIC,  V9FS_MAGIC,        FUSE_SUPER_MAGIC };
@@ -80,13 +113,14 @@ static bool is_folded(int directory)
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if ((uint32_t) st.f_type == types[i])
-			return true;
+			return !there || is_found_in_other_case(directory, name);
 	return fd < 0 || (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_CASEFOLD_FL) != 0);
 }
 
 static int stat_of(int fd, struct statx *ret_stx)
 {
-	return statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, ret_stx) < 0 ? -errno : 0;
+	return statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, ret_stx) < 0 ? -errno
+	                                                                                                    : 0;
 }
 
 /* A walk down one subject's path. */
@@ -162,7 +196,7 @@ static bool step(struct walk *walk, const char *name)
 	if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
 		list_add(walk->list, &directory, PROTECT_WAY, 0, "", NULL, walk->number);
 		list_add(walk->list, &directory, PROTECT_NAME,
-		         (is_folded(walk->at) ? (uint32_t) PROTECT_FOLDED : 0U) |
+		         (is_folded(walk->at, name, there) ? (uint32_t) PROTECT_FOLDED : 0U) |
 		                 (secret && last ? (uint32_t) PROTECT_SECRET : 0U),
 		         name, there ? &stx : NULL, walk->number);
 	}

@@ -35,9 +35,13 @@ static bool go_up(const struct node *node, const struct place *place, look_funct
 		lineage.below_name = place->name;
 		lineage.below_device = below->key.device;
 		lineage.below_ino = below->key.ino;
+		lineage.below_birth_seconds = below->key.birth_seconds;
+		lineage.below_birth_nanoseconds = below->key.birth_nanoseconds;
 		below = place->parent;
 		lineage.device = below->key.device;
 		lineage.ino = below->key.ino;
+		lineage.birth_seconds = below->key.birth_seconds;
+		lineage.birth_nanoseconds = below->key.birth_nanoseconds;
 		if (look(context, &lineage))
 			return true;
 	}
@@ -51,7 +55,11 @@ void lineage_look(struct nodes *nodes, uint64_t node, uint64_t handle, look_func
 	nodes_lock(nodes);
 	at = handle != 0 ? of_handle(nodes, handle) : of_id(nodes, node);
 	if (at != NULL) {
-		const struct lineage own = { .device = at->key.device, .ino = at->key.ino, .type = at->type };
+		const struct lineage own = { .device = at->key.device,
+			                     .ino = at->key.ino,
+			                     .birth_seconds = at->key.birth_seconds,
+			                     .birth_nanoseconds = at->key.birth_nanoseconds,
+			                     .type = at->type };
 		bool enough = look(context, &own);
 
 		for (const struct place *place = at->place; place != NULL && !enough; place = place->next)

@@ -9,12 +9,14 @@
 #include "fileserver/worker/nodes.h"
 
 struct lineage {
-	uint64_t device, ino; /* device: major and minor, 32 bits each */
-	mode_t type;          /* of the object that was asked about, S_IFMT bits */
-	unsigned above;       /* 0: that object; 1: its directory; and so on, up to the share's root */
+	uint64_t device, ino;                     /* device: major and minor, 32 bits each */
+	int64_t birth_seconds, birth_nanoseconds; /* 0, 0: not known, or it does not stay there */
+	mode_t type;                              /* of the object that was asked about, S_IFMT bits */
+	unsigned above; /* 0: that object; 1: its directory; and so on, up to the share's root */
 	/* What was looked at before, which lies in this directory by that name; NULL: nothing. */
 	const char *below_name;
 	uint64_t below_device, below_ino;
+	int64_t below_birth_seconds, below_birth_nanoseconds;
 };
 
 /*

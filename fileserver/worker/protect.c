@@ -127,11 +127,30 @@ struct question {
 	const struct protect_entry *found;
 };
 
+/* Of one file system both have a time of birth or none has, but not all who ask know it: 0, 0. */
+static bool is_one_birth(int64_t seconds, int64_t nanoseconds, int64_t other_seconds, int64_t other_nanoseconds)
+{
+	if ((seconds == 0 && nanoseconds == 0) || (other_seconds == 0 && other_nanoseconds == 0))
+		return true;
+	return seconds == other_seconds && nanoseconds == other_nanoseconds;
+}
+
+static bool is_of_its_time(const struct protect_entry *entry, const struct lineage *lineage)
+{
+	return is_one_birth(entry->birth_seconds, entry->birth_nanoseconds, lineage->birth_seconds,
+	                    lineage->birth_nanoseconds);
+}
+
 /* By the way that is looked along something else lies at the entry's name than the broker has seen there. */
 static bool is_unseen(const struct protect_entry *entry, const struct lineage *lineage)
 {
-	return lineage->below_name != NULL && is_name(entry, lineage->below_name) &&
-	       (lineage->below_ino != entry->child_ino || lineage->below_device != entry->child_device);
+	if (lineage->below_name == NULL ||
+	    ((entry->flags & PROTECT_FOLDED) != 0 ? strcasecmp(lineage->below_name, entry->name)
+	                                          : strcmp(lineage->below_name, entry->name)) != 0)
+		return false;
+	return lineage->below_ino != entry->child_ino || lineage->below_device != entry->child_device ||
+	       !is_one_birth(entry->child_birth_seconds, entry->child_birth_nanoseconds, lineage->below_birth_seconds,
+	                     lineage->below_birth_nanoseconds);
 }
 
 /* Whether an entry is against it. above: 0 the node, 1 its directory, and so on. */
@@ -170,7 +189,7 @@ static bool look(void *context, const struct lineage *lineage)
 
 	for (size_t i = first_of(protect, lineage->ino); i < protect->count && protect->entries[i].ino == lineage->ino;
 	     i++)
-		if (protect->entries[i].device == lineage->device &&
+		if (protect->entries[i].device == lineage->device && is_of_its_time(&protect->entries[i], lineage) &&
 		    is_against(question, &protect->entries[i], lineage)) {
 			question->found = &protect->entries[i];
 			return true;

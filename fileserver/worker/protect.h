@@ -43,6 +43,9 @@ struct protect_entry {
 	uint32_t subject; /* the broker's number of what it is about */
 	uint32_t padding;
 	uint64_t child_device, child_ino; /* NAME: what was seen there; ino 0: nothing */
+	/* So that an inode number that is used again is not taken for it; 0, 0: not known. */
+	int64_t birth_seconds, birth_nanoseconds;
+	int64_t child_birth_seconds, child_birth_nanoseconds;
 	char name[PROTECT_NAME_SIZE];
 };
 

@@ -31,7 +31,7 @@ void sync_done(struct sync *sync)
 static void run(struct sync *sync, int fd, dev_t device)
 {
 	int64_t wait = sync->at + SYNC_PAUSE_MS - clock_ms();
-	const struct timespec pause = { .tv_nsec = (long) wait * 1000000 };
+	const struct timespec pause = { .tv_nsec = wait > 0 ? (long) wait * 1000000 : 0 };
 	uint64_t number;
 	int r;
 

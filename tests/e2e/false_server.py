@@ -21,7 +21,7 @@ def _entry(node=ROOT, mode=DIRECTORY):
 
 
 def _welcome(session=77, lane=0, lanes_max=4, heartbeat=15000, block=4096, entry=None):
-    return struct.pack("<QIIIII", session, lane, lanes_max, heartbeat, block, 0) + (entry or _entry())
+    return struct.pack("<QIIIIII", session, lane, lanes_max, heartbeat, block, 100000, 0) + (entry or _entry())
 
 
 def _mount_fails(answer, code, *words):

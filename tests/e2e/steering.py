@@ -207,6 +207,13 @@ def what_the_user_makes_of_it_later_is_protected_too():
     assert events.wait("change-refused")["what"] == "settings file"
 
 
+def _reads(path, content):
+    try:
+        return read_file(path).decode() == content
+    except OSError:
+        return False
+
+
 def _fails(function, *arguments):
     try:
         function(*arguments)
@@ -242,6 +249,7 @@ def an_editors_new_version_is_protected_before_it_has_its_name():
         thread.join()
     assert not written, written
     assert read_file(home.host(_SETTINGS)).decode() == content
+    wait_for(lambda: _reads(home.guest(_SETTINGS), content), "the last version is seen")
     # The last version's inode number may be the next new file's, until the server has looked.
     wait_for(lambda: not _fails(_write, home.guest("work/probe"), os.O_WRONLY | os.O_CREAT), "new files can be made")
     _attack_file(home, _SETTINGS)

@@ -127,6 +127,18 @@ static void a_folded_name_is_not_made_in_any_spelling(void **state)
 	assert_int_equal(make_directory(share, share->root, "settings2"), 0);
 }
 
+static void what_cannot_be_the_folded_name_is_free_beneath(void **state)
+{
+	struct share *share = *state;
+
+	assert_int_equal(mkdirat(share->host, "back~1", 0777), 0);
+	assert_int_equal(mkdirat(share->host, "Settings", 0777), 0);
+	add(share, "", PROTECT_NAME, PROTECT_FOLDED, "settings");
+	take(share);
+	assert_int_equal(make_directory(share, node_of(share, share->root, "back~1"), "new"), 0);
+	assert_int_equal(make_directory(share, node_of(share, share->root, "Settings"), "new"), -EPERM);
+}
+
 static void what_the_broker_has_not_seen_is_closed(void **state)
 {
 	struct share *share = *state;
@@ -205,6 +217,24 @@ static void a_sealed_directory_leaves_those_beneath_it_free(void **state)
 	assert_int_equal(change_mode(share, directory), 0);
 }
 
+static void a_file_is_in_every_directory_that_has_a_name_of_it(void **state)
+{
+	struct share *share = *state;
+	uint64_t sealed, node;
+
+	assert_int_equal(mkdirat(share->host, "sealed", 0777), 0);
+	share_host_write(share, "sealed/file", "content");
+	assert_int_equal(linkat(share->host, "sealed/file", share->host, "link", 0), 0);
+	add(share, "sealed", PROTECT_SEALED, 0, "");
+	take(share);
+	sealed = node_of(share, share->root, "sealed");
+	node = node_of(share, sealed, "file");
+	/* The guest was told of this name last. */
+	assert_true(node_of(share, share->root, "link") == node);
+	assert_int_equal(open_for(share, node, PROTO_OPEN_WRITE), -EPERM);
+	assert_int_equal(change_mode(share, node), -EPERM);
+}
+
 static void a_tree_is_closed_to_its_depth(void **state)
 {
 	struct share *share = *state;
@@ -258,11 +288,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_name_is_not_made_and_its_neighbours_are, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_folded_name_is_not_made_in_any_spelling, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_cannot_be_the_folded_name_is_free_beneath, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_the_broker_has_not_seen_is_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_object_is_not_changed_under_any_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_secret_is_not_read_looked_up_or_found_by_creating_it, set_up,
 		                                tear_down),
 		cmocka_unit_test_setup_teardown(a_sealed_directory_leaves_those_beneath_it_free, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_file_is_in_every_directory_that_has_a_name_of_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_tree_is_closed_to_its_depth, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_was_opened_before_is_not_written_any_more, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_list_of_another_size_is_refused, set_up, tear_down),
