@@ -15,7 +15,7 @@
 
 #include "protocol/cleanup.h"
 
-enum { TEXT_SIZE = 2048, HEAD_SIZE = 192, LINE_SIZE = 5 * TEXT_SIZE + HEAD_SIZE + 8, LINES_PER_SECOND = 10 };
+enum { TEXT_SIZE = 2048, HEAD_SIZE = 192, LINE_SIZE = 5 * TEXT_SIZE + HEAD_SIZE + 8 };
 
 static const char *log_program = "bindshare";
 static enum log_level log_most = LOG_LEVEL_INFO;
@@ -55,7 +55,9 @@ void log_set_format(enum log_format format)
 
 int log_to_file(const char *path)
 {
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	/* A link could have been put there by somebody who wants another of the user's files written to. */
+	_cleanup_close_ int fd =
+	        open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
 
 	/* Standard error is what workers inherit: it has no close-on-exec flag. */
 	return fd < 0 || dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
@@ -129,19 +131,11 @@ static size_t write_head(char *line, enum log_level level)
 	return (size_t) length;
 }
 
-void log_write(enum log_level level, const char *format, ...)
+static void write_text(enum log_level level, const char *text)
 {
-	char text[TEXT_SIZE], line[LINE_SIZE];
-	int saved = errno;
-	size_t length;
-	va_list arguments;
+	char line[LINE_SIZE];
+	size_t length = write_head(line, level);
 
-	if (level > log_most)
-		return;
-	va_start(arguments, format);
-	(void) vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	length = write_head(line, level);
 	length += escape(line + length, text);
 	if (log_format == LOG_FORMAT_JSON) {
 		line[length++] = '"';
@@ -150,6 +144,36 @@ void log_write(enum log_level level, const char *format, ...)
 	line[length++] = '\n';
 	/* One write, so that lines of several threads and processes do not mix. */
 	(void) !write(STDERR_FILENO, line, length);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	char text[TEXT_SIZE];
+	int saved = errno;
+	va_list arguments;
+
+	if (level > log_most)
+		return;
+	va_start(arguments, format);
+	(void) vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	write_text(level, text);
+	errno = saved;
+}
+
+void log_write_cut(enum log_level level, const char *format, ...)
+{
+	char text[TEXT_SIZE];
+	int saved = errno;
+	va_list arguments;
+
+	if (level > log_most)
+		return;
+	va_start(arguments, format);
+	if (vsnprintf(text, sizeof(text), format, arguments) > LOG_PEER_MAX)
+		strcpy(text + LOG_PEER_MAX, "...");
+	va_end(arguments);
+	write_text(level, text);
 	errno = saved;
 }
 
@@ -157,21 +181,29 @@ bool log_limit_allows(struct log_limit *limit)
 {
 	struct timespec now;
 	unsigned left_out = 0;
+	long long ms;
 	bool allowed;
 
 	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + 1;
 	(void) pthread_mutex_lock(&log_limit_lock);
-	if (limit->second != now.tv_sec) {
-		limit->second = now.tv_sec;
-		limit->count = 0;
+	if (limit->at == 0 || ms - limit->at >= LOG_LIMIT_BURST * 1000LL) {
+		limit->filled = LOG_LIMIT_BURST;
+		limit->at = ms;
+	} else if (ms - limit->at >= 1000) {
+		unsigned gained = (unsigned) ((ms - limit->at) / 1000);
+
+		limit->filled = limit->filled + gained < LOG_LIMIT_BURST ? limit->filled + gained : LOG_LIMIT_BURST;
+		limit->at += gained * 1000LL;
+	}
+	allowed = limit->filled > 0;
+	if (allowed) {
+		limit->filled--;
 		left_out = limit->left_out;
 		limit->left_out = 0;
-	}
-	allowed = limit->count < LINES_PER_SECOND;
-	if (allowed)
-		limit->count++;
-	else
+	} else {
 		limit->left_out++;
+	}
 	(void) pthread_mutex_unlock(&log_limit_lock);
 	if (left_out > 0)
 		log_warning("%u lines like the next one were left out", left_out);

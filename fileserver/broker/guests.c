@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
+#include "fileserver/broker/canonical.h"
 #include "protocol/cleanup.h"
 
 enum {
@@ -58,8 +59,7 @@ static void guest_end(struct guest *guest, const char *why)
 {
 	if (guest->ended)
 		return;
-	if (log_limit_allows(&guest->guests->log_limit))
-		log_info("a guest follows the list no more: %s", why);
+	log_peer_info("a guest follows the list no more: %s", why);
 	guest->ended = true;
 	DL_DELETE(guest->guests->guests, guest);
 	guest->guests->count--;
@@ -170,7 +170,9 @@ static void resolve(uv_work_t *work)
 {
 	struct question *question = work->data;
 
-	question->found = realpath(question->path, question->canonical) != NULL;
+	struct stat st;
+
+	question->found = canonical_path(question->path, question->canonical, &st) == 0;
 }
 
 /*
@@ -228,6 +230,10 @@ static int take_resolve(struct guest *guest, uint64_t id, struct proto_reader *r
 
 	if (r < 0)
 		return r;
+	if (canonical_depth(request.path.path) > CANONICAL_DEPTH_MAX) {
+		answer(guest, PROTO_RESOLVE, id, EACCES, NULL);
+		return 0;
+	}
 	question = guests->resolving >= GUESTS_RESOLVE_MAX ? NULL : calloc(1, sizeof(*question));
 	if (question == NULL) {
 		answer(guest, PROTO_RESOLVE, id, EBUSY, NULL);
@@ -378,8 +384,7 @@ int guests_add(struct guests *guests, int fd, struct proto_refusal *ret_refusal)
 	DL_APPEND(guests->guests, guest);
 	guests->count++;
 	guests_look(guests);
-	if (log_limit_allows(&guests->log_limit))
-		log_info("a guest follows the list of shares");
+	log_peer_info("a guest follows the list of shares");
 	(void) uv_timer_start(&guest->timer, on_silence, GUESTS_SILENCE_MS, GUESTS_SILENCE_MS);
 	say_changed(guest);
 	go_on(guest);
@@ -463,7 +468,7 @@ void guests_look(struct guests *guests)
 	if (guests->closed || guests->guests == NULL)
 		return; /* nobody to tell: guests_add() looks for itself */
 	if (compose(guests->shares, &list, &count) < 0) {
-		log_warning("no memory to tell the guests of a change");
+		log_peer_warning("no memory to tell the guests of a change");
 		return;
 	}
 	same = guests->list != NULL && count == guests->list_count;

@@ -31,7 +31,7 @@ struct guests {
 	uint64_t generation;
 	struct guests_share *list;
 	size_t list_count;
-	struct log_limit log_limit, event_limit;
+	struct log_limit event_limit; /* of bind-refused, which a guest causes */
 };
 
 /* Takes fd, of a guest that has shown its token, when it returns 0; else -EACCES and the refusal. */

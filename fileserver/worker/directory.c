@@ -52,7 +52,7 @@ static void entry_dots(struct listing *listing, const struct linux_dirent64 *fro
 
 	entry_plain(from, to);
 	if (statx(listing->directory.fd.fd, top ? "." : from->d_name, AT_SYMLINK_NOFOLLOW, STATX_INO, &stx) == 0)
-		to->attr.ino = attributes_inode(session, &stx);
+		to->attr.ino = inodes_number(session, &stx);
 }
 
 /* False: the entry is gone meanwhile. */
@@ -70,6 +70,8 @@ static bool entry_fill(struct listing *listing, const struct linux_dirent64 *fro
 		entry_dots(listing, from, to);
 		return true;
 	}
+	if (protect_hides(session, listing->directory.node, from->d_name))
+		return false;
 	r = attributes_stat_name(session, listing->directory.fd.fd, from->d_name, &stx);
 	if (r == -ENOENT)
 		return false;

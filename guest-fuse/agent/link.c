@@ -80,9 +80,9 @@ static void set_status(struct link *link, enum link_state state, const char *err
 	if (!changed)
 		return;
 	if (state == LINK_CONNECTED)
-		log_info("the file server at %s is there", link->config->address_text);
+		log_peer_info("the file server at %s is there", link->config->address_text);
 	else if (error[0] != '\0')
-		log_warning("the file server at %s: %s; trying again", link->config->address_text, error);
+		log_peer_warning("the file server at %s: %s; trying again", link->config->address_text, error);
 	(void) uv_async_send(&link->async);
 }
 

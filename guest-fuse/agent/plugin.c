@@ -147,7 +147,7 @@ static int ask(const struct guest_config *config, const struct engine_binds *bin
 		const char *kind = json_string_value(json_object_get(decision, "kind"));
 
 		if (is_refused(config, binds, i, decision, text)) {
-			log_info("refused: %s", text);
+			log_peer_info("refused: %s", text);
 			return -EACCES;
 		}
 		missing = missing || (kind != NULL && strcmp(kind, "missing") == 0);
@@ -247,7 +247,7 @@ static enum MHD_Result authorize(const struct plugin *plugin, struct MHD_Connect
 		json_decref(binds.sources);
 		return result;
 	default:
-		log_info("refused %s %s: %s", asked.method, asked.uri, error);
+		log_peer_info("refused %s %s: %s", asked.method, asked.uri, error);
 		return deny(connection, error);
 	}
 }

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "guest-fuse/binds/follow.h"
@@ -281,16 +282,33 @@ static int open_source(const struct clones_source *source)
 	return mount < 0 ? mount : open_beneath(mount, source->rest, RESOLVE_NO_SYMLINKS);
 }
 
+/* The secret of the mount that a file is on. */
+static bool read_secret(int file, struct follow_argument *ret_argument)
+{
+	char path[FOLLOW_PATH_SIZE];
+	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
+
+	if (fstat(file, &st) < 0)
+		return false;
+	follow_secret_path(major(st.st_dev), minor(st.st_dev), path);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 && read(fd, ret_argument->secret, FOLLOW_SECRET_SIZE) == FOLLOW_SECRET_SIZE;
+}
+
 /* An editor that saves by renaming is to be seen (follow.h). A file that cannot be read is bound as it is. */
 static void follow(int source)
 {
+	struct follow_argument argument;
 	char path[64];
 	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
 
 	(void) snprintf(path, sizeof(path), "/proc/self/fd/%d", source);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd >= 0)
-		(void) ioctl(fd, BINDSHARE_IOC_FOLLOW);
+	/* Then the kernel asks for the attributes by which it permits. */
+	if (fd >= 0 && read_secret(fd, &argument) && ioctl(fd, BINDSHARE_IOC_FOLLOW, &argument) == 0)
+		(void) fstat(fd, &st);
 }
 
 /* The kernel maps the ids of mounts that allow it, from 6.12 on. False: not this one. */

@@ -48,6 +48,7 @@ struct lane {
 	pid_t pid;             /* the thread that waits for it; 0: one of another pid namespace, or none */
 	bool interrupted;      /* a signal arrived for that thread */
 	bool answered;         /* the kernel has the answer already */
+	int64_t second_of;     /* the lane's thread: stale_second_of() */
 	bool anew;             /* the lane's thread: what the server is asked now carries PROTO_FRAME_ANEW */
 	_Atomic uint64_t rpc;  /* id of the request that the server has not answered; 0: none */
 	_Atomic int64_t since; /* clock_ns() when the kernel's request came */
@@ -72,6 +73,9 @@ void lane_set_current(struct lane *lane);
 const struct fuse_in_header *lane_request(const struct lane *lane);
 /* What follows the header. */
 const void *lane_argument(const struct lane *lane);
+
+/* For how many seconds the kernel may keep what the server says in answer to this request (client_keep()). */
+double lane_keep(const struct lane *lane);
 
 /* Begin and end of the work on a request. */
 void lane_begin(struct lane *lane);

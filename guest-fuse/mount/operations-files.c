@@ -48,6 +48,7 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 	 * reads them all the same, so that they are dropped here.
 	 */
 	fi->direct_io = appends_directly(client, fi->flags) || follows;
+	file_of(fi)->direct = fi->direct_io;
 	if (state.attr_differ)
 		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
 	return 0;
@@ -79,6 +80,8 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	follow_look(lane, ino);
 	request.node = wire(lane, ino);
+	if (r == 0 && !follow_may_open(lane, ino))
+		r = -ESTALE;
 	/* The host's file is read by the server: noatime of this mount is a matter for it. */
 	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
 		request.flags |= PROTO_OPEN_NOATIME;
@@ -135,7 +138,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	operations_directory_changed(lane, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	(void) opened(lane, reply.entry.node, &reply.entry.attr, file, fi);
-	fill_entry(lane->client, &reply.entry, &param);
+	fill_entry(lane, &reply.entry, &param);
 	if (fuse_reply_create(req, &param, fi) < 0)
 		operations_not_created(lane, &reply.entry, file);
 }

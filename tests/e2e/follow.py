@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import struct
+import subprocess
 
 from lib import Server, case, run, wait_for, world
 from lib.control import Subscriber
@@ -224,6 +225,15 @@ def a_path_resolves_only_into_what_is_shared():
     for path in ("out", "loop", "dangling", "none", "secret", "in/escape", "in/none", ""):
         assert guest.resolve(f"{base}/{path}".rstrip("/")) == errno.EACCES, path
     assert guest.resolve("/etc/passwd") == errno.EACCES
+    # Where a process of the user's is, or what it has open, is no path.
+    with subprocess.Popen(["sleep", "60"], cwd=share, user=world.UID, group=world.GID,
+                          stdin=os.open(f"{share}/a/file", os.O_RDONLY)) as process:
+        try:
+            for way in ("cwd", "fd/0", "cwd/a", "task/" + str(process.pid) + "/cwd"):
+                assert guest.resolve(f"/proc/{process.pid}/{way}") == errno.EACCES, way
+        finally:
+            process.kill()
+    assert guest.resolve(share + "/x" * 200) == errno.EACCES
     server.stop()
 
 

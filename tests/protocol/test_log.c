@@ -16,7 +16,7 @@
 #include "protocol/log.h"
 #include "tests/support/scratch.h"
 
-static char text[8192];
+static char text[65536];
 static int saved_stderr, output[2];
 
 static void capture_begin(void)
@@ -119,14 +119,42 @@ static void lines_of_one_second_are_limited_and_counted(void **state)
 	log_init("test", LOG_LEVEL_INFO);
 	for (unsigned i = 0; i < 1000; i++)
 		allowed += log_limit_allows(&limit);
-	/* The second may have turned once in between. */
-	assert_in_range(allowed, 10, 20);
-	limit.second = 0;
+	/* The second may have turned in between. */
+	assert_in_range(allowed, LOG_LIMIT_BURST, LOG_LIMIT_BURST + 2);
+	limit.at -= 2000;
 	limit.left_out = 990;
 	capture_begin();
 	assert_true(log_limit_allows(&limit));
 	capture_end();
 	assert_non_null(strstr(text, "990 lines like the next one were left out"));
+	assert_true(log_limit_allows(&limit));
+	assert_false(log_limit_allows(&limit));
+	/* After a pause it is full again, and no fuller. */
+	limit.at -= 10 * LOG_LIMIT_BURST * 1000LL;
+	allowed = 0;
+	for (unsigned i = 0; i < 1000; i++)
+		allowed += log_limit_allows(&limit);
+	assert_in_range(allowed, LOG_LIMIT_BURST, LOG_LIMIT_BURST + 2);
+}
+
+static void what_a_peer_can_cause_is_cut_and_limited(void **state)
+{
+	char path[4096];
+	unsigned lines = 0;
+
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	log_init("test", LOG_LEVEL_INFO);
+	capture_begin();
+	for (unsigned i = 0; i < 1000; i++)
+		log_peer_info("%s", i % 2 == 0 ? path : "short");
+	capture_end();
+	for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
+		lines++;
+	assert_in_range(lines, LOG_LIMIT_BURST, LOG_LIMIT_BURST + 4);
+	assert_true(strlen(text) < LOG_LIMIT_BURST * (LOG_PEER_MAX + 64));
+	assert_non_null(strstr(text, "xxx...\n"));
+	assert_non_null(strstr(text, "info: short\n"));
 }
 
 static void a_line_of_json_is_whole_whatever_the_text(void **state)
@@ -187,6 +215,7 @@ int main(void)
 		cmocka_unit_test(a_line_of_json_is_whole_whatever_the_text),
 		cmocka_unit_test(a_file_that_was_renamed_away_is_made_anew),
 		cmocka_unit_test(lines_of_one_second_are_limited_and_counted),
+		cmocka_unit_test(what_a_peer_can_cause_is_cut_and_limited),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
