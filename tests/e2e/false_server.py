@@ -9,6 +9,7 @@ from lib.false import ATTACH, HELLO, PROOF, REFUSE, FalseServer, challenge, fram
 
 ROOT = 1 << 32  # a node's generation and slot
 DIRECTORY = 0o040755
+NODES_MAX = 100000
 
 
 def _refusal(code, text):
@@ -21,7 +22,7 @@ def _entry(node=ROOT, mode=DIRECTORY):
 
 
 def _welcome(session=77, lane=0, lanes_max=4, heartbeat=15000, block=4096, entry=None):
-    return struct.pack("<QIIIII", session, lane, lanes_max, heartbeat, block, 0) + (entry or _entry())
+    return struct.pack("<QIIIIII", session, lane, lanes_max, heartbeat, block, NODES_MAX, 0) + (entry or _entry())
 
 
 def _mount_fails(answer, code, *words):
