@@ -63,7 +63,20 @@ static bool is_served(const char *directory, const char *name)
 	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", directory, name) >=
 	    (int) sizeof(address.sun_path))
 		return true;
-	return connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0 || errno != ECONNREFUSED;
+	return connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0 ||
+	       (errno != ECONNREFUSED && errno != ENOENT);
+}
+
+/* A client's secret (binds/follow.h), beside its socket. */
+static bool is_left_secret(const char *directory, const char *name)
+{
+	size_t length = strlen(name), end = strlen(".secret");
+	char beside[NAME_MAX + 8];
+
+	if (length <= end || strcmp(name + length - end, ".secret") != 0)
+		return false;
+	(void) snprintf(beside, sizeof(beside), "%.*s.sock", (int) (length - end), name);
+	return !is_served(directory, beside);
 }
 
 static void remove_entry(int fd, const char *directory, const char *name)
@@ -72,7 +85,8 @@ static void remove_entry(int fd, const char *directory, const char *name)
 
 	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	if (S_ISFIFO(st.st_mode) || (S_ISSOCK(st.st_mode) && !is_served(directory, name)))
+	if (S_ISFIFO(st.st_mode) || (S_ISSOCK(st.st_mode) && !is_served(directory, name)) ||
+	    (S_ISREG(st.st_mode) && is_left_secret(directory, name)))
 		(void) unlinkat(fd, name, 0);
 	else if (S_ISDIR(st.st_mode))
 		(void) unlinkat(fd, name, AT_REMOVEDIR);
@@ -100,7 +114,7 @@ static bool remove_entries(const char *directory)
 
 int clear_run_directory(const struct guest_config *config)
 {
-	/* mounts: of bindshare-mount, a socket for each. */
+	/* mounts: of bindshare-mount, a socket and a secret for each. */
 	static const char *const directories[] = { "apart", "alive", "mounts" }, *const files[] = { "state.json",
 		                                                                                    "guestd.sock" };
 	char run[PATH_MAX], path[PATH_MAX + 16], where[PATH_MAX];

@@ -322,11 +322,15 @@ static void on_job_done(uv_work_t *work, int status)
 
 	entry->job = JOB_NONE;
 	mounts->busy--;
-	if (job == JOB_MAKE)
+	if (status == 0 && job == JOB_MAKE)
 		made(entry);
-	else
+	else if (status == 0)
 		undone(entry);
-	tell(mounts);
+	/* A try that left nothing behind changes no record, and there may be a thousand of them. */
+	if (status == 0 && (job == JOB_UNDO || entry->result == 0 || entry->place.made.count > 0))
+		tell(mounts);
+	else if (!mounts->stopping)
+		mounts->changed(mounts->context);
 	if (mounts->stopping && !mounts->unmounting)
 		close_all(mounts);
 	else
@@ -581,6 +585,9 @@ void mounts_stop(struct mounts *mounts, bool unmount)
 	mounts->stopping = true;
 	mounts->unmounting = unmount;
 	if (!unmount) {
+		/* What no thread has begun is left to a guestd after this one. */
+		DL_FOREACH (mounts->entries, entry)
+			(void) (entry->job == JOB_NONE ? 0 : uv_cancel((uv_req_t *) &entry->work));
 		close_all(mounts);
 		return;
 	}
