@@ -5,6 +5,14 @@
 #include <sys/eventfd.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
+
+double client_keep(const struct client *client, int64_t since)
+{
+	double left = client->timeout - (double) (clock_ns() - since) / 1e9;
+
+	return left > 0 ? left : 0;
+}
 
 void client_wake(struct client *client)
 {

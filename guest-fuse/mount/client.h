@@ -55,6 +55,12 @@ static inline uint64_t client_target(struct client *client, uint64_t ino)
 	return follow_target(&client->follow, client_node(client, ino));
 }
 
+/*
+ * For how many seconds from now the kernel may keep what the server was asked for after since (clock_ns()): the
+ * time-out counts from when it was true, however long the answer took.
+ */
+double client_keep(const struct client *client, int64_t since);
+
 /* Any thread: the keeper looks at everything again. */
 void client_wake(struct client *client);
 /* A lane's thread, before it waits for the server without an end: the keeper is to watch over it. */

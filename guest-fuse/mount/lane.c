@@ -181,6 +181,11 @@ static void disconnect(struct lane *lane)
 	pthread_mutex_unlock(&lane->state);
 }
 
+double lane_keep(const struct lane *lane)
+{
+	return client_keep(lane->client, atomic_load_explicit(&lane->since, memory_order_relaxed));
+}
+
 void lane_begin(struct lane *lane)
 {
 	const struct fuse_in_header *in = lane_request(lane);

@@ -73,6 +73,9 @@ const struct fuse_in_header *lane_request(const struct lane *lane);
 /* What follows the header. */
 const void *lane_argument(const struct lane *lane);
 
+/* For how many seconds the kernel may keep what the server says in answer to this request (client_keep()). */
+double lane_keep(const struct lane *lane);
+
 /* Begin and end of the work on a request. */
 void lane_begin(struct lane *lane);
 void lane_end(struct lane *lane);

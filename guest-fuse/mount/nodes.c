@@ -50,8 +50,10 @@ struct node {
 	uint32_t type;
 	uint8_t state; /* enum contents */
 	bool out_of_memory;
-	uint16_t mappable; /* open files that allow a shared mapping; the largest value stays */
-	uint32_t opens;    /* open files */
+	uint16_t mappable;        /* open files that allow a shared mapping; the largest value stays */
+	uint32_t opens, buffered; /* open files; those that use the page cache */
+	uint32_t drop;            /* counts the states that the kernel was to drop pages for */
+	bool dropping;            /* it may not have done so for the last of them */
 	UT_hash_handle hh;
 };
 
@@ -203,15 +205,35 @@ size_t nodes_oldest(struct nodes *nodes, bool directories, uint64_t *ids, size_t
 	return count;
 }
 
-void nodes_in_use(struct nodes *nodes, uint64_t id, int change)
+static void count_use(uint32_t *uses, int change)
+{
+	if (change > 0 || *uses > 0)
+		*uses = (uint32_t) ((int64_t) *uses + change);
+}
+
+void nodes_in_use(struct nodes *nodes, uint64_t id, bool buffered, int change)
 {
 	struct node *node;
 
 	pthread_mutex_lock(&nodes->lock);
 	node = find(nodes, id);
-	if (node != NULL && (change > 0 || node->opens > 0))
-		node->opens = (uint32_t) ((int64_t) node->opens + change);
+	if (node != NULL)
+		count_use(&node->opens, change);
+	if (node != NULL && buffered)
+		count_use(&node->buffered, change);
 	pthread_mutex_unlock(&nodes->lock);
+}
+
+bool nodes_read_buffered(struct nodes *nodes, uint64_t id)
+{
+	struct node *node;
+	bool buffered;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	buffered = node != NULL && node->buffered > 0;
+	pthread_mutex_unlock(&nodes->lock);
+	return buffered;
 }
 
 /* The name that an object was last seen under. Without memory for it the older one stays. */
@@ -432,14 +454,30 @@ int nodes_opened(struct nodes *nodes, uint64_t id, const struct proto_attr *attr
 		r = -EIO;
 	} else if (node != NULL) {
 		ret_opened->attr_differ = !same_data(&node->told, &stamp);
-		ret_opened->keep_cache =
-		        node->state == CONTENTS_NONE ||
-		        (node->state == CONTENTS_KNOWN && memcmp(&stamp, &node->contents, sizeof(stamp)) == 0);
+		bool same = node->state == CONTENTS_KNOWN && memcmp(&stamp, &node->contents, sizeof(stamp)) == 0;
+
+		ret_opened->keep_cache = node->state == CONTENTS_NONE || (same && !node->dropping);
+		if (!ret_opened->keep_cache && (!same || !node->dropping)) {
+			node->drop = node->drop == UINT32_MAX ? 1 : node->drop + 1;
+			node->dropping = true;
+		}
+		ret_opened->drop = ret_opened->keep_cache ? 0 : node->drop;
 		node->contents = stamp;
 		node->state = CONTENTS_KNOWN;
 	}
 	pthread_mutex_unlock(&nodes->lock);
 	return r;
+}
+
+void nodes_dropped(struct nodes *nodes, uint64_t id, uint32_t drop)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && node->drop == drop)
+		node->dropping = false;
+	pthread_mutex_unlock(&nodes->lock);
 }
 
 void nodes_mappable(struct nodes *nodes, uint64_t id, int change)

@@ -32,8 +32,10 @@ size_t nodes_excess(struct nodes *nodes);
  * Returns how many.
  */
 size_t nodes_oldest(struct nodes *nodes, bool directories, uint64_t *ids, size_t most);
-/* A file is opened (1) or closed (-1). */
-void nodes_in_use(struct nodes *nodes, uint64_t id, int change);
+/* A file is opened (1) or closed (-1); buffered: not for direct I/O. */
+void nodes_in_use(struct nodes *nodes, uint64_t id, bool buffered, int change);
+/* Whether somebody has it open who reads by way of the page cache. */
+bool nodes_read_buffered(struct nodes *nodes, uint64_t id);
 
 /*
  * Before a reply names an object to the kernel: one more look-up of the kernel's, and references more that the server
@@ -87,6 +89,12 @@ uint64_t nodes_unread(struct nodes *nodes, uint64_t id);
 struct nodes_opened {
 	bool keep_cache;  /* the page cache still holds this state */
 	bool attr_differ; /* the kernel was told another size or time */
+	uint32_t drop;    /* for nodes_dropped(); 0: nothing is dropped */
 };
-/* OPEN answered with attr. 0 or -EIO as nodes_told(). */
+/*
+ * OPEN answered with attr. 0 or -EIO as nodes_told(). A kernel that is not to keep its pages drops them when the thread
+ * that opens has come so far, some time after the answer: until nodes_dropped() no other is told to keep them.
+ */
 int nodes_opened(struct nodes *nodes, uint64_t id, const struct proto_attr *attr, struct nodes_opened *ret_opened);
+/* The file that was opened with this drop is used or closed, so that its pages have been dropped. */
+void nodes_dropped(struct nodes *nodes, uint64_t id, uint32_t drop);

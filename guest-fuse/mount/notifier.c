@@ -118,9 +118,9 @@ void notifier_prune(struct notifier *notifier)
 	pthread_mutex_unlock(&notifier->lock);
 }
 
-bool notifier_flush(struct notifier *notifier, uint64_t ino)
+bool notifier_drop(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length)
 {
-	struct notifier_range range = { ino, 0, 0 };
+	struct notifier_range range = { ino, offset, length };
 	struct timespec deadline;
 	uint64_t ticket;
 	bool done;

@@ -37,9 +37,9 @@ void notifier_prune(struct notifier *notifier);
 /* Any thread. When the queue is full the range is left to the time-outs. */
 void notifier_invalidate(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length);
 /*
- * Has the kernel write what was changed by way of mappings of a file, and waits for it, for so long as the lanes need
- * that others hold. False: it did not happen.
+ * Has the kernel drop pages of a file, after writing what was changed in them by way of mappings, and waits for it, for
+ * so long as the lanes need that others hold. length 0: to the end. False: it did not happen.
  */
-bool notifier_flush(struct notifier *notifier, uint64_t ino);
+bool notifier_drop(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length);
 /* Waits for the thread; the mount is gone, so that nothing blocks it. */
 void notifier_stop(struct notifier *notifier);

@@ -31,8 +31,8 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 
 	operations_look(lane, &request, fi == NULL ? NULL : file_of(fi));
 	if (!recent_get(&client->recent, request.node, client->timeout, &reply.attr, &timeout)) {
-		timeout = client->timeout;
 		r = rpc_getattr(lane, &request, &reply);
+		timeout = lane_keep(lane);
 	}
 	if (r == 0)
 		r = attributes_check(&reply.attr);
@@ -108,7 +108,7 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 		nodes_touched(lane->client->nodes, request.node, &reply.attr);
 	if (r == 0)
 		recent_put(&lane->client->recent, request.node, &reply.attr, atomic_load(&lane->since));
-	reply_attr(lane, req, r, &reply.attr, follow_timeout(&lane->client->follow, ino, lane->client->timeout));
+	reply_attr(lane, req, r, &reply.attr, follow_timeout(&lane->client->follow, ino, lane_keep(lane)));
 }
 
 static void stat_file_system(fuse_req_t req, fuse_ino_t ino)

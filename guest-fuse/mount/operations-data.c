@@ -21,6 +21,7 @@ static void read_data(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	size_t length;
 	int r = 0;
 
+	operations_file_used(client, file_of(fi));
 	if (file_of(fi)->ahead == 0 ||
 	    !ahead_get(&client->ahead, file_of(fi)->ahead, nodes_changed_at(client->nodes, file_of(fi)->node),
 	               request.offset, request.size, lane->buffer + LANE_DATA_AT, &length))
@@ -57,6 +58,21 @@ static int appended(struct lane *lane, fuse_ino_t ino, uint64_t offset, const st
 	return attributes_check(&reply->attr);
 }
 
+/*
+ * Asynchronous direct writes: the kernel drops its pages before one and not after it (fs/fuse/file.c), so that who
+ * reads meanwhile keeps the old ones there. Before the writer is told, they go. Nobody waits where nobody reads so.
+ */
+static void wrote_directly(struct lane *lane, fuse_ino_t ino, uint64_t offset, uint32_t written)
+{
+	struct client *client = lane->client;
+
+	if (written == 0 || !nodes_read_buffered(client->nodes, wire(lane, ino)))
+		return;
+	lanes_grow(&client->lanes);
+	if (!notifier_drop(&client->notifier, ino, offset, written))
+		nodes_unsure(client->nodes, wire(lane, ino));
+}
+
 static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
                        struct fuse_file_info *fi)
 {
@@ -72,6 +88,7 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 	struct proto_write_reply reply;
 	int r;
 
+	operations_file_used(lane->client, file_of(fi));
 	/* libfuse 3.14 does not pass this one on. */
 	if ((in->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0)
 		request.flags |= PROTO_WRITE_KILL_PRIVILEGES;
@@ -80,6 +97,8 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 		r = -EIO;
 	if (r == 0)
 		r = append ? appended(lane, ino, (uint64_t) offset, &reply) : wrote(lane, ino, &reply.attr);
+	if (r == 0 && (fi->flags & O_DIRECT) != 0 && !fi->writepage)
+		wrote_directly(lane, ino, (uint64_t) offset, reply.written);
 	if (r == 0)
 		(void) fuse_reply_write(req, reply.written);
 	else
@@ -125,7 +144,7 @@ static int seek_in_solid(struct lane *lane, uint64_t node, const struct proto_ls
 static bool flush_pages(struct client *client, fuse_ino_t ino)
 {
 	lanes_grow(&client->lanes);
-	return notifier_flush(&client->notifier, ino);
+	return notifier_drop(&client->notifier, ino, 0, 0);
 }
 
 /*

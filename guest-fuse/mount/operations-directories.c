@@ -175,7 +175,7 @@ static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index
 	size = fuse_add_direntry_plus(req, NULL, 0, dirent.name.text, NULL, 0);
 	if (size > room)
 		return 0;
-	fill_entry(client, &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
+	fill_entry(lane_current(), &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
 	left = fresh_for(client, &directory->piece, dirent.node);
 	if (left > 0 && give(client, directory, item, &dirent)) {
 		param.ino = *ret_given = dirent.node;

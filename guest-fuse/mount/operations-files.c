@@ -7,6 +7,7 @@
 
 #include "protocol/clock.h"
 #include "guest-fuse/mount/operations-internal.h"
+#include "protocol/faults.h"
 
 /* Of flags2, since Linux 6.6; not in the headers of Linux 6.1. */
 #define FILES_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
@@ -27,7 +28,8 @@ static bool appends_directly(const struct client *client, int flags)
  * it drops what it knows, so that size and content belong together: only attributes are invalidated here, which waits
  * for no page that this or another request is to fill.
  */
-static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *attr, struct fuse_file_info *fi)
+static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *attr, struct operations_file *file,
+                  struct fuse_file_info *fi)
 {
 	struct client *client = lane->client;
 	struct nodes_opened state;
@@ -40,6 +42,7 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 		return r;
 	follows = follow_has(&client->follow, ino);
 	fi->keep_cache = state.keep_cache && !client->options->no_cache && !follows;
+	atomic_store_explicit(&file->drop, state.drop, memory_order_relaxed);
 	/*
 	 * Of a file that follows its name two may be open at a time: the kernel's pages would be of both. sendfile(2)
 	 * reads them all the same, so that they are dropped here.
@@ -91,7 +94,10 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	file->ahead = ahead_put(&client->ahead, since, reply.data.bytes, reply.data.length,
 	                        reply.data.length == reply.attr.size);
 	fi->fh = (uint64_t) (uintptr_t) file;
-	r = opened(lane, ino, &reply.attr, fi);
+	r = opened(lane, ino, &reply.attr, file, fi);
+	if (FAULTS_BUILT) /* a thread that is held back holds up no other request */
+		lanes_grow(&client->lanes);
+	(void) FAULT(MOUNT_OPENED, 0);
 	if (r < 0)
 		reply_error(req, r);
 	else
@@ -128,8 +134,8 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	}
 	operations_directory_changed(lane, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
-	(void) opened(lane, reply.entry.node, &reply.entry.attr, fi);
-	fill_entry(lane->client, &reply.entry, &param);
+	(void) opened(lane, reply.entry.node, &reply.entry.attr, file, fi);
+	fill_entry(lane, &reply.entry, &param);
 	if (fuse_reply_create(req, &param, fi) < 0)
 		operations_not_created(lane, &reply.entry, file);
 }
@@ -139,6 +145,7 @@ static void release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	struct operations_file *file = file_of(fi);
 
 	operations_close(lane_current(), file->handle);
+	operations_file_used(lane_current()->client, file);
 	operations_file_free(lane_current()->client, file);
 	reply_error(req, 0);
 }

@@ -34,13 +34,15 @@ static inline int owner_of(fuse_req_t req, struct proto_owner *ret_owner)
 	return ctx->uid == UINT32_MAX || ctx->gid == UINT32_MAX ? -EOVERFLOW : 0;
 }
 
-static inline void fill_entry(struct client *client, const struct proto_entry *entry,
-                              struct fuse_entry_param *ret_param)
+static inline void fill_entry(struct lane *lane, const struct proto_entry *entry, struct fuse_entry_param *ret_param)
 {
+	struct client *client = lane->client;
+	double keep = lane_keep(lane);
+
 	*ret_param = (struct fuse_entry_param){
 		.ino = entry->node,
-		.attr_timeout = follow_timeout(&client->follow, entry->node, client->timeout),
-		.entry_timeout = client->timeout,
+		.attr_timeout = follow_timeout(&client->follow, entry->node, keep),
+		.entry_timeout = keep,
 	};
 	attributes_to_stat(&entry->attr, client->welcome.block_size, &ret_param->attr);
 }

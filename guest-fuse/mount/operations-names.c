@@ -24,7 +24,7 @@ static void reply_entry(struct lane *lane, fuse_req_t req, int result, uint64_t 
 		reply_error(req, result);
 		return;
 	}
-	fill_entry(client, entry, &param);
+	fill_entry(lane, entry, &param);
 	if (fuse_reply_entry(req, &param) < 0)
 		operations_not_taken(client, entry->node);
 }
@@ -48,7 +48,7 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r == 0)
 		r = rpc_lookup(lane, &request, &reply);
 	if (r == -ENOENT && lane->client->timeout > 0) {
-		struct fuse_entry_param absent = { .entry_timeout = lane->client->timeout };
+		struct fuse_entry_param absent = { .entry_timeout = lane_keep(lane) };
 
 		(void) fuse_reply_entry(req, &absent);
 		return;

@@ -97,15 +97,25 @@ void operations_file_open(struct client *client, struct operations_file *file, u
 		.node = node,
 		.writable = (flags & O_ACCMODE) != O_RDONLY,
 		.mappable = (flags & O_ACCMODE) == O_RDWR,
+		.buffered = (flags & O_DIRECT) == 0,
 	};
-	nodes_in_use(client->nodes, node, 1);
+	nodes_in_use(client->nodes, node, file->buffered, 1);
 	if (file->mappable)
 		nodes_mappable(client->nodes, node, 1);
 }
 
+void operations_file_used(struct client *client, struct operations_file *file)
+{
+	/* Several threads may use one file: dropped twice is dropped. */
+	uint32_t drop = atomic_exchange_explicit(&file->drop, 0, memory_order_relaxed);
+
+	if (drop != 0)
+		nodes_dropped(client->nodes, file->node, drop);
+}
+
 void operations_file_free(struct client *client, struct operations_file *file)
 {
-	nodes_in_use(client->nodes, file->node, -1);
+	nodes_in_use(client->nodes, file->node, file->buffered, -1);
 	if (file->mappable)
 		nodes_mappable(client->nodes, file->node, -1);
 	free(file);

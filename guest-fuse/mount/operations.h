@@ -13,8 +13,9 @@ struct fuse_lowlevel_ops;
 /* An open regular file; the kernel has its address as file handle. */
 struct operations_file {
 	uint64_t handle, node;
-	uint64_t ahead; /* ticket of ahead.h, or 0 */
-	bool writable, mappable;
+	uint64_t ahead;        /* ticket of ahead.h, or 0 */
+	_Atomic uint32_t drop; /* of nodes_opened(), until the file is used; 0: none */
+	bool writable, mappable, buffered;
 };
 
 /* All operations but init. */
@@ -51,6 +52,8 @@ struct operations_file *operations_file_new(void);
 void operations_file_open(struct client *client, struct operations_file *file, uint64_t node, uint64_t handle,
                           int flags);
 void operations_file_free(struct client *client, struct operations_file *file);
+/* At each request for an open file: the thread that opened it has come back from the kernel. */
+void operations_file_used(struct client *client, struct operations_file *file);
 
 /*
  * The server made or opened a file: checks its reply, and fills file, the handle for the kernel. 0; or a negative

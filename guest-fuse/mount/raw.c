@@ -134,7 +134,7 @@ static void process_statx(struct lane *lane)
 	if (r == 0)
 		r = nodes_told(client->nodes, request.node, &answer.attr);
 	if (r == 0)
-		fill_statx(client, follow_timeout(&client->follow, lane_request(lane)->nodeid, client->timeout),
+		fill_statx(client, follow_timeout(&client->follow, lane_request(lane)->nodeid, lane_keep(lane)),
 		           &answer, &out);
 	(void) reply(lane, r, &out, sizeof(out));
 }
@@ -197,7 +197,7 @@ static void process_tmpfile(struct lane *lane)
 	}
 	if (r == 0) {
 		out.entry.nodeid = answer.entry.node;
-		timeout_split(client->timeout, &out.entry.attr_valid, &out.entry.attr_valid_nsec);
+		timeout_split(lane_keep(lane), &out.entry.attr_valid, &out.entry.attr_valid_nsec);
 		out.entry.attr = fuse_attr_of(client, &answer.entry.attr);
 		out.open.fh = (uint64_t) (uintptr_t) file;
 		out.open.open_flags = client->options->no_cache ? 0 : FOPEN_KEEP_CACHE;

@@ -375,4 +375,31 @@ def a_kernel_that_does_not_forget_by_number_does_so_by_name():
     rig.end()
 
 
+@case
+def who_opens_meanwhile_reads_what_the_host_wrote():
+    """
+    The host writes in place; the first who opens is answered late, and the second must not get the old pages. Size and
+    time of modification are as before, so that the kernel does not see by itself that they are old.
+    """
+    rig = Rig(mount_faults="mount.opened:2:delay=800ms")
+    rig.fill("file", b"old" * 50000)
+    assert read_file(rig.guest("file")) == b"old" * 50000
+    before = os.stat(rig.host("file"))
+    with open(rig.host("file"), "r+b") as file:
+        file.write(b"new" * 50000)
+    os.utime(rig.host("file"), ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(read_file(rig.guest("file"))))
+    thread.start()
+    time.sleep(0.3)
+    second = read_file(rig.guest("file"))
+    thread.join()
+    assert second == b"new" * 50000, second[:3]
+    assert found[0] == b"new" * 50000
+    with rig.mount.counted() as cost:
+        assert read_file(rig.guest("file")) == b"new" * 50000
+    assert "read" not in cost.fuse, cost.fuse
+    rig.end()
+
+
 run(140)

@@ -85,7 +85,32 @@ static bool keeps(struct nodes *nodes, const struct proto_attr *attr)
 	struct nodes_opened opened;
 
 	assert_int_equal(nodes_opened(nodes, NODE, attr, &opened), 0);
+	assert_true(opened.keep_cache == (opened.drop == 0));
+	if (opened.drop != 0)
+		nodes_dropped(nodes, NODE, opened.drop);
 	return opened.keep_cache;
+}
+
+static void pages_are_not_kept_before_they_were_dropped(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
+	struct nodes_opened first, second, third;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_true(keeps(*state, &attr));
+	attr.mtime.nanoseconds++;
+	assert_int_equal(nodes_opened(*state, NODE, &attr, &first), 0);
+	assert_int_equal(nodes_opened(*state, NODE, &attr, &second), 0);
+	assert_false(first.keep_cache || second.keep_cache);
+	/* Another change in between: what was dropped for the first does not count for it. */
+	attr.mtime.nanoseconds++;
+	assert_int_equal(nodes_opened(*state, NODE, &attr, &third), 0);
+	assert_false(third.keep_cache);
+	nodes_dropped(*state, NODE, first.drop);
+	assert_int_equal(nodes_opened(*state, NODE, &attr, &second), 0);
+	assert_false(second.keep_cache);
+	nodes_dropped(*state, NODE, third.drop);
+	assert_true(keeps(*state, &attr));
 }
 
 static void pages_are_kept_while_the_file_stays_as_it_is(void **state)
@@ -177,6 +202,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_server_that_lies_is_not_believed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pages_are_kept_while_the_file_stays_as_it_is, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(own_writes_keep_the_pages, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(pages_are_not_kept_before_they_were_dropped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_change_of_mode_does_not_hide_what_the_host_wrote, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_kernel_is_told_of_another_size, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changes_are_dated, set_up, tear_down),
