@@ -98,6 +98,29 @@ static void check_errors(const json_t *status)
 	}
 }
 
+/* What steers the server and lies where guests may write. */
+static void check_protected(const json_t *status)
+{
+	const json_t *subject;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "protected"), i, subject)
+	{
+		const char *share = json_string_value(json_object_get(subject, "share"));
+
+		if (share != NULL)
+			doctor_found("protection", "note",
+			             "Guests cannot change it, nor what lies beside it. Keep it elsewhere to share all "
+			             "of that.",
+			             "the server's %s %s lies in the shared directory %s",
+			             json_string_value(json_object_get(subject, "what")),
+			             json_string_value(json_object_get(subject, "path")), share);
+	}
+	if (json_integer_value(json_object_get(status, "changes_refused")) > 0)
+		doctor_found("protection", "warning", "The server's log says which mounts; do not trust these guests.",
+		             "guests have tried to change what the server is steered by");
+}
+
 /* A path as a shell takes it. */
 static void quote(const char *path, char *text, size_t size)
 {
@@ -133,6 +156,9 @@ static void check_share(const json_t *share)
 	else if (strcmp(state, "replaced") == 0)
 		(void) snprintf(advice, sizeof(advice),
 		                "If what lies there now is right, run: bindsharectl share add %s", quoted);
+	else if (strcmp(state, "unconfirmed") == 0)
+		(void) snprintf(advice, sizeof(advice), "If what lies there is yours, run: bindsharectl share add %s",
+		                quoted);
 	else if (strcmp(state, "denied") == 0)
 		(void) snprintf(advice, sizeof(advice),
 		                "Ask the administrator, or take it off the list: bindsharectl share rm %s", quoted);
@@ -180,6 +206,7 @@ void doctor_host(const char *path)
 		             "the server is bindshare %s, bindsharectl is " BINDSHARE_VERSION, release);
 	check_errors(status);
 	check_shares(path);
+	check_protected(status);
 	doctor_files(json_integer_value(json_object_get(status, "pid")));
 	check_watches(status);
 	check_confinement(json_string_value(json_object_get(status, "sandbox")));
