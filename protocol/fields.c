@@ -392,7 +392,7 @@ void proto_put_attr(struct proto_writer *writer, const struct proto_attr *value)
 	proto_put_time(writer, &value->atime);
 	proto_put_time(writer, &value->mtime);
 	proto_put_time(writer, &value->ctime);
-	put_integer(writer, value->mode, 4);
+	put_integer(writer, value->mode | value->flags, 4);
 	put_integer(writer, value->nlink, 4);
 	put_integer(writer, value->uid, 4);
 	put_integer(writer, value->gid, 4);
@@ -408,6 +408,8 @@ void proto_get_attr(struct proto_reader *reader, struct proto_attr *ret_value)
 	proto_get_time(reader, &ret_value->mtime);
 	proto_get_time(reader, &ret_value->ctime);
 	ret_value->mode = (uint32_t) get_integer(reader, 4);
+	ret_value->flags = ret_value->mode & PROTO_ATTR_ALL;
+	ret_value->mode &= ~(uint32_t) PROTO_ATTR_ALL;
 	ret_value->nlink = (uint32_t) get_integer(reader, 4);
 	ret_value->uid = (uint32_t) get_integer(reader, 4);
 	ret_value->gid = (uint32_t) get_integer(reader, 4);

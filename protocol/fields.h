@@ -92,7 +92,8 @@ struct proto_attr {
 	uint64_t ino, size, blocks; /* blocks of 512 bytes */
 	struct proto_time atime, mtime, ctime;
 	uint32_t mode, nlink, uid, gid;
-	uint32_t rdev; /* as Linux encodes it in 32 bits (include/linux/kdev_t.h, new_encode_dev) */
+	uint32_t rdev;  /* as Linux encodes it in 32 bits (include/linux/kdev_t.h, new_encode_dev) */
+	uint32_t flags; /* PROTO_ATTR_*: beside mode on the wire */
 };
 
 struct proto_entry {
@@ -132,12 +133,18 @@ enum {
 	PROTO_OPEN_NOATIME = 1 << 6,
 	PROTO_OPEN_ALL = (1 << 7) - 1,
 
+	PROTO_ATTR_BARE = 1 << 30, /* there are no extended attributes that the client could list */
+	PROTO_ATTR_ALL = PROTO_ATTR_BARE,
+
 	PROTO_RENAME_NOREPLACE = 1 << 0,
 	PROTO_RENAME_EXCHANGE = 1 << 1,
+	PROTO_RENAME_WHITEOUT = 1 << 2, /* a character device 0:0 takes the old name */
 
 	PROTO_WRITE_APPEND = 1 << 0,          /* at the end, wherever it is now */
 	PROTO_WRITE_KILL_PRIVILEGES = 1 << 1, /* clear recorded setuid and setgid bits */
-	PROTO_WRITE_ALL = (1 << 2) - 1,
+	PROTO_WRITE_SYNC = 1 << 2,            /* answered when contents and attributes are on the disk */
+	PROTO_WRITE_DSYNC = 1 << 3,           /* when the contents are */
+	PROTO_WRITE_ALL = (1 << 4) - 1,
 
 	PROTO_XATTR_CREATE = 1 << 0,
 	PROTO_XATTR_REPLACE = 1 << 1,
@@ -178,7 +185,7 @@ enum {
 	KIND(blob, struct proto_blob, "4 bytes length, then bytes: 0 to 65536") \
 	KIND(data, struct proto_data, "4 bytes length, then bytes to the end of the frame: 0 to 1 MiB") \
 	KIND(time, struct proto_time, "8 bytes seconds (signed) and 4 bytes nanoseconds below 1,000,000,000") \
-	KIND(attr, struct proto_attr, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each)") \
+	KIND(attr, struct proto_attr, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30") \
 	KIND(entry, struct proto_entry, "node (not 0) and attr") \
 	KIND(mode, uint32_t, "4 bytes: a file type of stat(2) or none, and 07777") \
 	KIND(owner, struct proto_owner, "4 bytes uid, 4 bytes gid; neither is 2^32-1") \
@@ -186,8 +193,8 @@ enum {
 	KIND(statfs, struct proto_statfs, "blocks, bfree, bavail, files, ffree (8 each), bsize, namelen, frsize (4 each)") \
 	KIND(forgets, struct proto_forgets, "4 bytes count, at most 2048, then so often node and 8 bytes number") \
 	KIND(open_flags, uint32_t, "4 bytes PROTO_OPEN_*: READ 1 WRITE 2 TRUNCATE 4 EXCLUSIVE 8 SYNC 16 DSYNC 32 NOATIME 64, one of READ and WRITE at least; anything that writes adds the write right") \
-	KIND(rename_flags, uint32_t, "4 bytes PROTO_RENAME_*: NOREPLACE 1 or EXCHANGE 2, not both") \
-	KIND(write_flags, uint32_t, "4 bytes PROTO_WRITE_*: APPEND 1 KILL_PRIVILEGES 2") \
+	KIND(rename_flags, uint32_t, "4 bytes PROTO_RENAME_*: EXCHANGE 2 alone, or any of NOREPLACE 1 WHITEOUT 4") \
+	KIND(write_flags, uint32_t, "4 bytes PROTO_WRITE_*: APPEND 1 KILL_PRIVILEGES 2 SYNC 4 DSYNC 8") \
 	KIND(xattr_flags, uint32_t, "4 bytes PROTO_XATTR_*: CREATE 1 or REPLACE 2, not both") \
 	KIND(fallocate_mode, uint32_t, "4 bytes: 0, KEEP_SIZE 1, PUNCH_HOLE|KEEP_SIZE 3, ZERO_RANGE 16, ZERO_RANGE|KEEP_SIZE 17")
 /* clang-format on */

@@ -19,7 +19,8 @@ static bool open_flags_allowed(uint32_t flags)
 
 static bool rename_flags_allowed(uint32_t flags)
 {
-	return flags == 0 || flags == PROTO_RENAME_NOREPLACE || flags == PROTO_RENAME_EXCHANGE;
+	return flags == PROTO_RENAME_EXCHANGE ||
+	       (flags & ~(uint32_t) (PROTO_RENAME_NOREPLACE | PROTO_RENAME_WHITEOUT)) == 0;
 }
 
 static bool write_flags_allowed(uint32_t flags)

@@ -13,7 +13,13 @@ enum {
 	PROTO_HELLO_READ_ONLY = 1 << 0,
 	PROTO_HELLO_OWNER_HOST = 1 << 1,       /* owner=host */
 	PROTO_HELLO_PERMISSIONS_HOST = 1 << 2, /* permissions=host */
-	PROTO_HELLO_ALL = (1 << 3) - 1,
+	PROTO_HELLO_SYNC = 1 << 3,             /* the mount's option sync: contents and attributes */
+	PROTO_HELLO_DIRSYNC = 1 << 4,          /* the mount's option dirsync, which is part of sync: names */
+	PROTO_HELLO_ALL = (1 << 5) - 1,
+
+	/* features of HELLO */
+	PROTO_FEATURE_ATTR_FLAGS = 1 << 0, /* the high bits of an attr's mode may say more, PROTO_ATTR_* */
+	PROTO_FEATURE_ALL = (1 << 1) - 1,
 
 	/* flags of WELCOME */
 	PROTO_WELCOME_READ_ONLY = 1 << 0,

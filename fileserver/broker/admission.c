@@ -173,7 +173,12 @@ static void peer_challenge(struct admission_peer *peer, const struct proto_bytes
 	proto_proof(token, "client", client_nonce, &nonce, opening, peer->header.length, &peer->expected);
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	if (peer->op == PROTO_HELLO) {
-		struct proto_hello_reply reply = { .version = PROTO_VERSION_MAX, .nonce = nonce, .proof = proof };
+		struct proto_hello_reply reply = {
+			.version = PROTO_VERSION_MAX,
+			.features = peer->hello.features & PROTO_FEATURE_ALL,
+			.nonce = nonce,
+			.proof = proof,
+		};
 
 		(void) proto_encode_hello_reply(&writer, &reply);
 	} else if (peer->op == PROTO_FOLLOW) {

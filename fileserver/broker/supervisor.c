@@ -443,6 +443,7 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 	config.flags = hello->flags & ~(unsigned) PROTO_HELLO_READ_ONLY;
 	if (worker->read_only)
 		config.flags |= PROTO_HELLO_READ_ONLY;
+	config.features = hello->features & PROTO_FEATURE_ALL;
 	config.view_uid = hello->view_uid;
 	config.view_gid = hello->view_gid;
 	r = process_start(&worker->process, supervisor->loop, supervisor->executable, fd, root,

@@ -9,10 +9,11 @@
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
+#include "fileserver/worker/links.h"
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
@@ -58,16 +59,6 @@ int attributes_stat_name(struct session *session, int directory, const char *nam
 	return r;
 }
 
-/* File systems mounted inside the share have numbers of their own: the device goes into the number. */
-uint64_t attributes_inode(const struct session *session, const struct statx *stx)
-{
-	uint64_t parts[2] = { ((uint64_t) stx->stx_dev_major << 32) | stx->stx_dev_minor, stx->stx_ino };
-
-	if (nodes_on_root_device(session->nodes, stx))
-		return stx->stx_ino;
-	return XXH3_64bits(parts, sizeof(parts)) | (1ULL << 63);
-}
-
 static struct proto_time time_of(const struct statx_timestamp *stamp)
 {
 	return (struct proto_time){ .seconds = stamp->tv_sec, .nanoseconds = stamp->tv_nsec };
@@ -81,7 +72,7 @@ static int fill(struct session *session, struct node *node, const struct ownersh
 	int r = ownership_view(session, node, place, stx, &view);
 
 	*ret_attr = (struct proto_attr){
-		.ino = attributes_inode(session, stx),
+		.ino = inodes_number(session, stx),
 		.size = stx->stx_size,
 		.blocks = stx->stx_blocks,
 		.atime = time_of(&stx->stx_atime),
@@ -93,6 +84,8 @@ static int fill(struct session *session, struct node *node, const struct ownersh
 		.gid = view.gid,
 		.rdev = view.rdev,
 	};
+	if (view.bare && (session->config.features & PROTO_FEATURE_ATTR_FLAGS) != 0)
+		ret_attr->flags = PROTO_ATTR_BARE;
 	return r;
 }
 
@@ -144,6 +137,8 @@ int attributes_of(struct session *session, struct node *node, int fd, struct pro
 	if (r < 0)
 		return r;
 	(void) attributes_fill(session, node, fd, &stx, ret_attr);
+	if (node != NULL)
+		links_show_node(session, node, &stx, ret_attr);
 	if (ret_stx != NULL)
 		*ret_stx = stx;
 	return 0;
@@ -249,6 +244,7 @@ static int set_real_owner(const struct session *session, int fd, const struct pr
 static int set_owner_and_mode(struct session *session, struct node *node, int fd, const struct proto_setattr *set)
 {
 	struct ownership_place place = { .fd = fd };
+	struct space_claim claim = { .disk = NULL };
 	struct proto_setattr owner = { .valid = set->valid };
 	struct ownership before, wanted;
 	struct statx stx, after;
@@ -262,6 +258,10 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		r = set_real_owner(session, fd, set);
 	if (r < 0)
 		return r;
+	if (S_ISLNK(stx.stx_mode)) {
+		links_change(session, node, &stx, set);
+		return 0;
+	}
 	wanted = before;
 	owner.uid = stx.stx_uid;
 	owner.gid = stx.stx_gid;
@@ -274,12 +274,16 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		wanted.mode = (wanted.mode & S_IFMT) | (set->mode & 07777);
 		after.stx_mode = (uint16_t) ((stx.stx_mode & S_IFMT) | real_mode(stx.stx_mode, set->mode));
 	}
-	r = ownership_record(session, fd, &after, &wanted);
+	if (!ownership_is_default(session, &after, &wanted))
+		r = space_claim_attribute(session, node, fd, 0, &claim);
+	if (r >= 0)
+		r = ownership_record(session, fd, &after, &wanted);
 	if (r == 0 && (set->valid & PROTO_SET_MODE) != 0) {
 		r = set_mode(fd, set->mode);
 		if (r < 0)
 			(void) ownership_record(session, fd, &stx, &before);
 	}
+	space_settle(session, &claim);
 	if (r < 0)
 		(void) set_real_owner(session, fd, &owner);
 	return r;
@@ -341,6 +345,8 @@ int worker_setattr(struct lane *lane, const struct proto_setattr_request *reques
 	if (r == 0) {
 		r = set_attributes(session, node, fd.fd, handle, &request->set);
 		if (r == 0)
+			r = durable_attributes(session, fd.fd);
+		if (r == 0)
 			r = attributes_of(session, node, fd.fd, &ret_reply->attr, NULL);
 		nodes_fd_done(session->nodes, &fd);
 	}
@@ -386,6 +392,8 @@ int worker_statfs(struct lane *lane, const struct proto_statfs_request *request,
 	r = nodes_fd(session->nodes, node, &fd);
 	if (r == 0) {
 		r = FAULT(WORKER_SPACE, fstatvfs(fd.fd, &st)) < 0 ? -errno : 0;
+		if (r == 0)
+			space_hide_reserve(session, &st);
 		nodes_fd_done(session->nodes, &fd);
 	}
 	nodes_put(session->nodes, node);

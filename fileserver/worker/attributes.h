@@ -23,5 +23,3 @@ int attributes_fill_name(struct session *session, int directory, const char *nam
 /* Both, of a descriptor. ret_stx may be NULL. */
 int attributes_of(struct session *session, struct node *node, int fd, struct proto_attr *ret_attr,
                   struct statx *ret_stx);
-/* The number that the guest sees. */
-uint64_t attributes_inode(const struct session *session, const struct statx *stx);

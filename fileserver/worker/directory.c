@@ -52,7 +52,7 @@ static void entry_dots(struct listing *listing, const struct linux_dirent64 *fro
 
 	entry_plain(from, to);
 	if (statx(listing->directory.fd.fd, top ? "." : from->d_name, AT_SYMLINK_NOFOLLOW, STATX_INO, &stx) == 0)
-		to->attr.ino = attributes_inode(session, &stx);
+		to->attr.ino = inodes_number(session, &stx);
 }
 
 /* False: the entry is gone meanwhile. */

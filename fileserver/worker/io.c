@@ -2,20 +2,18 @@
 /* The operations on the contents of open files. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/statvfs.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/resolve.h"
+#include "fileserver/worker/space.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
-
-enum { SPACE_CHECK_MS = 200 };
 
 /* A handle of a regular file that was opened for what is asked. Undone by nodes_handle_put(). */
 static int file_handle(struct session *session, uint64_t id, bool reading, bool writing, struct handle **ret_handle)
@@ -31,42 +29,6 @@ static int file_handle(struct session *session, uint64_t id, bool reading, bool 
 		return -EBADF;
 	}
 	*ret_handle = handle;
-	return 0;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/*
- * A guest must not fill the host's disk to the last byte: -ENOSPC when less is free than the larger of the reserve and
- * 2 %, but never more than 5 % of the file system (a small one stays usable). Looked at every 200 ms for each open
- * file.
- */
-static int space_check(struct session *session, struct handle *handle)
-{
-	int64_t now = now_ms();
-	uint64_t size, available, reserve;
-	struct statvfs st;
-
-	if (now - atomic_load_explicit(&handle->space_checked, memory_order_relaxed) < SPACE_CHECK_MS)
-		return 0;
-	if (FAULT(WORKER_SPACE, fstatvfs(handle->fd, &st)) < 0)
-		return -errno;
-	size = (uint64_t) st.f_blocks * st.f_frsize;
-	available = (uint64_t) st.f_bavail * st.f_frsize;
-	reserve = session->config.disk_reserve > size / 50 ? session->config.disk_reserve : size / 50;
-	if (session->config.disk_reserve == 0)
-		reserve = 0;
-	if (reserve > size / 20)
-		reserve = size / 20;
-	if (available < reserve)
-		return -ENOSPC;
-	atomic_store_explicit(&handle->space_checked, now, memory_order_relaxed);
 	return 0;
 }
 
@@ -182,15 +144,17 @@ static ssize_t write_whole(struct session *session, int fd, const uint8_t *bytes
 	return (ssize_t) done;
 }
 
-/* The data comes through the lane's buffer, part by part. */
-static ssize_t write_data(struct lane *lane, int fd, const struct proto_write_request *request)
+/* The data comes through the lane's buffer, part by part; most: of it are written. */
+static ssize_t write_data(struct lane *lane, int fd, const struct proto_write_request *request, uint64_t most)
 {
 	bool append = (request->flags & PROTO_WRITE_APPEND) != 0;
 	const void *bytes = request->data.bytes;
 	ssize_t size = (ssize_t) request->data.available, n;
 	size_t done = 0;
 
-	while (size > 0) {
+	while (size > 0 && done < most) {
+		if ((uint64_t) size > most - done)
+			size = (ssize_t) (most - done);
 		n = write_whole(lane->session, fd, bytes, (size_t) size, request->offset + done, append);
 		if (n < 0)
 			return done > 0 ? (ssize_t) done : n;
@@ -207,6 +171,7 @@ static ssize_t write_data(struct lane *lane, int fd, const struct proto_write_re
 int worker_write(struct lane *lane, const struct proto_write_request *request, struct proto_write_reply *ret_reply)
 {
 	struct session *session = lane->session;
+	struct space_claim claim;
 	struct handle *handle;
 	ssize_t n;
 	int r;
@@ -216,18 +181,23 @@ int worker_write(struct lane *lane, const struct proto_write_request *request, s
 	r = file_handle(session, request->handle, false, true, &handle);
 	if (r < 0)
 		return r;
-	r = space_check(session, handle);
+	r = space_claim(session, handle->node, handle->fd, request->data.length, &claim);
+	if (r < 0) {
+		nodes_handle_put(session->nodes, handle);
+		return r;
+	}
 	/* Before the data, as the kernel does: what cannot lose its privileges is not written. */
-	if (r == 0 && (request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
+	if ((request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
 		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
-		n = write_data(lane, handle->fd, request);
-		r = n < 0 ? (int) n : 0;
+		n = write_data(lane, handle->fd, request, claim.bytes);
+		r = n < 0 ? (int) n : durable_write(handle->fd, request->flags);
 	}
 	if (r == 0) {
 		ret_reply->written = (uint32_t) n;
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
 	}
+	space_settle(session, &claim);
 	nodes_handle_put(session->nodes, handle);
 	return r;
 }
@@ -255,6 +225,37 @@ int worker_fsync(struct lane *lane, const struct proto_fsync_request *request, s
 	return r;
 }
 
+static int allocate(struct session *session, int fd, uint32_t mode, uint64_t offset, uint64_t length)
+{
+	struct lift lift = LIFT_INIT(session);
+	int r;
+
+	do
+		r = FAULT(WORKER_ALLOCATE, fallocate(fd, (int) mode, (off_t) offset, (off_t) length)) < 0 ? -errno : 0;
+	while (lift_again(&lift, r));
+	return r;
+}
+
+/* In steps as large as may be claimed at a time: other sessions know nothing of this one's claims. */
+static int allocate_claimed(struct session *session, const struct handle *handle,
+                            const struct proto_fallocate_request *request)
+{
+	uint64_t offset = request->offset, end = request->offset + request->length;
+	int r = space_fits(session, handle->node, handle->fd, request->length);
+
+	while (r == 0 && offset < end) {
+		struct space_claim claim;
+
+		r = space_claim(session, handle->node, handle->fd, end - offset, &claim);
+		if (r < 0)
+			break;
+		r = allocate(session, handle->fd, request->mode, offset, claim.bytes);
+		offset += claim.bytes;
+		space_settle(session, &claim);
+	}
+	return r;
+}
+
 int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *request,
                      struct proto_fallocate_reply *ret_reply)
 {
@@ -269,20 +270,13 @@ int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *re
 	r = file_handle(session, request->handle, false, true, &handle);
 	if (r < 0)
 		return r;
-	if ((request->mode & PROTO_FALLOCATE_PUNCH_HOLE) == 0)
-		r = space_check(session, handle);
+	r = ownership_kill_privileges(session, handle->fd);
+	if (r == 0 && (request->mode & PROTO_FALLOCATE_PUNCH_HOLE) != 0)
+		r = allocate(session, handle->fd, request->mode, request->offset, request->length);
+	else if (r == 0)
+		r = allocate_claimed(session, handle, request);
 	if (r == 0)
-		r = ownership_kill_privileges(session, handle->fd);
-	if (r == 0) {
-		struct lift lift = LIFT_INIT(session);
-
-		do
-			r = FAULT(WORKER_ALLOCATE, fallocate(handle->fd, (int) request->mode, (off_t) request->offset,
-			                                     (off_t) request->length)) < 0
-			            ? -errno
-			            : 0;
-		while (lift_again(&lift, r));
-	}
+		r = durable_contents(session, handle->fd);
 	if (r == 0)
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
 	nodes_handle_put(session->nodes, handle);
@@ -314,9 +308,8 @@ int worker_lseek(struct lane *lane, const struct proto_lseek_request *request, s
 enum { COPY_STEP = 64 * 1024 * 1024 };
 
 static int copy(const struct handle *in, const struct handle *out, const struct proto_copy_range_request *request,
-                uint64_t *ret_copied)
+                size_t length, uint64_t *ret_copied)
 {
-	size_t length = request->length < COPY_STEP ? (size_t) request->length : COPY_STEP;
 	off_t from = (off_t) request->offset_in, to = (off_t) request->offset_out;
 	ssize_t n;
 
@@ -332,7 +325,9 @@ static int copy(const struct handle *in, const struct handle *out, const struct 
 int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *request,
                       struct proto_copy_range_reply *ret_reply)
 {
+	uint64_t length = request->length < COPY_STEP ? request->length : COPY_STEP;
 	struct session *session = lane->session;
+	struct space_claim claim;
 	struct handle *in, *out;
 	int r = file_handle(session, request->handle_in, true, false, &in);
 
@@ -343,11 +338,15 @@ int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *
 		nodes_handle_put(session->nodes, in);
 		return r;
 	}
-	r = space_check(session, out);
-	if (r == 0)
+	r = space_claim(session, out->node, out->fd, length, &claim);
+	if (r == 0) {
 		r = ownership_kill_privileges(session, out->fd);
+		if (r == 0)
+			r = copy(in, out, request, (size_t) claim.bytes, &ret_reply->copied);
+		space_settle(session, &claim);
+	}
 	if (r == 0)
-		r = copy(in, out, request, &ret_reply->copied);
+		r = durable_contents(session, out->fd);
 	if (r == 0)
 		r = attributes_of(session, out->node, out->fd, &ret_reply->attr, NULL);
 	nodes_handle_put(session->nodes, out);

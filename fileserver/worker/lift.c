@@ -36,12 +36,12 @@ static bool set_override(bool on)
 	return syscall(SYS_capset, &capabilities.header, capabilities.data) == 0;
 }
 
-bool lift_possible(uint32_t flags, uid_t uid)
+bool lift_possible(uid_t uid)
 {
 	struct capabilities capabilities;
 
 	/* For root no bit is in the way. */
-	return (flags & PROTO_HELLO_PERMISSIONS_HOST) == 0 && uid != 0 && capabilities_get(&capabilities) &&
+	return uid != 0 && capabilities_get(&capabilities) &&
 	       (capabilities.data[0].permitted & CAP_TO_MASK(CAP_DAC_OVERRIDE)) != 0;
 }
 
@@ -64,6 +64,8 @@ bool lift_again(struct lift *lift, int result)
 	if (room_comes(lift, result))
 		return true;
 	if (result != -EACCES || !lift->session->may_lift || session_is_read_only(lift->session))
+		return false;
+	if ((lift->session->config.flags & PROTO_HELLO_PERMISSIONS_HOST) != 0 && !lift->record)
 		return false;
 	lift->lifted = FAULT(WORKER_LIFT, set_override(true) ? 0 : -1) == 0;
 	return lift->lifted;

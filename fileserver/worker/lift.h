@@ -16,8 +16,8 @@
  * call takes it back and returns false. Never leave the loop another way. It also returns true once after -ENOSPC or
  * -EDQUOT, when something that the guest removed before has left the disk meanwhile.
  *
- * Nothing is lifted on a read-only share, under permissions=host, or where the worker has no namespace of its own
- * (sandbox.h).
+ * Nothing is lifted on a read-only share, under permissions=host but for records, or where the worker has no namespace
+ * of its own (sandbox.h).
  */
 #pragma once
 
@@ -27,6 +27,7 @@ struct lift {
 	struct session *session;
 	bool lifted;
 	bool waited; /* for room that something removed still took */
+	bool record; /* the server's own business, a record or fsync: under permissions=host, too */
 };
 
 #define LIFT_INIT(session_)                                                                                            \
@@ -34,6 +35,6 @@ struct lift {
 		.session = (session_)                                                                                  \
 	}
 
-/* Whether a session with these flags (PROTO_HELLO_*) of a user with this id may lift: the capability is at hand. */
-bool lift_possible(uint32_t flags, uid_t uid);
+/* Whether a session of a user with this id may lift: the capability is at hand. */
+bool lift_possible(uid_t uid);
 bool lift_again(struct lift *lift, int result);

@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
+#include "fileserver/worker/links.h"
 #include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
+#include "fileserver/worker/whiteout.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -48,8 +51,11 @@ static int remove_name(struct lane *lane, uint64_t parent, const char *name, int
 	}
 	if (r == 0) {
 		nodes_orphan(session->nodes, &stx, directory.node, name, TAKE_FD(leaving));
+		if (stx.stx_nlink <= 1)
+			links_forget(session, directory.fd.fd, &stx);
 		*ret_node = nodes_find(session->nodes, &stx);
 		tree_changed(session, &directory, ret_parent);
+		r = durable_names(session, &directory);
 	}
 	tree_leave(session, &directory);
 	return r;
@@ -94,6 +100,50 @@ static bool same_object(const struct statx *left, const struct statx *right)
 	       left->stx_dev_minor == right->stx_dev_minor;
 }
 
+/*
+ * With a whiteout at the old name, when it is asked for. same: both names are one object's, so that nothing happens.
+ * Where that fails, the name goes back, unless another object has lost it meanwhile.
+ */
+static int rename_leaving(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
+                          const struct proto_rename_request *request, bool replaces, bool same)
+{
+	_cleanup_close_ int whiteout = -EBADF;
+	int r;
+
+	if ((request->flags & PROTO_RENAME_WHITEOUT) == 0 || same)
+		return rename_lifted(session, from, to, request);
+	whiteout = whiteout_make(session, from);
+	if (whiteout < 0)
+		return whiteout;
+	r = rename_lifted(session, from, to, request);
+	if (r < 0)
+		return r;
+	r = whiteout_place(session, whiteout, from, request->name.text);
+	if (r < 0 && !replaces) {
+		struct lift lift = LIFT_INIT(session);
+		int back;
+
+		do
+			back = renameat2(to->fd.fd, request->new_name.text, from->fd.fd, request->name.text,
+			                 RENAME_NOREPLACE) < 0
+			               ? -errno
+			               : 0;
+		while (lift_again(&lift, back));
+	}
+	return r;
+}
+
+/* The owners of links go along to another directory. back: what came from there, or NULL. */
+static void rename_links(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
+                         const struct statx *moved, const struct statx *back)
+{
+	if (from->node == to->node)
+		return;
+	links_move(session, from->fd.fd, to->fd.fd, moved);
+	if (back != NULL)
+		links_move(session, to->fd.fd, from->fd.fd, back);
+}
+
 static int rename_between(struct session *session, const struct tree_directory *from, const struct tree_directory *to,
                           const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
 {
@@ -107,30 +157,36 @@ static int rename_between(struct session *session, const struct tree_directory *
 	replaces = attributes_stat_name(session, to->fd.fd, request->new_name.text, &replaced) == 0;
 	if (replaces && !exchange)
 		leaving = pin_leaving(session, to, request->new_name.text, &replaced);
-	r = rename_lifted(session, from, to, request);
+	r = rename_leaving(session, from, to, request, replaces, replaces && same_object(&moved, &replaced));
 	if (r < 0)
 		return r;
 	/* Two names of one object: rename(2) has done nothing. */
 	if (!replaces || !same_object(&moved, &replaced)) {
 		if (replaces && !exchange)
 			nodes_orphan(session->nodes, &replaced, to->node, request->new_name.text, TAKE_FD(leaving));
+		if (replaces && !exchange && replaced.stx_nlink <= 1)
+			links_forget(session, to->fd.fd, &replaced);
 		nodes_moved(session->nodes, &moved, from->node, request->name.text, to->node, request->new_name.text);
 		if (exchange && replaces)
 			nodes_moved(session->nodes, &replaced, to->node, request->new_name.text, from->node,
 			            request->name.text);
+		rename_links(session, from, to, &moved, exchange && replaces ? &replaced : NULL);
 	}
 	ret_reply->node = nodes_find(session->nodes, &moved);
 	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;
 	tree_changed(session, from, &ret_reply->parent);
 	tree_changed(session, to, &ret_reply->new_parent);
-	return 0;
+	r = durable_names(session, to);
+	return r < 0 || from->node == to->node ? r : durable_names(session, from);
 }
 
 int worker_rename(struct lane *lane, const struct proto_rename_request *request, struct proto_rename_reply *ret_reply)
 {
 	struct session *session = lane->session;
+	bool makes = (request->flags & PROTO_RENAME_WHITEOUT) != 0;
 	struct tree_directory from, to;
-	int r = tree_enter_to_change(lane, request->parent, &from);
+	int r = makes ? tree_enter_to_make(lane, request->parent, &from)
+	              : tree_enter_to_change(lane, request->parent, &from);
 
 	if (r < 0)
 		return r;
@@ -159,12 +215,16 @@ static int link_to(struct session *session, int fd, const struct tree_directory 
 }
 
 /* What cannot be told is taken back. */
-static int linked(struct session *session, int fd, const struct tree_directory *directory, const char *name,
-                  struct proto_link_reply *ret_reply)
+static int linked(struct session *session, struct node *node, int fd, const struct tree_directory *directory,
+                  const char *name, struct proto_link_reply *ret_reply)
 {
 	struct statx stx;
 	int r = attributes_stat(session, fd, &stx);
 
+	if (r == 0) {
+		links_copy(session, node, directory->fd.fd, &stx);
+		r = durable_names(session, directory);
+	}
 	if (r == 0)
 		r = tree_entry(session, directory, name, &stx, -EBADF, &ret_reply->entry, NULL);
 	if (r == 0)
@@ -191,11 +251,11 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 		nodes_put(session->nodes, node);
 		return r;
 	}
-	r = tree_enter_to_change(lane, request->parent, &directory);
+	r = tree_enter_to_make(lane, request->parent, &directory);
 	if (r == 0) {
 		r = link_to(session, fd.fd, &directory, request->name.text);
 		if (r == 0)
-			r = linked(session, fd.fd, &directory, request->name.text, ret_reply);
+			r = linked(session, node, fd.fd, &directory, request->name.text, ret_reply);
 		tree_leave(session, &directory);
 	}
 	nodes_fd_done(session->nodes, &fd);

@@ -50,6 +50,7 @@ struct node {
 	int64_t view_seconds;
 	uint32_t view_nanoseconds;
 	bool view_kept;  /* the three above are set */
+	bool view_bare;  /* as in struct ownership, with or without a view */
 	bool was_opened; /* the guest may have its content: its descriptor leaves last */
 	bool orphan;     /* the guest took its name away, so that nothing but the descriptor leads to it: leaves last */
 	bool listed;     /* fd is in a list */

@@ -280,6 +280,21 @@ mode_t nodes_type(const struct node *node)
 	return node->type;
 }
 
+int nodes_parent(struct nodes *nodes, struct node *node, struct node **ret_parent)
+{
+	nodes_lock(nodes);
+	*ret_parent = places_parent(node);
+	if (*ret_parent != NULL)
+		(*ret_parent)->pins++;
+	nodes_unlock(nodes);
+	return *ret_parent == NULL ? -ESTALE : 0;
+}
+
+uint64_t nodes_device(const struct node *node)
+{
+	return node->key.device;
+}
+
 bool nodes_on_root_device(const struct nodes *nodes, const struct statx *stx)
 {
 	return nodes->root->key.device == devices_number(stx);
@@ -469,11 +484,14 @@ enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, cons
 		kept = node->view == NULL ? NODES_VIEW_DEFAULT : NODES_VIEW_KEPT;
 	if (kept == NODES_VIEW_KEPT)
 		*ret_view = *node->view;
+	if (kept != NODES_VIEW_UNKNOWN)
+		ret_view->bare = node->view_bare;
 	nodes_unlock(nodes);
 	return kept;
 }
 
-void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view)
+void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view,
+                     bool bare)
 {
 	struct ownership *copy = view == NULL ? NULL : FAULT_NULL(WORKER_VIEW, malloc(sizeof(*copy)));
 
@@ -487,6 +505,7 @@ void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx 
 		node->view = copy;
 		copy = NULL;
 		node->view_kept = true;
+		node->view_bare = bare;
 		node->view_seconds = stx->stx_ctime.tv_sec;
 		node->view_nanoseconds = stx->stx_ctime.tv_nsec;
 	}

@@ -27,8 +27,7 @@ struct handle {
 	int fd;
 	struct node *node;
 	bool directory, readable, writable;
-	pthread_mutex_t lock;          /* directories: the position of fd */
-	_Atomic int64_t space_checked; /* ms, CLOCK_MONOTONIC_COARSE: when free space was looked at last */
+	pthread_mutex_t lock; /* directories: the position of fd */
 	/* private to nodes.c */
 	struct handle *next_of_node;
 	uint32_t slot, generation, users;
@@ -61,6 +60,10 @@ int nodes_get(struct nodes *nodes, uint64_t id, struct node **ret_node);
 void nodes_put(struct nodes *nodes, struct node *node);
 uint64_t nodes_id(const struct node *node);
 mode_t nodes_type(const struct node *node);
+/* The directory that a node was last seen in, pinned; -ESTALE for the root and for what never had a name. */
+int nodes_parent(struct nodes *nodes, struct node *node, struct node **ret_parent);
+/* Major number in the high 32 bits, minor in the low ones. */
+uint64_t nodes_device(const struct node *node);
 /* Whether this is the device that the share's root is on. */
 bool nodes_on_root_device(const struct nodes *nodes, const struct statx *stx);
 
@@ -122,12 +125,13 @@ bool nodes_names_move(const struct nodes *nodes);
 
 /*
  * How the object appears, kept for the ctime that stx has; see ownership.c. node may be NULL: then the one with that
- * identity. A view of NULL is the default one.
+ * identity. A view of NULL is the default one; bare is kept apart.
  */
 enum nodes_view { NODES_VIEW_UNKNOWN, NODES_VIEW_DEFAULT, NODES_VIEW_KEPT };
 enum nodes_view nodes_view_at(struct nodes *nodes, const struct node *node, const struct statx *stx,
                               struct ownership *ret_view);
-void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view);
+void nodes_keep_view(struct nodes *nodes, struct node *node, const struct statx *stx, const struct ownership *view,
+                     bool bare);
 /* The record changes, maybe within one tick of the clock. */
 void nodes_drop_view(struct nodes *nodes, const struct statx *stx);
 

@@ -16,6 +16,7 @@
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/tree.h"
 #include "fileserver/worker/xattr-at.h"
+#include "fileserver/worker/xattrs.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -127,9 +128,14 @@ static bool owner_host(const struct session *session)
  * Root that shows real owners reads records on everybody's files, so they are in a name that only root can write: a
  * host user's device node or setgid bit for somebody else's group would widen what he has.
  */
+bool ownership_is_roots(const struct session *session)
+{
+	return owner_host(session) && session->uid == 0;
+}
+
 static const char *record_name(const struct session *session)
 {
-	return owner_host(session) && session->uid == 0 ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
+	return ownership_is_roots(session) ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
 }
 
 /* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it; or what reading says.
@@ -144,6 +150,37 @@ static int read_record(const struct session *session, const struct ownership_pla
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
 }
 
+/* What the names of an object's attributes tell. */
+struct names_seen {
+	bool record;
+	bool bare;
+};
+
+/* Names can be listed without any permission but that to search the directory. 0 or -EACCES. */
+static int look_at_names(const struct session *session, const struct ownership_place *place,
+                         struct names_seen *ret_seen)
+{
+	char names[4096];
+	const char *wanted = record_name(session);
+	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
+
+	/* When they cannot be had, or are too many, there may be anything. */
+	*ret_seen = (struct names_seen){ .record = n < 0 && n != -EOPNOTSUPP, .bare = n >= 0 || n == -EOPNOTSUPP };
+	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1) {
+		if (strcmp(names + at, wanted) == 0)
+			ret_seen->record = true;
+		if (xattrs_is_shown(session, names + at))
+			ret_seen->bare = false;
+	}
+	return n == -EACCES ? -EACCES : 0;
+}
+
+/* As on any Linux file system: no attributes of users on anything but these. */
+static bool may_have_attributes(const struct statx *stx)
+{
+	return S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode);
+}
+
 /* How an object appears that has no record. */
 static void default_view(const struct session *session, const struct statx *stx, struct ownership *ret_view)
 {
@@ -154,6 +191,7 @@ static void default_view(const struct session *session, const struct statx *stx,
 	ret_view->gid = host ? stx->stx_gid : own ? session->config.view_gid : OVERFLOW_ID;
 	ret_view->mode = stx->stx_mode;
 	ret_view->rdev = 0;
+	ret_view->bare = !may_have_attributes(stx);
 	if (S_ISBLK(stx->stx_mode) || S_ISCHR(stx->stx_mode))
 		ret_view->rdev = (stx->stx_rdev_minor & 0xff) | (stx->stx_rdev_major << 8) |
 		                 ((stx->stx_rdev_minor & ~0xffU) << 12);
@@ -163,7 +201,7 @@ static bool may_have_record(const struct session *session, const struct statx *s
 {
 	bool owned = stx->stx_uid == session->uid || (owner_host(session) && session->uid == 0);
 
-	return owned && (S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode));
+	return owned && may_have_attributes(stx);
 }
 
 /* Whether another change would give another ctime: kernels before 6.13 count time in ticks of up to 10 ms. */
@@ -177,35 +215,53 @@ static bool may_keep(const struct statx *stx)
 	return age > CTIME_TICK_NS;
 }
 
+static void keep(struct session *session, struct node *node, const struct statx *stx, const struct ownership *view,
+                 bool bare)
+{
+	if (may_keep(stx))
+		nodes_keep_view(session->nodes, node, stx, view, bare);
+}
+
+static void apply_record(const struct session *session, const struct statx *stx, const struct ownership *record,
+                         struct ownership *view)
+{
+	if (!owner_host(session)) {
+		view->uid = record->uid;
+		view->gid = record->gid;
+	}
+	view->mode = (stx->stx_mode & (S_IFMT | 0777)) | (record->mode & SPECIAL_BITS);
+	if (S_ISREG(stx->stx_mode) && (record->mode & S_IFMT) != 0 && stx->stx_size == 0) {
+		view->mode = (view->mode & 07777) | (record->mode & S_IFMT);
+		view->rdev = record->rdev;
+	}
+}
+
 int ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
                    const struct statx *stx, struct ownership *ret_view)
 {
 	struct ownership record;
+	struct names_seen seen;
 	int r;
 
 	default_view(session, stx, ret_view);
-	if (!may_have_record(session, stx) || nodes_view_at(session->nodes, node, stx, ret_view) != NODES_VIEW_UNKNOWN)
+	if (!may_have_attributes(stx) || nodes_view_at(session->nodes, node, stx, ret_view) != NODES_VIEW_UNKNOWN)
 		return 0;
 	struct lift lift = LIFT_INIT(session);
-	do
-		r = read_record(session, place, &record);
-	while (lift_again(&lift, r));
+	lift.record = true;
+	do {
+		r = look_at_names(session, place, &seen);
+		if (r == 0)
+			r = seen.record && may_have_record(session, stx) ? read_record(session, place, &record)
+			                                                 : -ENODATA;
+	} while (lift_again(&lift, r));
+	ret_view->bare = seen.bare;
 	if (r < 0) {
-		if (r == -ENODATA && may_keep(stx))
-			nodes_keep_view(session->nodes, node, stx, NULL);
+		if (r == -ENODATA)
+			keep(session, node, stx, NULL, seen.bare);
 		return r == -ENODATA ? 1 : r;
 	}
-	if (!owner_host(session)) {
-		ret_view->uid = record.uid;
-		ret_view->gid = record.gid;
-	}
-	ret_view->mode = (stx->stx_mode & (S_IFMT | 0777)) | (record.mode & SPECIAL_BITS);
-	if (S_ISREG(stx->stx_mode) && (record.mode & S_IFMT) != 0 && stx->stx_size == 0) {
-		ret_view->mode = (ret_view->mode & 07777) | (record.mode & S_IFMT);
-		ret_view->rdev = record.rdev;
-	}
-	if (may_keep(stx))
-		nodes_keep_view(session->nodes, node, stx, ret_view);
+	apply_record(session, stx, &record, ret_view);
+	keep(session, node, stx, ret_view, seen.bare);
 	return 1;
 }
 
@@ -214,11 +270,9 @@ void ownership_keep(struct session *session, struct node *node, const struct sta
 	struct ownership view = { .uid = attr->uid, .gid = attr->gid, .mode = attr->mode, .rdev = attr->rdev }, plain;
 	bool is_plain;
 
-	if (!may_keep(stx))
-		return;
 	default_view(session, stx, &plain);
 	is_plain = view.uid == plain.uid && view.gid == plain.gid && view.mode == plain.mode && view.rdev == plain.rdev;
-	nodes_keep_view(session->nodes, node, stx, is_plain ? NULL : &view);
+	keep(session, node, stx, is_plain ? NULL : &view, (attr->flags & PROTO_ATTR_BARE) != 0);
 }
 
 bool ownership_is_default(const struct session *session, const struct statx *stx, const struct ownership *wanted)
@@ -233,14 +287,18 @@ bool ownership_is_default(const struct session *session, const struct statx *stx
 int ownership_record(struct session *session, int fd, const struct statx *stx, const struct ownership *wanted)
 {
 	struct lift lift = LIFT_INIT(session);
+	struct ownership_place place = { .fd = fd };
 	char text[RECORD_MAX];
 	bool same = ownership_is_default(session, stx, wanted);
+	struct names_seen seen = { .record = true };
 	int r, length;
 
 	if (!may_have_record(session, stx))
-		/* The owner of a symbolic link decides nothing, and there is no room for it on the host. */
-		return same || S_ISLNK(stx->stx_mode) ? 0 : -EPERM;
+		return same ? 0 : -EPERM;
+	if (same && look_at_names(session, &place, &seen) == 0 && !seen.record)
+		return 0;
 	length = format(wanted, text);
+	lift.record = true;
 	do {
 		r = same ? xattr_at_remove(fd, record_name(session))
 		         : xattr_at_set(fd, record_name(session), text, (size_t) length, 0);
@@ -254,7 +312,7 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 void ownership_of_new(struct session *session, const struct ownership *parent, const struct proto_owner *owner,
                       mode_t mode, uint32_t rdev, struct ownership *ret_wanted)
 {
-	bool fixed = (session->config.flags & (PROTO_HELLO_PERMISSIONS_HOST | PROTO_HELLO_OWNER_HOST)) != 0;
+	bool fixed = owner_host(session);
 
 	*ret_wanted = (struct ownership){
 		.uid = fixed ? session->config.view_uid : owner->uid,

@@ -19,11 +19,15 @@
 #define OWNERSHIP_XATTR      "user.containers.override_stat"
 #define OWNERSHIP_XATTR_ROOT "security.fuseoverlayfs.override_stat"
 
+/* Whether records are in names that only root can write. */
+bool ownership_is_roots(const struct session *session);
+
 /* How a file appears. */
 struct ownership {
 	uint32_t uid, gid;
 	mode_t mode; /* type and 07777 */
 	uint32_t rdev;
+	bool bare; /* it has no extended attributes that the guest could list */
 };
 
 /* Where the record of an object is: a descriptor of it, or a name in a directory. */
@@ -33,9 +37,9 @@ struct ownership_place {
 };
 
 /*
- * How the object appears. node, or the one of that identity when it is NULL, remembers what was found. 1: the record
- * was read, or looked for; 0: it was known, or there can be none; an errno: there may be one and it cannot be read,
- * *ret_view is as without one then, good enough to show but not to be changed and written.
+ * How the object appears, and whether it is bare. node, or the one of that identity when it is NULL, remembers what was
+ * found. 1: the record was read, or looked for; 0: it was known, or there can be none; an errno: there may be one and
+ * it cannot be read, *ret_view is as without one then, good enough to show but not to be changed and written.
  */
 int ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
                    const struct statx *stx, struct ownership *ret_view);

@@ -98,7 +98,7 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->config = *config;
 	session->read_only = (config->flags & PROTO_HELLO_READ_ONLY) != 0;
 	session->uid = geteuid();
-	session->may_lift = lift_possible(config->flags, session->uid);
+	session->may_lift = lift_possible(session->uid);
 	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;
 	protect_init(&session->protect);
@@ -107,6 +107,8 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->descriptors_limit = config->descriptors_max;
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->event_lock, NULL);
+	pthread_mutex_init(&session->links_lock, NULL);
+	space_init(&session->space);
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&session->thread_ended, &clock);
@@ -507,5 +509,7 @@ void session_free(struct session *session)
 	sync_done(&session->sync);
 	pthread_mutex_destroy(&session->lock);
 	pthread_mutex_destroy(&session->event_lock);
+	pthread_mutex_destroy(&session->links_lock);
+	space_done(&session->space);
 	free(session);
 }

@@ -10,8 +10,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fileserver/worker/inodes.h"
 #include "fileserver/worker/nodes.h"
 #include "fileserver/worker/protect.h"
+#include "fileserver/worker/space.h"
 #include "fileserver/worker/sync.h"
 #include "fileserver/worker/worker.h"
 #include "protocol/channel.h"
@@ -48,7 +50,10 @@ struct session {
 	_Atomic int64_t wanted_at;
 	void (*wants)(void); /* NULL: nobody gives more */
 	struct proto_counters *counters;
-	bool may_lift;        /* lift.h */
+	bool may_lift;              /* lift.h */
+	pthread_mutex_t links_lock; /* links.h: who changes a directory's record of them */
+	struct space space;
+	struct inodes inodes;
 	pthread_mutex_t lock; /* lanes, threads */
 	pthread_cond_t thread_ended;
 	unsigned threads;

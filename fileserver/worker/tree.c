@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
+#include "fileserver/worker/links.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
@@ -28,6 +30,7 @@ int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_
 		return r;
 	}
 	ret_directory->node = node;
+	ret_directory->claim = (struct space_claim){ .disk = NULL };
 	return 0;
 }
 
@@ -48,8 +51,21 @@ int tree_enter_to_change(struct lane *lane, uint64_t id, struct tree_directory *
 	return r;
 }
 
+int tree_enter_to_make(struct lane *lane, uint64_t id, struct tree_directory *ret_directory)
+{
+	int r = tree_enter_to_change(lane, id, ret_directory);
+
+	if (r < 0)
+		return r;
+	r = space_claim_name(lane->session, ret_directory->node, ret_directory->fd.fd, &ret_directory->claim);
+	if (r < 0)
+		tree_leave(lane->session, ret_directory);
+	return r;
+}
+
 void tree_leave(struct session *session, struct tree_directory *directory)
 {
+	space_settle(session, &directory->claim);
 	nodes_fd_done(session->nodes, &directory->fd);
 	nodes_put(session->nodes, directory->node);
 }
@@ -82,6 +98,7 @@ int tree_entry(struct session *session, const struct tree_directory *directory, 
 	                : attributes_fill_name(session, directory->fd.fd, name, stx, &ret_entry->attr);
 	if (r < 0)
 		return r;
+	links_show(session, directory->fd.fd, stx, &ret_entry->attr);
 	read = r > 0;
 	r = nodes_learn(session->nodes, directory->node, name, stx, pinned, true, &node);
 	if (r < 0)
@@ -203,7 +220,10 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 		return -errno;
 	/* What has just been made has no record that could be in the way. */
 	record = !ownership_is_default(session, &stx, &wanted);
-	if (record)
+	if (record && S_ISLNK(stx.stx_mode)) {
+		links_record(session, directory->fd.fd, &stx, wanted.uid, wanted.gid);
+		tree_changed(session, directory, ret_parent);
+	} else if (record)
 		r = ownership_record(session, fd, &stx, &wanted);
 	/* A file system without user xattrs shows the default owner; a FIFO or a device cannot be without. */
 	if (r < 0 && (special || r != -EPERM))
@@ -215,7 +235,8 @@ int tree_made(struct session *session, const struct tree_directory *directory, c
 	}
 	if (name == NULL)
 		return 0;
-	return tree_entry(session, directory, name, &stx, pinned, ret_entry, ret_node);
+	r = durable_names(session, directory);
+	return r < 0 ? r : tree_entry(session, directory, name, &stx, pinned, ret_entry, ret_node);
 }
 
 /* Pins what was just made, and finishes it; what cannot be finished is removed again. */
@@ -240,7 +261,7 @@ int worker_symlink(struct lane *lane, const struct proto_symlink_request *reques
 {
 	struct session *session = lane->session;
 	struct tree_directory directory;
-	int r = tree_enter_to_change(lane, request->parent, &directory);
+	int r = tree_enter_to_make(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -262,7 +283,7 @@ int worker_mkdir(struct lane *lane, const struct proto_mkdir_request *request, s
 	struct session *session = lane->session;
 	mode_t mode = (request->mode & 07777) | S_IFDIR;
 	struct tree_directory directory;
-	int r = tree_enter_to_change(lane, request->parent, &directory);
+	int r = tree_enter_to_make(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;
@@ -299,7 +320,7 @@ int worker_mknod(struct lane *lane, const struct proto_mknod_request *request, s
 
 	if (S_ISDIR(mode) || S_ISLNK(mode))
 		return -EINVAL;
-	r = tree_enter_to_change(lane, request->parent, &directory);
+	r = tree_enter_to_make(lane, request->parent, &directory);
 	if (r < 0)
 		return r;
 	/* Whatever kind was asked for, on the host it is an empty regular file. */
@@ -358,6 +379,8 @@ int worker_open(struct lane *lane, const struct proto_open_request *request, str
 		r = opened < 0 ? opened : 0;
 		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
 			r = ownership_kill_privileges(session, fd.fd);
+		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
+			r = durable_contents(session, opened);
 		if (r == 0)
 			r = attributes_of(session, node, opened, &ret_reply->attr, NULL);
 		nodes_fd_done(session->nodes, &fd);
@@ -400,7 +423,7 @@ static int open_existing(struct session *session, const struct tree_directory *d
 	return 0;
 }
 
-static int create_or_open(struct session *session, const struct tree_directory *directory,
+static int create_or_open(struct session *session, struct tree_directory *directory,
                           const struct proto_create_request *request, struct proto_create_reply *ret_reply, int *ret_fd,
                           struct node **ret_node, bool *ret_made)
 {
@@ -408,18 +431,24 @@ static int create_or_open(struct session *session, const struct tree_directory *
 	mode_t mode = (request->mode & 07777) | S_IFREG;
 	_cleanup_close_ int pinned = -EBADF, fd = -EBADF;
 	struct statx stx;
-	bool made;
+	bool made, full;
 	int r;
 
-	fd = create(session, directory, name, open_flags(request->flags) & ~O_TRUNC, mode);
+	r = space_claim_name(session, directory->node, directory->fd.fd, &directory->claim);
+	fd = r < 0 ? r : create(session, directory, name, open_flags(request->flags) & ~O_TRUNC, mode);
 	made = fd >= 0;
 	if (made) {
 		r = tree_made(session, directory, name, fd, -EBADF, &request->owner, mode, 0, &ret_reply->entry,
 		              &ret_reply->parent, ret_node);
 		if (r < 0)
 			tree_unmake(session, directory, name, 0);
-	} else if (fd == -EEXIST && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
+	} else if ((fd == -EEXIST || fd == -ENOSPC) && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
+		full = fd == -ENOSPC;
 		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
+		if (r == -ENOENT && full)
+			r = -ENOSPC;
+		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
+			r = durable_contents(session, fd);
 		if (r == 0)
 			r = attributes_stat(session, fd, &stx);
 		if (r == 0)
@@ -480,7 +509,7 @@ int worker_tmpfile(struct lane *lane, const struct proto_tmpfile_request *reques
 	struct handle *handle;
 	struct node *node = NULL;
 	struct statx stx;
-	int r = tree_enter_to_change(lane, request->parent, &directory);
+	int r = tree_enter_to_make(lane, request->parent, &directory);
 
 	if (r < 0)
 		return r;

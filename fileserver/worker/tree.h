@@ -8,6 +8,7 @@
 struct tree_directory {
 	struct node *node;
 	struct node_fd fd;
+	struct space_claim claim; /* of the name that is made */
 };
 
 /* 0, -ESTALE, -ENOTDIR, or what opening says. Undone by tree_leave(). */
@@ -17,6 +18,8 @@ int tree_enter(struct session *session, uint64_t id, struct tree_directory *ret_
  * guest knows it to be (nodes_check()).
  */
 int tree_enter_to_change(struct lane *lane, uint64_t id, struct tree_directory *ret_directory);
+/* The same before a name is made in it; also -ENOSPC: the reserve is not for the guest. */
+int tree_enter_to_make(struct lane *lane, uint64_t id, struct tree_directory *ret_directory);
 void tree_leave(struct session *session, struct tree_directory *directory);
 /* nodes_check(), unless the guest says that it has just looked the names up. */
 int tree_check(const struct lane *lane, struct node *node);

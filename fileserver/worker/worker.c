@@ -217,7 +217,7 @@ int worker_main(void)
 	log_init("bindshare-worker", (enum log_level) message.config.log_level);
 	log_set_format((enum log_format) message.config.log_format);
 	/* With owner=host the ids of others are shown, which a user namespace would hide. */
-	own_files = (message.config.flags & (PROTO_HELLO_PERMISSIONS_HOST | PROTO_HELLO_OWNER_HOST)) == 0;
+	own_files = (message.config.flags & PROTO_HELLO_OWNER_HOST) == 0;
 	r = sandbox_enter(expected, ARRAY_SIZE(expected), own_files);
 	if (r < 0)
 		return fail("cannot lock down", r);

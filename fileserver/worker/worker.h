@@ -19,6 +19,7 @@ struct worker_config {
 	uint64_t proof_id; /* id of the PROOF request that WELCOME answers */
 	uint32_t flags;    /* PROTO_HELLO_*: READ_ONLY as the broker decided it, not as the guest asked */
 	uint32_t view_uid, view_gid;
+	uint64_t features;        /* PROTO_FEATURE_*: those of the client that the server knows */
 	uint32_t lanes_max;       /* data lanes, 1 to 64 */
 	uint32_t heartbeat_ms;    /* the session ends after three of these without a PING */
 	uint32_t nodes_max;       /* this and the next may change: WORKER_LIMITS */

@@ -1,37 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The operations on extended attributes: user.* only, and never the private one. */
+/* The operations on extended attributes: user.*, trusted.* as records, and never the private ones. */
+#include "fileserver/worker/xattrs.h"
+
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
 
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
+#include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/tree.h"
 #include "fileserver/worker/xattr-at.h"
 #include "protocol/cleanup.h"
 
-static bool is_private(const char *name)
+static bool starts(const char *name, const char *prefix)
 {
-	return strcmp(name, OWNERSHIP_XATTR) == 0;
+	return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
 static bool is_user(const char *name)
 {
-	return strncmp(name, "user.", 5) == 0 && name[5] != '\0';
+	return starts(name, "user.") && name[5] != '\0';
 }
 
-/*
- * 0, or what a name answers with that is not offered: trusted.* needs a privilege that the server never has, system.*
- * (ACLs) and security.* are not there.
- */
-static int check_name(const char *name)
+static bool is_trusted(const char *name)
 {
+	return starts(name, "trusted.") && name[8] != '\0';
+}
+
+/* Records of the server's. */
+static bool is_private(const char *name)
+{
+	return strcmp(name, OWNERSHIP_XATTR) == 0 || starts(name, XATTRS_PREFIX);
+}
+
+static const char *prefix_of(const struct session *session)
+{
+	return ownership_is_roots(session) ? XATTRS_PREFIX_ROOT : XATTRS_PREFIX;
+}
+
+/* The guest's name of one of the host's, which is a part of it; or NULL. */
+static const char *guest_name(const struct session *session, const char *name)
+{
+	const char *prefix = prefix_of(session);
+
+	if (is_user(name) && !is_private(name))
+		return name;
+	return starts(name, prefix) && is_trusted(name + strlen(prefix)) ? name + strlen(prefix) : NULL;
+}
+
+bool xattrs_is_shown(const struct session *session, const char *name)
+{
+	return guest_name(session, name) != NULL;
+}
+
+/* 0, or what a name answers with that is not offered: system.* (ACLs) and security.* are not there. */
+static int host_name(const struct session *session, const char *name, char host[PROTO_NAME_MAX + 1])
+{
+	int length;
+
 	if (is_private(name))
 		return -EPERM;
-	if (is_user(name))
-		return 0;
-	return strncmp(name, "trusted.", 8) == 0 ? -EPERM : -EOPNOTSUPP;
+	if (!is_user(name) && !is_trusted(name))
+		return -EOPNOTSUPP;
+	length = snprintf(host, PROTO_NAME_MAX + 1, "%s%s", is_user(name) ? "" : prefix_of(session), name);
+	return length > PROTO_NAME_MAX ? -ERANGE : 0;
 }
 
 /* A node with a descriptor. */
@@ -78,18 +113,20 @@ int worker_getxattr(struct lane *lane, const struct proto_getxattr_request *requ
                     struct proto_getxattr_reply *ret_reply)
 {
 	struct session *session = lane->session;
+	char name[PROTO_NAME_MAX + 1];
 	struct target target;
 	ssize_t n = -1;
-	int r = check_name(request->name.text);
+	int r = host_name(session, request->name.text, name);
 
 	if (r < 0)
-		return is_private(request->name.text) ? -ENODATA : r == -EPERM ? -ENODATA : r;
+		return r == -EPERM ? -ENODATA : r;
 	r = target_get(session, request->node, &target);
 	if (r < 0)
 		return r == -EPERM ? -ENODATA : r;
 	struct lift lift = LIFT_INIT(session);
+	lift.record = is_trusted(request->name.text);
 	do {
-		n = xattr_at_get(target.fd.fd, NULL, request->name.text, lane->channel.buffer, PROTO_BLOB_MAX);
+		n = xattr_at_get(target.fd.fd, NULL, name, lane->channel.buffer, PROTO_BLOB_MAX);
 		r = n < 0 ? (int) n : 0;
 	} while (lift_again(&lift, r));
 	target_put(session, &target);
@@ -105,35 +142,50 @@ int worker_setxattr(struct lane *lane, const struct proto_setxattr_request *requ
 	int flags = (request->flags & PROTO_XATTR_CREATE) != 0    ? XATTR_CREATE
 	            : (request->flags & PROTO_XATTR_REPLACE) != 0 ? XATTR_REPLACE
 	                                                          : 0;
+	char name[PROTO_NAME_MAX + 1];
+	struct space_claim claim;
 	struct target target;
-	int r = check_name(request->name.text);
+	int r = host_name(session, request->name.text, name);
 
 	if (r < 0)
 		return r;
 	r = target_get_to_change(lane, request->node, &target);
 	if (r < 0)
 		return r;
+	r = space_claim_attribute(session, target.node, target.fd.fd, request->value.length, &claim);
+	if (r < 0) {
+		target_put(session, &target);
+		return r;
+	}
 	struct lift lift = LIFT_INIT(session);
+	lift.record = is_trusted(request->name.text);
 	do
-		r = xattr_at_set(target.fd.fd, request->name.text, request->value.bytes, request->value.length, flags);
+		r = xattr_at_set(target.fd.fd, name, request->value.bytes, request->value.length, flags);
 	while (lift_again(&lift, r));
+	space_settle(session, &claim);
+	if (r == 0)
+		r = durable_attributes(session, target.fd.fd);
 	target_put(session, &target);
 	return r;
 }
 
-/* Keeps the names that the guest may see, in place. The new length. */
-static size_t filter_names(char *names, size_t length)
+/* Keeps the names that the guest may see, as it knows them, in place. The new length. */
+static size_t filter_names(const struct session *session, char *names, size_t length)
 {
 	size_t kept = 0;
 
 	for (size_t at = 0; at < length;) {
 		size_t size = strnlen(names + at, length - at) + 1;
+		const char *name;
 
 		if (at + size > length)
 			break;
-		if (is_user(names + at) && !is_private(names + at)) {
-			memmove(names + kept, names + at, size);
-			kept += size;
+		name = guest_name(session, names + at);
+		if (name != NULL) {
+			size_t left = strlen(name) + 1;
+
+			memmove(names + kept, name, left);
+			kept += left;
 		}
 		at += size;
 	}
@@ -157,7 +209,8 @@ int worker_listxattr(struct lane *lane, const struct proto_listxattr_request *re
 	r = n < 0 ? (int) n : 0;
 	target_put(session, &target);
 	if (r == 0)
-		ret_reply->names = (struct proto_blob){ .length = filter_names(names, (size_t) n), .bytes = names };
+		ret_reply->names =
+		        (struct proto_blob){ .length = filter_names(session, names, (size_t) n), .bytes = names };
 	return r;
 }
 
@@ -165,18 +218,22 @@ int worker_removexattr(struct lane *lane, const struct proto_removexattr_request
                        struct proto_removexattr_reply *ret_reply)
 {
 	struct session *session = lane->session;
+	char name[PROTO_NAME_MAX + 1];
 	struct target target;
-	int r = check_name(request->name.text);
+	int r = host_name(session, request->name.text, name);
 
 	if (r < 0)
-		return is_private(request->name.text) ? -ENODATA : r;
+		return r == -EPERM ? -ENODATA : r;
 	r = target_get_to_change(lane, request->node, &target);
 	if (r < 0)
 		return r;
 	struct lift lift = LIFT_INIT(session);
+	lift.record = is_trusted(request->name.text);
 	do
-		r = xattr_at_remove(target.fd.fd, request->name.text);
+		r = xattr_at_remove(target.fd.fd, name);
 	while (lift_again(&lift, r));
+	if (r == 0)
+		r = durable_attributes(session, target.fd.fd);
 	target_put(session, &target);
 	return r;
 }

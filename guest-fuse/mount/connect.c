@@ -83,7 +83,10 @@ static int fill_hello(const struct options *options, struct proto_hello_request 
 	*ret_hello = (struct proto_hello_request){
 		.flags = (options->read_only ? PROTO_HELLO_READ_ONLY : 0U) |
 		         (options->owner_host ? PROTO_HELLO_OWNER_HOST : 0U) |
-		         (options->permissions_host ? PROTO_HELLO_PERMISSIONS_HOST : 0U),
+		         (options->permissions_host ? PROTO_HELLO_PERMISSIONS_HOST : 0U) |
+		         (options->sync ? PROTO_HELLO_SYNC : 0U) |
+		         (options->sync || options->dirsync ? PROTO_HELLO_DIRSYNC : 0U),
+		.features = PROTO_FEATURE_ALL,
 		.view_uid = options->uid,
 		.view_gid = options->gid,
 	};

@@ -25,6 +25,7 @@ struct directory_piece {
 struct directory {
 	uint64_t node, handle;
 	pthread_mutex_t lock; /* guards what follows; may be held while the server is asked */
+	uint32_t window;      /* bytes of the piece that was fetched last */
 	bool begun; /* the first entry was given to the kernel: asked for it again, the server is asked again */
 	struct directory_piece piece;
 };

@@ -47,8 +47,9 @@ struct node {
 	uint64_t lookups, references;
 	int64_t changed;
 	struct stamp told, contents;
-	uint32_t type;
-	uint8_t state; /* enum contents */
+	int64_t flags_at;
+	uint32_t type, flags; /* PROTO_ATTR_* as the server said at flags_at */
+	uint8_t state;        /* enum contents */
 	bool out_of_memory;
 	uint16_t mappable;        /* open files that allow a shared mapping; the largest value stays */
 	uint32_t opens, buffered; /* open files; those that use the page cache */
@@ -341,6 +342,32 @@ int nodes_told(struct nodes *nodes, uint64_t id, const struct proto_attr *attr)
 		node->told = stamp_of(attr);
 	pthread_mutex_unlock(&nodes->lock);
 	return r;
+}
+
+void nodes_note_flags(struct nodes *nodes, uint64_t id, uint32_t flags, int64_t since)
+{
+	struct node *node;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL) {
+		node->flags = flags;
+		node->flags_at = since;
+	}
+	pthread_mutex_unlock(&nodes->lock);
+}
+
+uint32_t nodes_flags(struct nodes *nodes, uint64_t id, double timeout)
+{
+	const struct node *node;
+	uint32_t flags = 0;
+
+	pthread_mutex_lock(&nodes->lock);
+	node = find(nodes, id);
+	if (node != NULL && node->changed < node->flags_at && (double) (clock_ns() - node->flags_at) / 1e9 < timeout)
+		flags = node->flags;
+	pthread_mutex_unlock(&nodes->lock);
+	return flags;
 }
 
 void nodes_moved(struct nodes *nodes, uint64_t id, uint64_t parent, const char *name)

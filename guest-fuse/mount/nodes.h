@@ -58,6 +58,13 @@ int nodes_told(struct nodes *nodes, uint64_t id, const struct proto_attr *attr);
 /* Where an object was last seen. False: it is not known, or the root, or its name is not. */
 bool nodes_place(struct nodes *nodes, uint64_t id, uint64_t *ret_parent, struct proto_name *ret_name);
 
+/*
+ * The server said at since (clock_ns() before it was asked) what PROTO_ATTR_* tell of an object's extended attributes;
+ * and what is known of them, for timeout seconds or until a change from here.
+ */
+void nodes_note_flags(struct nodes *nodes, uint64_t id, uint32_t flags, int64_t since);
+uint32_t nodes_flags(struct nodes *nodes, uint64_t id, double timeout);
+
 /* Own RENAME, done: the object's new place. */
 void nodes_moved(struct nodes *nodes, uint64_t id, uint64_t parent, const char *name);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The operations on attributes, extended ones too. */
 #define FUSE_USE_VERSION 314
+#include <linux/capability.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "guest-fuse/mount/caller.h"
 #include "guest-fuse/mount/operations-internal.h"
 
 static void reply_attr(struct lane *lane, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
@@ -34,6 +36,8 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	operations_look(lane, &request, fi == NULL ? NULL : file_of(fi));
 	if (!recent_get(&client->recent, request.node, client->timeout, &reply.attr, &timeout)) {
 		r = rpc_getattr(lane, &request, &reply);
+		if (r == 0)
+			nodes_note_flags(client->nodes, request.node, reply.attr.flags, atomic_load(&lane->since));
 		timeout = lane_keep(lane);
 	}
 	if (r == 0)
@@ -88,6 +92,19 @@ static void fill_setattr(struct lane *lane, const struct stat *attr, int to_set,
 		ret_set->size = 0;
 }
 
+/*
+ * Under permissions=host the kernel leaves the question who may give a file away to the file system. Whoever could
+ * would make files that look like others', which he is then refused as not his own.
+ */
+static int may_give_away(const struct client *client, fuse_req_t req, const struct stat *attr, int to_set)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	if (!client->options->permissions_host || (to_set & FUSE_SET_ATTR_UID) == 0)
+		return 0;
+	return attr->st_uid == ctx->uid || caller_has_capability(ctx->pid, CAP_CHOWN) ? 0 : -EPERM;
+}
+
 static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	struct lane *lane = lane_current();
@@ -101,6 +118,8 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 	/* A handle matters for the size only, and an open of O_RDONLY|O_TRUNC has one that cannot write. */
 	if (fi != NULL && (to_set & FUSE_SET_ATTR_SIZE) != 0 && file_of(fi)->writable)
 		request.handle = file_of(fi)->handle;
+	if (r == 0)
+		r = may_give_away(lane->client, req, attr, to_set);
 	if (r == 0)
 		r = rpc_setattr(lane, &request, &reply);
 	if (r == 0)
@@ -153,16 +172,38 @@ static void check_access(fuse_req_t req, fuse_ino_t ino, int mask)
 }
 
 /*
- * The server keeps user.* only. Tools ask for security.selinux and ACLs of each file that they list: the answer is
- * known without a message. 0: ask the server.
+ * The server keeps user.* and trusted.*, which the kernel has asked CAP_SYS_ADMIN for. Tools ask for security.selinux
+ * and ACLs of each file that they list: the answer is known without a message. 0: ask the server.
  */
-static int known_answer(const char *name, bool reading)
+static int known_answer(const char *name)
 {
 	if (strncmp(name, "user.", 5) == 0)
 		return name[5] == '\0' ? -EINVAL : 0;
 	if (strncmp(name, "trusted.", 8) == 0)
-		return reading ? -ENODATA : -EPERM;
+		return name[8] == '\0' ? -EINVAL : 0;
 	return -EOPNOTSUPP;
+}
+
+static bool is_bare(struct lane *lane, uint64_t node)
+{
+	return (nodes_flags(lane->client->nodes, node, lane->client->timeout) & PROTO_ATTR_BARE) != 0;
+}
+
+/* trusted.* are not for everybody's eyes. Leaves the others, in place. The new length. */
+static size_t hide_trusted(char *names, size_t length)
+{
+	size_t kept = 0, size;
+
+	for (size_t at = 0; at < length; at += size) {
+		size = strnlen(names + at, length - at) + 1;
+		if (at + size > length)
+			break;
+		if (strncmp(names + at, "trusted.", 8) != 0) {
+			memmove(names + kept, names + at, size);
+			kept += size;
+		}
+	}
+	return kept;
 }
 
 static int xattr_name_set(struct proto_name *ret_name, const char *name)
@@ -190,12 +231,14 @@ static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 	struct lane *lane = lane_current();
 	struct proto_getxattr_request request = { .node = 0 };
 	struct proto_getxattr_reply reply;
-	int r = known_answer(name, true);
+	int r = known_answer(name);
 
 	if (r == 0)
-		r = xattr_name_set(&request.name, name);
-	if (r == 0)
 		r = target_of(lane, ino, &request.node);
+	if (r == 0 && is_bare(lane, request.node))
+		r = -ENODATA;
+	if (r == 0)
+		r = xattr_name_set(&request.name, name);
 	if (r == 0)
 		r = rpc_getxattr(lane, &request, &reply);
 	if (r == 0)
@@ -219,7 +262,7 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 	struct lane *lane = lane_current();
 	struct proto_setxattr_request request = { .value = { .length = size, .bytes = value } };
 	struct proto_setxattr_reply reply;
-	int r = known_answer(name, false);
+	int r = known_answer(name);
 
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
@@ -244,11 +287,16 @@ static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct lane *lane = lane_current();
 	struct proto_listxattr_request request = { .node = 0 };
-	struct proto_listxattr_reply reply;
+	struct proto_listxattr_reply reply = { .names = { .length = 0 } };
 	int r = target_of(lane, ino, &request.node);
+	bool trusted;
 
-	if (r == 0)
+	if (r == 0 && !is_bare(lane, request.node))
 		r = rpc_listxattr(lane, &request, &reply);
+	trusted = reply.names.length > 0 && memmem(reply.names.bytes, reply.names.length, "trusted.", 8) != NULL;
+	/* They lie in the lane's memory. */
+	if (r == 0 && trusted && !caller_has_capability(fuse_req_ctx(req)->pid, CAP_SYS_ADMIN))
+		reply.names.length = hide_trusted((char *) reply.names.bytes, reply.names.length);
 	if (r == 0)
 		reply_blob(req, &reply.names, size);
 	else
@@ -260,7 +308,7 @@ static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct lane *lane = lane_current();
 	struct proto_removexattr_request request = { .node = 0 };
 	struct proto_removexattr_reply reply;
-	int r = known_answer(name, false);
+	int r = known_answer(name);
 
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);

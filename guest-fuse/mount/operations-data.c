@@ -59,6 +59,20 @@ static int appended(struct lane *lane, fuse_ino_t ino, uint64_t offset, const st
 }
 
 /*
+ * Under O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC and the mount's option sync the kernel sends FSYNC after a write by way of
+ * the page cache. Around it (FOPEN_DIRECT_IO, and an asynchronous write under O_DIRECT) it does not, but says so in the
+ * request's flags. What the server's descriptor does by itself is not asked for.
+ */
+static uint32_t sync_flags(const struct operations_file *file, const struct fuse_file_info *fi)
+{
+	int wanted = fi->flags & O_SYNC;
+
+	if (fi->writepage || (!file->direct && (fi->flags & O_DIRECT) == 0) || (file->sync & wanted) == wanted)
+		return 0;
+	return wanted == O_SYNC ? PROTO_WRITE_SYNC : PROTO_WRITE_DSYNC;
+}
+
+/*
  * Asynchronous direct writes: the kernel drops its pages before one and not after it (fs/fuse/file.c), so that who
  * reads meanwhile keeps the old ones there. Before the writer is told, they go. Nobody waits where nobody reads so.
  */
@@ -82,7 +96,7 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 	struct proto_write_request request = {
 		.handle = file_of(fi)->handle,
 		.offset = (uint64_t) offset,
-		.flags = append ? PROTO_WRITE_APPEND : 0,
+		.flags = (append ? PROTO_WRITE_APPEND : 0U) | sync_flags(file_of(fi), fi),
 		.data = { .length = size, .available = size, .bytes = bytes },
 	};
 	struct proto_write_reply reply;

@@ -8,6 +8,10 @@
 #include "guest-fuse/mount/operations-internal.h"
 #include "protocol/faults.h"
 
+/* Bytes of entries that a seek fetches, and a rewinding; what goes on from there fetches four times as many each time.
+ */
+enum { WINDOW_LEAST = 8 * 1024, WINDOW_FIRST = 64 * 1024 };
+
 enum { DIRENTPLUS_LEAST = 152 /* struct fuse_direntplus of linux/fuse.h without a name */ };
 
 static struct directory *directory_of(const struct fuse_file_info *fi)
@@ -81,6 +85,7 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 		return;
 	}
 	directory->node = request.node;
+	directory->window = request.size;
 	pthread_mutex_init(&directory->lock, NULL);
 	r = take_piece(lane, directory, length, 0, fetched, end);
 	fi->fh = (uint64_t) (uintptr_t) directory;
@@ -104,12 +109,25 @@ static bool can_begin(const struct client *client, const struct directory *direc
 	       nodes_changed_at(client->nodes, directory->node) < directory->piece.fetched;
 }
 
+/*
+ * How much to fetch behind cookie. Whoever goes on where the piece at hand ends will want the rest, too; whoever jumps
+ * there may want one entry, and each costs the server a look at the file.
+ */
+static uint32_t window_at(const struct directory *directory, uint64_t cookie)
+{
+	const struct directory_piece *piece = &directory->piece;
+
+	if (cookie == 0)
+		return WINDOW_FIRST;
+	if (piece->count == 0 || piece->items[piece->count - 1].cookie != cookie)
+		return WINDOW_LEAST;
+	return directory->window < PROTO_DATA_MAX / 4 ? directory->window * 4 : PROTO_DATA_MAX;
+}
+
 /* The index of the entry behind cookie, from the piece at hand or the next one. With the lock held. */
 static int seek(struct lane *lane, struct directory *directory, uint64_t cookie, size_t *ret_index)
 {
-	struct proto_readdir_request request = { .handle = directory->handle,
-		                                 .cookie = cookie,
-		                                 .size = PROTO_DATA_MAX };
+	struct proto_readdir_request request = { .handle = directory->handle, .cookie = cookie };
 	ssize_t index = cookie == 0 && !can_begin(lane->client, directory)
 	                        ? -1
 	                        : directory_piece_find(&directory->piece, cookie);
@@ -120,6 +138,7 @@ static int seek(struct lane *lane, struct directory *directory, uint64_t cookie,
 
 	directory->begun = directory->begun || cookie == 0;
 	if (index < 0) {
+		request.size = directory->window = window_at(directory, cookie);
 		fetched = clock_ns();
 		r = rpc_readdir_data(lane, &request, &end, &length);
 		if (r == 0)
@@ -151,10 +170,10 @@ static bool give(struct client *client, struct directory *directory, struct dire
 {
 	struct proto_entry entry = { .node = dirent->node, .attr = dirent->attr };
 
-	if (!item->held)
-		return nodes_learn_again(client->nodes, &entry);
-	if (nodes_learn(client->nodes, directory->node, dirent->name.text, &entry, 1) < 0)
+	if (item->held ? nodes_learn(client->nodes, directory->node, dirent->name.text, &entry, 1) < 0
+	               : !nodes_learn_again(client->nodes, &entry))
 		return false;
+	nodes_note_flags(client->nodes, entry.node, entry.attr.flags, directory->piece.fetched);
 	item->held = false;
 	return true;
 }

@@ -48,6 +48,7 @@ static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *at
 	 * reads them all the same, so that they are dropped here.
 	 */
 	fi->direct_io = appends_directly(client, fi->flags) || follows;
+	file_of(fi)->direct = fi->direct_io;
 	if (state.attr_differ)
 		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
 	return 0;

@@ -17,6 +17,8 @@ static void reply_entry(struct lane *lane, fuse_req_t req, int result, uint64_t 
 		result = attributes_check(&entry->attr);
 		if (result == 0)
 			result = nodes_learn(client->nodes, parent, name, entry, 1);
+		if (result == 0)
+			nodes_note_flags(client->nodes, entry->node, entry->attr.flags, atomic_load(&lane->since));
 		if (result < 0)
 			operations_give_back(client, entry->node, 1);
 	}
@@ -197,16 +199,17 @@ static void rename_name(fuse_req_t req, fuse_ino_t parent, const char *name, fus
 	struct lane *lane = lane_current();
 	struct proto_rename_request request = { .parent = wire(lane, parent), .new_parent = wire(lane, new_parent) };
 	struct proto_rename_reply reply;
-	int r = flags == 0 || flags == RENAME_NOREPLACE || flags == RENAME_EXCHANGE ? 0 : -EINVAL;
+	bool known = flags == RENAME_EXCHANGE || (flags & ~(unsigned) (RENAME_NOREPLACE | RENAME_WHITEOUT)) == 0;
+	int r = known ? 0 : -EINVAL;
 
 	if (r == 0)
 		r = proto_name_set(&request.name, name);
 	if (r == 0)
 		r = proto_name_set(&request.new_name, new_name);
 	if (r == 0) {
-		request.flags = flags == RENAME_NOREPLACE  ? PROTO_RENAME_NOREPLACE
-		                : flags == RENAME_EXCHANGE ? PROTO_RENAME_EXCHANGE
-		                                           : 0;
+		request.flags = ((flags & RENAME_NOREPLACE) != 0 ? PROTO_RENAME_NOREPLACE : 0U) |
+		                ((flags & RENAME_EXCHANGE) != 0 ? PROTO_RENAME_EXCHANGE : 0U) |
+		                ((flags & RENAME_WHITEOUT) != 0 ? PROTO_RENAME_WHITEOUT : 0U);
 		r = rpc_rename(lane, &request, &reply);
 	}
 	if (r == 0)

@@ -97,6 +97,7 @@ void operations_file_open(struct client *client, struct operations_file *file, u
 		.node = node,
 		.writable = (flags & O_ACCMODE) != O_RDONLY,
 		.mappable = (flags & O_ACCMODE) == O_RDWR,
+		.sync = flags & O_SYNC,
 		.buffered = (flags & O_DIRECT) == 0,
 	};
 	nodes_in_use(client->nodes, node, file->buffered, 1);
@@ -131,6 +132,8 @@ int operations_created(struct lane *lane, uint64_t parent, const char *name, con
 		r = -EIO;
 	if (r == 0)
 		r = nodes_learn(client->nodes, parent, name, entry, 1);
+	if (r == 0)
+		nodes_note_flags(client->nodes, entry->node, entry->attr.flags, atomic_load(&lane->since));
 	if (r < 0) {
 		operations_give_back(client, entry->node, 1);
 		operations_close(lane, handle);

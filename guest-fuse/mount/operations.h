@@ -16,6 +16,8 @@ struct operations_file {
 	uint64_t ahead;        /* ticket of ahead.h, or 0 */
 	_Atomic uint32_t drop; /* of nodes_opened(), until the file is used; 0: none */
 	bool writable, mappable, buffered;
+	bool direct; /* around the page cache: the kernel does not send FSYNC after a write that is to be synchronous */
+	int sync;    /* O_SYNC and O_DSYNC bits, with which the server has opened it */
 };
 
 /* All operations but init. */

@@ -130,6 +130,8 @@ static void process_statx(struct lane *lane)
 	if (r == 0)
 		r = rpc_getattr(lane, &request, &answer);
 	if (r == 0)
+		nodes_note_flags(client->nodes, request.node, answer.attr.flags, atomic_load(&lane->since));
+	if (r == 0)
 		r = attributes_check(&answer.attr);
 	if (r == 0)
 		r = nodes_told(client->nodes, request.node, &answer.attr);

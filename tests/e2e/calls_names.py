@@ -51,7 +51,7 @@ def statx_tells_everything_and_numbers_are_stable():
 
 @case
 def figures_of_the_file_system_are_the_hosts():
-    rig = Twin()
+    rig = Twin(server_arguments=["--disk-reserve", "0"])
     for path, outside in ((rig.guest(), rig.host()),):
         inside, outside = os.statvfs(path), os.statvfs(outside)
         for field in ("f_blocks", "f_files", "f_frsize", "f_namemax"):

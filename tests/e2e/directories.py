@@ -4,6 +4,7 @@
 import ctypes
 import errno
 import os
+import random
 import stat
 import struct
 import subprocess
@@ -11,6 +12,7 @@ import threading
 
 from lib import (GID, UID, Rig, case, expect_errno, fill_directory, read_file, run, skip, wait_for, world,
                  write_file)
+from lib.trace import calls_of
 
 SOON = 2.0
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -326,6 +328,7 @@ def file_systems_mounted_inside_the_share_are_seen_in_one_space_of_numbers():
             for name in directories + files:
                 seen = os.lstat(os.path.join(path, name))
                 devices.add(seen.st_dev)
+                assert seen.st_ino < 1 << 32, "more than a program with 32-bit numbers can take"
                 assert numbers.setdefault(seen.st_ino, os.path.join(path, name)) == os.path.join(path, name)
             descriptor = _open_directory(path)
             for number, _, _, name in _list(descriptor):
@@ -360,6 +363,32 @@ def file_systems_mounted_inside_the_share_are_seen_in_one_space_of_numbers():
     finally:
         os.chdir("/")
         _unmount_all(rig.host("one"), rig.host("two"))
+
+
+@case
+def a_seek_to_anywhere_looks_at_few_entries():
+    rig = Rig()
+    _big_directory(rig, 20000)
+    directory = _open_directory(rig.guest("big"))
+    first = _list(directory)
+    assert len(first) == 20002
+    numbers = random.Random(1).sample(range(len(first) - 1), 40)
+    with calls_of(rig.server.worker(), "statx") as seen:
+        for number in numbers:
+            os.lseek(directory, first[number][1], os.SEEK_SET)
+            assert _getdents(directory, 4096)[0][3] == first[number + 1][3]
+    assert seen.counts["statx"] < 40 * 200, seen.counts
+    # Reading on from there brings more and more.
+    os.lseek(directory, first[100][1], os.SEEK_SET)
+    with rig.mount.counted() as counts:
+        assert len(_list(directory)) == 20002 - 101
+    assert counts.rpc["readdir"] <= 8, counts.rpc
+    os.lseek(directory, 0, os.SEEK_SET)
+    with rig.mount.counted() as counts:
+        assert len(_list(directory)) == 20002
+    assert counts.rpc["readdir"] <= 6, counts.rpc
+    os.close(directory)
+    rig.end()
 
 
 run(180)

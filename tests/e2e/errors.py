@@ -296,9 +296,10 @@ def the_last_of_a_disk_is_not_for_guests():
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", share], check=True)
     world.at_end(lambda: unmount(share, lazy=True))
     rig = Rig(share=share)
+    rig.fill("file")
     rig.fill("hosts", bytes(10_200_000))
-    file = rig.guest("file")
-    with open(file, "wb", buffering=0) as stream:
+    expect_errno(errno.ENOSPC, os.mkdir, rig.guest("new"))
+    with open(rig.guest("file"), "wb", buffering=0) as stream:
         expect_errno(errno.ENOSPC, stream.write, b"x")
         expect_errno(errno.ENOSPC, os.posix_fallocate, stream.fileno(), 0, 4096)
         # Removing, and making a hole, needs no room; what the host writes is the host's business.

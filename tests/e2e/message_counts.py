@@ -49,6 +49,40 @@ def a_name_that_is_not_there_is_asked_for_once():
 
 
 @case
+def listing_the_attributes_of_a_directorys_entries_costs_nothing():
+    """As coreutils 9.7 does for "ls -l"; also ACLs and labels, which are not there."""
+    rig = Rig()
+    for number in range(200):
+        rig.fill(f"file{number}", b"x")
+        os.mkdir(rig.host(f"dir{number}"))
+        os.symlink("x", rig.host(f"link{number}"))
+    rig.fill("foreign", owner=(4321, 4321))
+    os.chown(rig.guest("file1"), 5, 5)
+    time.sleep(0.1)  # a change of just now is not remembered
+
+    def costs():
+        with rig.mount.counted() as counts:
+            names = os.listdir(rig.guest())
+            for name in names:
+                os.lstat(rig.guest(name))
+                assert os.listxattr(rig.guest(name), follow_symlinks=False) == [], name
+        assert len(names) == 601, len(names)
+        return counts.rpc
+
+    seen = costs()
+    assert "listxattr" not in seen and sum(seen.values()) <= 10, seen
+    os.setxattr(rig.guest("file1"), "user.a", b"1")
+    assert os.listxattr(rig.guest("file1")) == ["user.a"]
+    os.setxattr(rig.host("file2"), "user.b", b"1")
+    wait_for(lambda: os.listxattr(rig.guest("file2")) == ["user.b"], "the host's attribute", 2)
+    os.removexattr(rig.guest("file1"), "user.a")
+    assert os.listxattr(rig.guest("file1")) == []
+    os.removexattr(rig.host("file2"), "user.b")
+    wait_for(lambda: os.listxattr(rig.guest("file2")) == [], "the end of the host's attribute", 2)
+    assert costs().get("listxattr", 0) <= 2
+
+
+@case
 def writing_asks_for_no_security_attribute():
     rig = Rig()
     with open(rig.guest("file"), "wb", buffering=0) as file:

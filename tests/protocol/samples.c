@@ -115,6 +115,8 @@ void sample_attr(struct samples *samples, struct proto_attr *ret_value)
 	sample_time(samples, &ret_value->mtime);
 	sample_time(samples, &ret_value->ctime);
 	ret_value->mode = (uint32_t) next(samples);
+	ret_value->flags = ret_value->mode & PROTO_ATTR_ALL;
+	ret_value->mode &= ~(uint32_t) PROTO_ATTR_ALL;
 	ret_value->nlink = (uint32_t) next(samples);
 	ret_value->uid = (uint32_t) next(samples);
 	ret_value->gid = (uint32_t) next(samples);

@@ -57,7 +57,7 @@ class Mount:
             where = os.path.join(world.case_directory("mount"), "mnt")
             os.mkdir(where)
         self.where = where
-        options = list(options)
+        options = [*options, *world.more_options(options)]
         if server.token_file:
             token = os.path.join(os.path.dirname(where), "token")
             world.write_file(token, world.read_file(server.token_file), 0o600, (0, 0))

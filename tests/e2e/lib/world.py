@@ -32,6 +32,16 @@ _counter = 0
 _PR_SET_PDEATHSIG = 1
 
 
+# Options of every mount whose case does not say otherwise: "permissions=host".
+OPTIONS = os.environ.get("BINDSHARE_TEST_OPTIONS", "")
+
+
+def more_options(given):
+    """Those of BINDSHARE_TEST_OPTIONS that a case has not decided itself."""
+    decided = {option.split("=")[0] for option in given}
+    return [option for option in OPTIONS.split(",") if option and option.split("=")[0] not in decided]
+
+
 def missing():
     """Why nothing of this can run here, or None."""
     if os.geteuid() != 0:

@@ -307,6 +307,11 @@ static int rename_away(struct scene *scene)
 	return rename_to(scene, "new", 0);
 }
 
+static int rename_with_whiteout(struct scene *scene)
+{
+	return rename_to(scene, "new", PROTO_RENAME_WHITEOUT);
+}
+
 static int rename_over(struct scene *scene)
 {
 	return rename_to(scene, "inside", 0);
@@ -520,6 +525,7 @@ const struct scene_operation scene_operations[] = {
 	OPERATION(remove_file, 0),
 	OPERATION(remove_directory, 0),
 	OPERATION(rename_away, 0),
+	OPERATION(rename_with_whiteout, 0),
 	OPERATION(rename_over, 0),
 	OPERATION(exchange, 0),
 	OPERATION(link_file, 0),

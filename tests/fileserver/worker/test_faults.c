@@ -218,7 +218,7 @@ static void a_removed_directory_is_empty(void **state)
 /* Kernels before 6.13 have no calls by directory and name. The last test: the worker asks for them no more. */
 static void records_are_read_without_the_calls_by_name(void **state)
 {
-	succeeds("look_up_file", "worker.getxattr:1:ENOSYS");
+	succeeds("look_up_file", "worker.listxattr:1:ENOSYS");
 	no_fault_leaves_anything_half_done(state);
 	nor_where_the_owners_own_bits_are_in_the_way(state);
 }

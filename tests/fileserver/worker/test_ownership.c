@@ -163,7 +163,7 @@ static void the_owners_own_mode_bits_are_lifted_for_the_moment_and_put_back(void
 	struct stat st;
 	uint64_t handle;
 
-	if (!lift_possible(0, geteuid()))
+	if (!lift_possible(geteuid()))
 		skip();
 	assert_int_equal(share_create(share, share->root, "ro", PROTO_OPEN_WRITE, 0444, &created), 0);
 	assert_int_equal(share_open(share, created.entry.node, PROTO_OPEN_WRITE, &handle), 0);
