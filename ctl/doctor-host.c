@@ -33,11 +33,21 @@ static void check_confinement(const char *tier)
 	else
 		doctor_found("landlock", "note", "Boot with lsm=landlock,... to have it.",
 		             "the kernel has no Landlock");
-	if (namespaces != 0 && number_in("/proc/sys/kernel/unprivileged_userns_clone") != 0)
+	if (number_in("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") > 0)
+		doctor_found("namespaces", "note",
+		             "Give bindshare-fileserver an AppArmor profile with \"userns,\", or set "
+		             "kernel.apparmor_restrict_unprivileged_userns to 0.",
+		             "AppArmor keeps users from namespaces of their own: files that their owner's mode bits "
+		             "close (0444, 0555) stay closed to guests' root");
+	else if (namespaces != 0 && number_in("/proc/sys/kernel/unprivileged_userns_clone") != 0)
 		doctor_found("namespaces", "ok", NULL, "users may have namespaces of their own");
 	else
-		doctor_found("namespaces", "note", "Set user.max_user_namespaces to 1000 or so.",
-		             "users may not have namespaces of their own");
+		doctor_found(
+		        "namespaces", "note",
+		        "Set user.max_user_namespaces to 1000 or so, and kernel.unprivileged_userns_clone to 1 where "
+		        "there is one.",
+		        "users may not have namespaces of their own: files that their owner's mode bits close "
+		        "(0444, 0555) stay closed to guests' root");
 	if (tier != NULL)
 		doctor_found("sandbox", "ok", NULL, "workers run in the sandbox tier \"%s\"", tier);
 }
