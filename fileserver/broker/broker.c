@@ -17,7 +17,6 @@
 #include "fileserver/broker/control.h"
 #include "fileserver/broker/expand.h"
 #include "fileserver/broker/guard.h"
-#include "protocol/document.h"
 #include "fileserver/broker/guests.h"
 #include "fileserver/broker/peers.h"
 #include "fileserver/broker/start.h"
@@ -401,12 +400,6 @@ static void set_up_supervisor(struct broker *broker)
 	broker->supervisor.config.log_format = broker->options->log_format;
 }
 
-/* Why the server's runtime directory cannot be had. */
-static const char *words_of_directory(int error)
-{
-	return error == -EPERM ? "belongs to somebody else, or is no directory" : strerror(-error);
-}
-
 static int open_listener(struct broker *broker)
 {
 	const struct options *options = broker->options;
@@ -414,7 +407,7 @@ static int open_listener(struct broker *broker)
 	int r = options->listen.kind == PROTO_ADDRESS_UNIX ? control_make_directory(options->listen.path) : 0;
 
 	if (r < 0)
-		(void) snprintf(error, sizeof(error), "its directory %s", words_of_directory(r));
+		(void) snprintf(error, sizeof(error), "its directory %s", control_directory_words(r));
 	else
 		r = listener_check_directory(&options->listen, error, sizeof(error));
 	if (r < 0) {
@@ -441,7 +434,7 @@ static void choose_control(struct broker *broker)
 	r = control_default_path(broker->control_default, sizeof(broker->control_default), true);
 	if (r < 0)
 		log_warning("no control socket %s: its directory %s; use --control PATH",
-		            r == -ENAMETOOLONG ? "" : broker->control_default, words_of_directory(r));
+		            r == -ENAMETOOLONG ? "" : broker->control_default, control_directory_words(r));
 	else
 		broker->control_path = broker->control_default;
 }

@@ -83,3 +83,8 @@ int control_make_directory(const char *path)
 		return 0;
 	return make_directory(wanted);
 }
+
+const char *control_directory_words(int error)
+{
+	return error == -EPERM ? "belongs to somebody else, or is no directory" : strerror(-error);
+}

@@ -18,3 +18,6 @@ int control_default_path(char *path, size_t size, bool make);
  * user's own: mode 0700. 0 or a negative errno, as above.
  */
 int control_make_directory(const char *path);
+
+/* Why the runtime directory cannot be had, for the error of one of these: "its directory ...". */
+const char *control_directory_words(int error);

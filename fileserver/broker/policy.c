@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fileserver/broker/allowlist.h"
 #include "fileserver/broker/canonical.h"
 #include "fileserver/broker/expand.h"
 #include "protocol/document.h"

@@ -20,8 +20,8 @@ def _entry(node=ROOT, mode=DIRECTORY):
     return struct.pack("<QQQQ", node, 1, 0, 0) + times + struct.pack("<IIIII", mode, 1, 0, 0, 0)
 
 
-def _welcome(session=77, lane=0, lanes_max=4, heartbeat=15000, block=4096, entry=None):
-    return struct.pack("<QIIIIII", session, lane, lanes_max, heartbeat, block, 100000, 0) + (entry or _entry())
+def _welcome(session=77, lane=0, lanes_max=4, heartbeat=15000, block=4096, nodes=1000, entry=None):
+    return struct.pack("<QIIIIII", session, lane, lanes_max, heartbeat, block, nodes, 0) + (entry or _entry())
 
 
 def _mount_fails(answer, code, *words):

@@ -17,6 +17,12 @@ struct share {
 	uint64_t root;
 };
 
+/*
+ * For tests of lift.h as a user who is not root: what root keeps while he is somebody else, an ordinary user has in a
+ * namespace, as a worker has. It stays. 0 or a negative errno.
+ */
+int share_enter_namespace(void);
+
 /* flags: PROTO_HELLO_*; descriptors: the budget. NULL when it cannot be made. */
 struct share *share_new(uint32_t flags, uint32_t descriptors);
 /* Ends the session and removes the directory. */

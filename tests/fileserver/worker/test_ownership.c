@@ -13,7 +13,6 @@
 
 #include <cmocka.h>
 
-#include "fileserver/sandbox/own-files.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/ownership.h"
 #include "tests/support/share.h"
@@ -35,8 +34,7 @@ static int set_up_unprivileged(void **state)
 {
 	if (geteuid() == 0 && seteuid(65534) < 0)
 		return -1;
-	/* What root keeps while he is somebody else, an ordinary user has in a namespace, as a worker has. It stays. */
-	if (getuid() != 0 && own_files_enter(true) < 0)
+	if (share_enter_namespace() < 0)
 		return -1;
 	return set_up(state);
 }
