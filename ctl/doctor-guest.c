@@ -94,6 +94,18 @@ static bool has_string(const json_t *list, const char *wanted)
 	return false;
 }
 
+/* Somebody answers dockerd, which asks about each request. */
+static bool is_served(const char *path)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (fd < 0 ||
+	    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path) >= (int) sizeof(address.sun_path))
+		return false;
+	return connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0 || errno == EAGAIN;
+}
+
 /* What Docker has been told; another engine is not looked at. */
 static void check_engine(const struct guest_config *config)
 {
@@ -115,6 +127,16 @@ static void check_engine(const struct guest_config *config)
 		doctor_found("docker", "warning", "docs/GUEST.md, \"Install\", has the lines.",
 		             "bindshare is no authorization plugin in " DOCKER_CONFIG
 		             ": Docker makes empty directories where a path is not shared");
+	else if (config->plugin_socket != NULL && !is_served(config->plugin_socket))
+		doctor_found("docker", "error", "Run: systemctl enable --now bindshare-plugin.socket",
+		             "nobody listens at %s: Docker waits half a minute with each request, and refuses it",
+		             config->plugin_socket);
+	else if (strcmp(name, config->runtime_name) != 0)
+		doctor_found("docker", "warning", "Give the same name as \"runtimeName\" in the guest's configuration.",
+		             "bindshare-runtime is called %s in " DOCKER_CONFIG
+		             ", and %s here: containers that ask for it "
+		             "by name get no shares",
+		             name, config->runtime_name);
 	else
 		doctor_found("docker", "ok", NULL, DOCKER_CONFIG " names bindshare");
 }

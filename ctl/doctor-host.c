@@ -97,6 +97,29 @@ static void check_errors(const json_t *status)
 	}
 }
 
+/* What steers the server and lies where guests may write. */
+static void check_protected(const json_t *status)
+{
+	const json_t *subject;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "protected"), i, subject)
+	{
+		const char *share = json_string_value(json_object_get(subject, "share"));
+
+		if (share != NULL)
+			doctor_found("protection", "note",
+			             "Guests cannot change it, nor what lies beside it. Keep it elsewhere to share all "
+			             "of that.",
+			             "the server's %s %s lies in the shared directory %s",
+			             json_string_value(json_object_get(subject, "what")),
+			             json_string_value(json_object_get(subject, "path")), share);
+	}
+	if (json_integer_value(json_object_get(status, "changes_refused")) > 0)
+		doctor_found("protection", "warning", "The server's log says which mounts; do not trust these guests.",
+		             "guests have tried to change what the server is steered by");
+}
+
 static void check_shares(const char *path)
 {
 	static const struct {
@@ -104,6 +127,7 @@ static void check_shares(const char *path)
 	} advice[] = {
 		{ "missing", "Make the directory, mount its file system, or run: bindsharectl share rm DIR" },
 		{ "replaced", "If what lies there now is right, run: bindsharectl share add DIR" },
+		{ "unconfirmed", "If what lies there is yours, run: bindsharectl share add DIR" },
 		{ "denied", "Ask the administrator, or take it off the list." },
 	};
 	const json_t *share;
@@ -146,6 +170,7 @@ void doctor_host(const char *path)
 		             "the server is bindshare %s, bindsharectl is " BINDSHARE_VERSION, release);
 	check_errors(status);
 	check_shares(path);
+	check_protected(status);
 	doctor_files(json_integer_value(json_object_get(status, "pid")));
 	check_watches(status);
 	check_confinement(json_string_value(json_object_get(status, "sandbox")));

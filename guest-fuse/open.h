@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* flags: O_*, O_CLOEXEC is added; resolve: RESOLVE_*, no magic links is added. A descriptor or a negative errno. */
@@ -34,4 +37,12 @@ static inline int open_plain(const char *path, int flags)
 static inline int open_beneath(int directory, const char *path, uint64_t resolve)
 {
 	return open_resolve(directory, path[0] == '\0' ? "." : path, O_PATH | O_NOFOLLOW, resolve | RESOLVE_BENEATH);
+}
+
+/* It may lie in a share, where what is made or removed is made or removed on the host. */
+static inline bool open_is_shared(int fd)
+{
+	struct statfs st;
+
+	return fstatfs(fd, &st) < 0 || st.f_type == FUSE_SUPER_MAGIC;
 }

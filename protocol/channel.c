@@ -125,13 +125,25 @@ static int fill(struct proto_channel *channel, size_t want, bool began)
 	return 0;
 }
 
+int proto_channel_discard(struct proto_channel *channel)
+{
+	struct iovec iov = { .iov_base = channel->buffer, .iov_len = channel->capacity };
+	ssize_t n;
+
+	channel->start = channel->end = channel->unread = 0;
+	n = receive(channel, &iov, 1, false);
+	return n < 0 ? (int) n : 0;
+}
+
 int proto_channel_next(struct proto_channel *channel, struct proto_header *ret_header, struct proto_reader *ret_reader)
 {
 	struct proto_header header;
 	size_t available;
 	int r;
 
-	assert(channel->unread == 0);
+	/* The peer chose its length, so that this is no mistake of the caller's alone. */
+	if (channel->unread != 0)
+		return -EBADMSG;
 	r = fill(channel, PROTO_HEADER_SIZE, false);
 	if (r < 0)
 		return r;
@@ -199,7 +211,7 @@ static bool hold(struct proto_channel *channel, struct proto_header *header, con
 	return true;
 }
 
-int proto_channel_flush(struct proto_channel *channel)
+static int flush(struct proto_channel *channel)
 {
 	size_t sent = 0;
 
@@ -249,18 +261,34 @@ static int send_large(struct proto_channel *channel, struct proto_header *header
 	return 0;
 }
 
+/* What could not be sent may have gone out in part: another frame behind it would be taken for its rest. */
+static int sent(struct proto_channel *channel, int result)
+{
+	channel->broken = channel->broken || result < 0;
+	return result;
+}
+
+int proto_channel_flush(struct proto_channel *channel)
+{
+	return channel->broken ? -EPIPE : sent(channel, flush(channel));
+}
+
 int proto_channel_send(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
 	static const struct proto_writer no_fields;
 
 	if (writer == NULL)
 		writer = &no_fields;
-	return hold(channel, header, writer) ? proto_channel_flush(channel) : send_large(channel, header, writer);
+	if (channel->broken)
+		return -EPIPE;
+	return sent(channel, hold(channel, header, writer) ? flush(channel) : send_large(channel, header, writer));
 }
 
 int proto_channel_hold(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
-	return hold(channel, header, writer) ? 0 : send_large(channel, header, writer);
+	if (channel->broken)
+		return -EPIPE;
+	return hold(channel, header, writer) ? 0 : sent(channel, send_large(channel, header, writer));
 }
 
 /*
@@ -307,7 +335,10 @@ int proto_channel_receive_data(struct proto_channel *channel, enum proto_op op, 
 	struct proto_reader reader;
 	uint32_t announced;
 
-	assert(head_size <= sizeof(head) && channel->start == channel->end);
+	assert(head_size <= sizeof(head));
+	/* Bytes that nobody asked for. */
+	if (channel->start != channel->end || channel->unread != 0)
+		return -EBADMSG;
 	do {
 		size_t room = size - length < PROTO_CHUNK ? size - length : PROTO_CHUNK;
 		int r = receive_part(channel, head, head_size, (uint8_t *) data + length, room, &header);

@@ -26,6 +26,7 @@ struct proto_channel {
 	size_t held; /* bytes of held_bytes: frames that are to be sent before the next one */
 	uint8_t held_bytes[PROTO_HELD_MAX];
 	size_t unread; /* payload bytes of the current frame that have not been received into the buffer */
+	bool broken;   /* a frame was sent in part, or may have been: nothing can follow it */
 };
 
 /*
@@ -49,7 +50,8 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
  * Waits for the next frame. The payload is in memory up to what the buffer holds: ret_reader covers it, with
  * ret_reader->missing bytes still to come (only when a data field ends the payload); the memory is valid until the next
  * call. 0; -EAGAIN: nothing came for stall_ms (call again, or give up); -ENOTCONN: the peer closed between two frames;
- * -EBADMSG: broken framing; -ETIMEDOUT, -ECONNRESET and others: the connection broke.
+ * -EBADMSG: broken framing, or a payload before it that nobody took; -ETIMEDOUT, -ECONNRESET and others: the connection
+ * broke.
  */
 int proto_channel_next(struct proto_channel *channel, struct proto_header *ret_header, struct proto_reader *ret_reader);
 
@@ -59,7 +61,13 @@ int proto_channel_next(struct proto_channel *channel, struct proto_header *ret_h
  */
 ssize_t proto_channel_more(struct proto_channel *channel, const void **ret_bytes);
 
-/* Sends header, what writer holds and its tail as one frame; fills header->length. 0 or a negative errno. */
+/* Receives what comes and throws it away, frames or not. 0; -EAGAIN: nothing came for stall_ms; or the end. */
+int proto_channel_discard(struct proto_channel *channel);
+
+/*
+ * Sends header, what writer holds and its tail as one frame; fills header->length. 0 or a negative errno; -EPIPE once
+ * something could not be sent whole.
+ */
 int proto_channel_send(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer);
 /*
  * The same for a frame that nobody waits for: a small one goes along with the next frame that is sent, which saves a

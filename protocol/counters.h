@@ -14,6 +14,8 @@ struct proto_counters {
 	struct proto_counter ops[PROTO_OP_LIMIT];
 	/* Gauges of a session; zero where they mean nothing. */
 	_Atomic uint64_t lanes, nodes, handles, descriptors;
+	/* How many connections the server's broker has passed that became a lane or were refused. */
+	_Atomic uint64_t lanes_taken;
 };
 
 static inline void proto_counter_add(_Atomic uint64_t *counter, uint64_t more)

@@ -7,13 +7,15 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "protocol/cleanup.h"
 
-enum { TEXT_SIZE = 2048, HEAD_SIZE = 192, LINE_SIZE = 5 * TEXT_SIZE + HEAD_SIZE + 8, LINES_PER_SECOND = 10 };
+enum { TEXT_SIZE = 2048, HEAD_SIZE = 192, LINE_SIZE = 5 * TEXT_SIZE + HEAD_SIZE + 8 };
 
 static const char *log_program = "bindshare";
 static enum log_level log_most = LOG_LEVEL_INFO;
@@ -53,10 +55,26 @@ void log_set_format(enum log_format format)
 
 int log_to_file(const char *path)
 {
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	/* A link could have been put there by somebody who wants another of the user's files written to. */
+	_cleanup_close_ int fd =
+	        open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
 
 	/* Standard error is what workers inherit: it has no close-on-exec flag. */
 	return fd < 0 || dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
+}
+
+/*
+ * Standard error is the journal, which notes program, process and time by itself, and takes the level from a number in
+ * front (sd-daemon(3)). It is looked at for each line, since what stderr is may change.
+ */
+static bool is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream != NULL && log_format == LOG_FORMAT_TEXT && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 /*
@@ -89,15 +107,19 @@ static size_t escape(char *line, const char *text)
 }
 
 /* What stands before the text. */
-static size_t write_head(char *line, const char *level)
+static size_t write_head(char *line, enum log_level level)
 {
+	static const char *const names[] = { "error", "warning", "info", "debug" };
+	static const char priorities[] = "3467";
 	struct timespec now;
 	struct tm parts;
 	char stamp[32];
 	int length;
 
+	if (is_journal())
+		return (size_t) snprintf(line, HEAD_SIZE, "<%c>", priorities[level]);
 	if (log_format == LOG_FORMAT_TEXT) {
-		length = snprintf(line, HEAD_SIZE, "%.64s[%d]: %s: ", log_program, (int) getpid(), level);
+		length = snprintf(line, HEAD_SIZE, "%.64s[%d]: %s: ", log_program, (int) getpid(), names[level]);
 		return (size_t) length;
 	}
 	(void) clock_gettime(CLOCK_REALTIME, &now);
@@ -105,24 +127,15 @@ static size_t write_head(char *line, const char *level)
 		strcpy(stamp, "1970-01-01T00:00:00");
 	length = snprintf(line, HEAD_SIZE,
 	                  "{\"time\":\"%s.%03dZ\",\"level\":\"%s\",\"program\":\"%.64s\",\"pid\":%d,\"text\":\"", stamp,
-	                  (int) (now.tv_nsec / 1000000), level, log_program, (int) getpid());
+	                  (int) (now.tv_nsec / 1000000), names[level], log_program, (int) getpid());
 	return (size_t) length;
 }
 
-void log_write(enum log_level level, const char *format, ...)
+static void write_text(enum log_level level, const char *text)
 {
-	static const char *const names[] = { "error", "warning", "info", "debug" };
-	char text[TEXT_SIZE], line[LINE_SIZE];
-	int saved = errno;
-	size_t length;
-	va_list arguments;
+	char line[LINE_SIZE];
+	size_t length = write_head(line, level);
 
-	if (level > log_most)
-		return;
-	va_start(arguments, format);
-	(void) vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	length = write_head(line, names[level]);
 	length += escape(line + length, text);
 	if (log_format == LOG_FORMAT_JSON) {
 		line[length++] = '"';
@@ -131,6 +144,36 @@ void log_write(enum log_level level, const char *format, ...)
 	line[length++] = '\n';
 	/* One write, so that lines of several threads and processes do not mix. */
 	(void) !write(STDERR_FILENO, line, length);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	char text[TEXT_SIZE];
+	int saved = errno;
+	va_list arguments;
+
+	if (level > log_most)
+		return;
+	va_start(arguments, format);
+	(void) vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	write_text(level, text);
+	errno = saved;
+}
+
+void log_write_cut(enum log_level level, const char *format, ...)
+{
+	char text[TEXT_SIZE];
+	int saved = errno;
+	va_list arguments;
+
+	if (level > log_most)
+		return;
+	va_start(arguments, format);
+	if (vsnprintf(text, sizeof(text), format, arguments) > LOG_PEER_MAX)
+		strcpy(text + LOG_PEER_MAX, "...");
+	va_end(arguments);
+	write_text(level, text);
 	errno = saved;
 }
 
@@ -138,21 +181,29 @@ bool log_limit_allows(struct log_limit *limit)
 {
 	struct timespec now;
 	unsigned left_out = 0;
+	long long ms;
 	bool allowed;
 
 	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + 1;
 	(void) pthread_mutex_lock(&log_limit_lock);
-	if (limit->second != now.tv_sec) {
-		limit->second = now.tv_sec;
-		limit->count = 0;
+	if (limit->at == 0 || ms - limit->at >= LOG_LIMIT_BURST * 1000LL) {
+		limit->filled = LOG_LIMIT_BURST;
+		limit->at = ms;
+	} else if (ms - limit->at >= 1000) {
+		unsigned gained = (unsigned) ((ms - limit->at) / 1000);
+
+		limit->filled = limit->filled + gained < LOG_LIMIT_BURST ? limit->filled + gained : LOG_LIMIT_BURST;
+		limit->at += gained * 1000LL;
+	}
+	allowed = limit->filled > 0;
+	if (allowed) {
+		limit->filled--;
 		left_out = limit->left_out;
 		limit->left_out = 0;
-	}
-	allowed = limit->count < LINES_PER_SECOND;
-	if (allowed)
-		limit->count++;
-	else
+	} else {
 		limit->left_out++;
+	}
 	(void) pthread_mutex_unlock(&log_limit_lock);
 	if (left_out > 0)
 		log_warning("%u lines like the next one were left out", left_out);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Log lines on stderr: "program[pid]: level: text", or an object of JSON each. Bytes that are no printable ASCII are
+ * Log lines on stderr: "program[pid]: level: text", or an object of JSON each; for the journal, which notes the program
+ * and the process itself, "<number>text". Bytes that are no printable ASCII are
  * escaped (\xNN), so that a name a peer chose cannot forge a line. Only main programs and the top of a session log;
  * library code returns errors.
  */
@@ -20,7 +21,8 @@ void log_init(const char *program, enum log_level most);
 void log_set_format(enum log_format format);
 /*
  * Writes to the end of a file from now on, in place of stderr, which becomes it; again after the file was renamed
- * away. Each line is one write, so that the file may also be copied and cut. 0 or a negative errno.
+ * away. Each line is one write, so that the file may also be copied and cut. 0 or a negative errno: -ELOOP for a
+ * symbolic link, which is not followed.
  */
 int log_to_file(const char *path);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -31,11 +33,26 @@ void log_write(enum log_level level, const char *format, ...) __attribute__((for
 #define log_debug(...)   log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /*
- * For lines that a peer can cause: at most 10 a second from one place, thread-safe. True: log it. The next line after a
- * pause says how many were left out.
+ * For what a peer can cause: LOG_LIMIT_BURST at once from one place, then one a second, thread-safe. True: log it. The
+ * first line after some were left out is preceded by how many.
  */
+enum { LOG_LIMIT_BURST = 60 };
 struct log_limit {
-	long long second;
-	unsigned count, left_out;
+	long long at; /* ms; 0: nothing yet */
+	unsigned filled, left_out;
 };
 bool log_limit_allows(struct log_limit *limit);
+
+/* Lines that a peer can cause: limited in number, each place by itself, and in length. */
+enum { LOG_PEER_MAX = 512 };
+void log_write_cut(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define LOG_PEER(level, ...)                                                                                           \
+	do {                                                                                                           \
+		static struct log_limit log_limit_here;                                                                \
+                                                                                                                       \
+		if (log_limit_allows(&log_limit_here))                                                                 \
+			log_write_cut(level, __VA_ARGS__);                                                             \
+	} while (0)
+#define log_peer_error(...)   LOG_PEER(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_peer_warning(...) LOG_PEER(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_peer_info(...)    LOG_PEER(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -77,7 +77,7 @@ class _Setup:
     def create(self, base, count, through):
         """Seconds that create takes; the container is deleted again."""
         bundle = os.path.join(self.directory, "bundle")
-        shutil.rmtree(bundle, ignore_errors=True)
+        place.remove_tree(bundle)
         os.mkdir(bundle)
         mounts = [{"type": "bind", "source": os.path.join(base, f"d{number}"), "destination": f"/m/d{number}",
                    "options": ["rbind", "rprivate"]} for number in range(count)]

@@ -96,7 +96,7 @@ class Counter:
             after = self.peer.messages()
         finally:
             self.peer.unmount()
-            shutil.rmtree(base)
+            place.remove_tree(base)
         return {kind: sum(count - before[kind].get(name, 0) for name, count in after[kind].items()
                           if name not in _BESIDE[kind]) for kind in ("fuse", "rpc")}
 

@@ -94,7 +94,7 @@ class Run:
             one["error"] = " ".join(str(problem).split())
         finally:
             peer.unmount()
-            shutil.rmtree(base)
+            place.remove_tree(base)
         return one
 
     def _timed_part(self, one, workload, peer, share):

@@ -150,7 +150,7 @@ class Bindshare(Peer):
 
     def _start(self):
         self.run = os.path.join(os.path.dirname(self.guest), "serve")
-        shutil.rmtree(self.run, ignore_errors=True)
+        place.remove_tree(self.run)
         os.mkdir(self.run, 0o700)
         os.chown(self.run, UID, GID)
         # A copy: the user may not reach the build directory.

@@ -44,12 +44,27 @@ def demand():
         raise Missing(reason)
 
 
+def remove_tree(path):
+    """Removes a directory with what is in it. What is mounted in it is unmounted first, or nothing is removed."""
+    path = os.path.abspath(path)
+    for _ in range(2):
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            places = [line.split()[4].encode("utf-8", "surrogateescape").decode("unicode_escape") for line in file]
+        inside = [place for place in places if place == path or place.startswith(path + "/")]
+        if not inside:
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        for place in reversed(inside):
+            subprocess.run(["umount", "-l", "--", place], check=False, capture_output=True)
+    print(f"{path} is left: something is mounted in it: {inside}", file=sys.stderr)
+
+
 def _remove_stale(work):
     """Directories of runs that were killed."""
     for path in glob.glob(os.path.join(work, _PREFIX + "*")):
         owner = os.path.basename(path)[len(_PREFIX):].split(".")[0]
         if owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
 
 
 def _stop(child):
@@ -103,7 +118,7 @@ def enter(work, environment, report):
         if not report(directory, bool(interrupted)) and code == 0:
             code = 1
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory)
     return code if code >= 0 else 128 - code
 
 

@@ -2,7 +2,6 @@
 """bindshare-bench micro DIR: single operations in one directory, whatever file system it is on."""
 import json
 import os
-import shutil
 import tempfile
 
 from . import measure, paths, place, table, workloads
@@ -19,7 +18,7 @@ def run(options):
             measure.say("only root can empty the kernel's caches: lookup and read 4 KiB are not cold")
         rows = workloads.in_c(["run", "micro", directory], options.quick)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        place.remove_tree(directory)
     lines = [["", *(name for _, name in _SHOWN)]]
     for row in rows:
         lines.append([row["row"], *(table.quantity(row["quantiles"][rank], "ns") for rank, _ in _SHOWN)])

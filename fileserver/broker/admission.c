@@ -109,8 +109,7 @@ static void peer_refuse(struct admission_peer *peer, enum proto_refuse code, con
 	struct admission *admission = peer->admission;
 	struct proto_writer writer;
 
-	if (log_limit_allows(&admission->log_limit))
-		log_info("refused a connection: %s", text);
+	log_peer_info("refused a connection: %s", text);
 	proto_text_set(&refusal.text, text);
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	if (proto_encode_refuse_request(&writer, &refusal) < 0 || send_all(peer->fd, &header, &writer) < 0 ||
@@ -362,8 +361,7 @@ static void on_timeout(uv_timer_t *timer)
 {
 	struct admission_peer *peer = timer->data;
 
-	if (log_limit_allows(&peer->admission->log_limit))
-		log_info("a connection did not finish its handshake within %d ms", PROTO_HANDSHAKE_MS);
+	log_peer_info("a connection did not finish its handshake within %d ms", PROTO_HANDSHAKE_MS);
 	peer_end(peer);
 }
 

@@ -40,7 +40,6 @@ struct admission {
 	unsigned pending, refused; /* kept by admission.c */
 	struct admission_peer *peers;
 	bool closed;
-	struct log_limit log_limit;
 };
 
 /* Takes fd: begins a handshake. Not to be called while admission_is_full(). */

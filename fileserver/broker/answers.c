@@ -80,6 +80,10 @@ static json_t *status(const struct control_facts *facts)
 	                   (json_int_t) facts->since, "listen", listen, "token", facts->token_file != NULL, "sandbox",
 	                   SANDBOX_TIER, "mounts_max", (int) facts->supervisor->workers_max, "mounts", mounts);
 	(void) json_object_update_new(answer, sources(facts));
+	if (facts->guard != NULL) {
+		(void) json_object_set_new(answer, "protected", guard_status(facts->guard));
+		(void) json_object_set_new(answer, "changes_refused", number(facts->supervisor->changes_refused));
+	}
 	return answer;
 }
 

@@ -5,20 +5,21 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 
 #include "fileserver/broker/control-path.h"
 #include "fileserver/broker/control.h"
-#include "protocol/document.h"
+#include "fileserver/broker/guard.h"
 #include "fileserver/broker/guests.h"
+#include "fileserver/broker/peers.h"
+#include "fileserver/broker/start.h"
+#include "fileserver/broker/token.h"
 #include "protocol/notify.h"
 #include "protocol/cleanup.h"
 
@@ -36,8 +37,11 @@ struct broker {
 	struct watch watch;
 	struct events events;
 	struct control control;
+	struct guard guard;
+	struct peers peers;
 	bool has_control, stopping;
-	char settings[PATH_MAX], policy[PATH_MAX];
+	char settings[PATH_MAX], policy[PATH_MAX], control_default[PATH_MAX];
+	const char *control_path; /* NULL: none */
 };
 
 /* The exit code for a file that was refused. */
@@ -135,14 +139,16 @@ static void watch_all(struct broker *broker)
 	const struct shares *shares = &broker->shares;
 	const struct worker *worker;
 
-	watch_reset(&broker->watch);
+	watch_begin(&broker->watch);
 	if (shares->settings_path != NULL)
 		watch_add(&broker->watch, shares->settings_path, true);
 	watch_add(&broker->watch, shares->policy_path, true);
 	for (size_t i = 0; i < shares->list.count; i++)
 		watch_add(&broker->watch, shares->list.shares[i].path, false);
+	guard_watch(&broker->guard, &broker->watch);
 	for (worker = broker->supervisor.workers; worker != NULL; worker = worker->next)
 		watch_add(&broker->watch, worker->path, false);
+	watch_end(&broker->watch);
 }
 
 /* What is mounted must agree with the list, and what the guests know of it. */
@@ -157,8 +163,10 @@ static void on_list_changed(void *context)
 {
 	struct broker *broker = context;
 
+	guard_look(&broker->guard);
 	watch_all(broker);
 	shares_look(&broker->shares);
+	guard_look(&broker->guard);
 	reconsider(broker);
 }
 
@@ -170,7 +178,10 @@ static void on_paths_changed(void *context)
 
 	if (broker->stopping)
 		return;
+	guard_look(&broker->guard);
 	watch_all(broker);
+	/* Before anything is read, so that nobody changes it between. */
+	guard_look(&broker->guard);
 	shares_reload(&broker->shares);
 	if (broker->shares.generation != generation)
 		on_list_changed(broker);
@@ -186,29 +197,11 @@ static void on_settled(void *context)
 		control_settled(&broker->control);
 }
 
-/* Takes a token that the backend wrote, or makes one. 0, or a negative errno and words. */
 static int on_rotate_token(void *context, bool from_file, char *error, size_t error_size)
 {
 	struct broker *broker = context;
-	const char *path = broker->options->token_file;
-	char text[2 * PROTO_TOKEN_SIZE + 2];
-	struct proto_token token;
-	int r = 0;
 
-	if (!from_file) {
-		randombytes_buf(token.key, sizeof(token.key));
-		(void) sodium_bin2hex(text, sizeof(text), token.key, sizeof(token.key));
-		strcat(text, "\n");
-		r = document_write_text("token file", path, text, error, error_size);
-		sodium_memzero(text, sizeof(text));
-	}
-	/* What counts is what others will read there. */
-	if (r == 0)
-		r = proto_token_read(path, &token, error, error_size);
-	if (r == 0)
-		broker->admission.token = token;
-	sodium_memzero(&token, sizeof(token));
-	return r;
+	return token_rotate(broker->options->token_file, from_file, &broker->admission.token, error, error_size);
 }
 
 static void on_accepted(struct listener *listener, int fd)
@@ -232,14 +225,21 @@ static int on_open(void *context, int fd, const struct proto_hello_request *hell
                    struct proto_refusal *ret_refusal)
 {
 	struct broker *broker = context;
+	const char *not_now = peers_ask(&broker->peers, peers_key(fd, false), hello->share.path, uv_now(&broker->loop));
 	int r;
 
-	/* Not every change can be watched, and some come just now. */
+	if (not_now != NULL) {
+		ret_refusal->code = PROTO_REFUSE_LIMIT;
+		(void) snprintf(ret_refusal->text, sizeof(ret_refusal->text), "%s", not_now);
+		return -EACCES;
+	}
+	/* Not every change can be watched, and some come just now: of what is asked for, and soon of all that is
+	 * mounted. */
 	shares_look(&broker->shares);
 	r = supervisor_open(&broker->supervisor, fd, hello, id, ret_refusal);
 	if (r == 0)
 		watch_add(&broker->watch, broker->supervisor.workers->prev->path, false);
-	reconsider(broker);
+	watch_plan(&broker->watch);
 	return r;
 }
 
@@ -262,7 +262,7 @@ static int on_follow(void *context, int fd, struct proto_refusal *ret_refusal)
 	struct broker *broker = context;
 
 	shares_look(&broker->shares);
-	(void) supervisor_reconsider(&broker->supervisor);
+	watch_plan(&broker->watch);
 	return guests_add(&broker->guests, fd, ret_refusal);
 }
 
@@ -345,25 +345,6 @@ static void on_reopen(uv_signal_t *handle, int number)
 		supervisor_change_log(&broker->supervisor, STDERR_FILENO);
 }
 
-static int set_up_process(const struct options *options)
-{
-	const struct rlimit none = { 0, 0 };
-
-	if (geteuid() == 0 && !options->allow_root) {
-		log_error("refuses to run as root, since guests would have root's rights in the shares; run it as the "
-		          "user "
-		          "whose files they are, or give --allow-root");
-		return EX_NOPERM;
-	}
-	/* The token is in memory: it must not get into a core file. */
-	if (sodium_init() < 0 || setrlimit(RLIMIT_CORE, &none) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
-	    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) < 0) {
-		log_error("cannot set the process up: %s", strerror(errno));
-		return EX_OSERR;
-	}
-	return EX_OK;
-}
-
 static int set_up_admission(struct broker *broker)
 {
 	const struct options *options = broker->options;
@@ -404,12 +385,14 @@ static void set_up_supervisor(struct broker *broker)
 		.allowlist = &broker->shares.allowlist,
 		.token = &broker->admission.token,
 		.events = &broker->events,
+		.steering = &broker->guard.steering,
+		.peers = &broker->peers,
 		.refuse = on_refuse,
 		.all_gone = on_all_gone,
 		.settled = on_settled,
 		.context = broker,
 	};
-	broker->guests = (struct guests){ .loop = &broker->loop, .shares = &broker->shares };
+	broker->guests = (struct guests){ .loop = &broker->loop, .shares = &broker->shares, .events = &broker->events };
 	broker->supervisor.config.log_level = broker->options->log_level;
 	broker->supervisor.config.log_format = broker->options->log_format;
 }
@@ -433,6 +416,36 @@ static int open_listener(struct broker *broker)
 	return r < 0 ? exit_code(r) : EX_OK;
 }
 
+/* Where the control socket is to be; NULL, after a message: there is no place for it. */
+static void choose_control(struct broker *broker)
+{
+	int r = 0;
+
+	broker->control_path = broker->options->control;
+	if (broker->control_path != NULL)
+		return;
+	r = control_default_path(broker->control_default, sizeof(broker->control_default), true);
+	if (r < 0)
+		log_warning("no control socket: %s; use --control PATH",
+		            r == -ENOENT ? "XDG_RUNTIME_DIR is not set" : strerror(-r));
+	else
+		broker->control_path = broker->control_default;
+}
+
+/* What the server is steered by. EX_OK or an exit code after a message. */
+static int set_up_guard(struct broker *broker)
+{
+	int r;
+
+	choose_control(broker);
+	broker->guard =
+	        (struct guard){ .steering.fd = -EBADF, .supervisor = &broker->supervisor, .events = &broker->events };
+	r = guard_set_up(&broker->guard, broker->options, &broker->shares, broker->control_path);
+	if (r < 0)
+		log_error("cannot find out what is to be protected from guests: %s", strerror(-r));
+	return r < 0 ? EX_OSERR : EX_OK;
+}
+
 /* A control socket that was asked for must be there; the default one may be missing. */
 static int open_control(struct broker *broker)
 {
@@ -442,6 +455,7 @@ static int open_control(struct broker *broker)
 		.shares = &broker->shares,
 		.watch = &broker->watch,
 		.events = &broker->events,
+		.guard = &broker->guard,
 		.listen = &options->listen_text,
 		.listen_count = 1,
 		.token_file = options->token_file,
@@ -450,20 +464,12 @@ static int open_control(struct broker *broker)
 		.rotate_token = on_rotate_token,
 		.context = broker,
 	};
-	const char *path = options->control;
-	char default_path[sizeof(options->listen.path) + 64], error[512];
+	char error[512];
 	int r;
 
-	if (path == NULL) {
-		r = control_default_path(default_path, sizeof(default_path), true);
-		if (r < 0) {
-			log_warning("no control socket: %s; use --control PATH",
-			            r == -ENOENT ? "XDG_RUNTIME_DIR is not set" : strerror(-r));
-			return EX_OK;
-		}
-		path = default_path;
-	}
-	r = control_open(&broker->control, &broker->loop, path, &facts, error, sizeof(error));
+	if (broker->control_path == NULL)
+		return EX_OK;
+	r = control_open(&broker->control, &broker->loop, broker->control_path, &facts, error, sizeof(error));
 	broker->has_control = r == 0;
 	if (r == 0)
 		return EX_OK;
@@ -542,45 +548,41 @@ static int serve(struct broker *broker)
 	return EX_OK;
 }
 
-static int open_log(const struct options *options)
+static void done(struct broker *broker)
 {
-	int r;
-
-	log_init("bindshare-fileserver", options->log_level);
-	log_set_format(options->log_format);
-	r = options->log_file != NULL ? log_to_file(options->log_file) : 0;
-	if (r < 0)
-		log_error("cannot open the log file %s: %s", options->log_file, strerror(-r));
-	return r < 0 ? EX_CANTCREAT : EX_OK;
+	guard_done(&broker->guard);
+	shares_done(&broker->shares);
+	sodium_memzero(&broker->admission.token, sizeof(broker->admission.token));
 }
 
 int broker_run(const struct options *options)
 {
-	static struct broker broker;
-	int code = open_log(options), r;
+	static struct broker broker = { .guard.steering.fd = -EBADF };
+	int code = start_log(options), r;
 
 	broker.options = options;
 	if (code == EX_OK)
-		code = set_up_process(options);
+		code = start_process(options);
 	if (code == EX_OK)
 		code = read_shares(&broker);
 	if (code == EX_OK)
 		code = set_up_admission(&broker);
+	if (code == EX_OK)
+		code = set_up_guard(&broker);
 	if (code != EX_OK) {
-		shares_done(&broker.shares);
+		done(&broker);
 		return code;
 	}
 	r = uv_loop_init(&broker.loop);
 	if (r < 0) {
 		log_error("cannot make the loop: %s", strerror(-r));
-		shares_done(&broker.shares);
+		done(&broker);
 		return EX_OSERR;
 	}
 	set_up_supervisor(&broker);
 	code = serve(&broker);
 	r = uv_loop_close(&broker.loop);
 	assert(r == 0);
-	shares_done(&broker.shares);
-	sodium_memzero(&broker.admission.token, sizeof(broker.admission.token));
+	done(&broker);
 	return code;
 }

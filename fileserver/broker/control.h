@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "fileserver/broker/guard.h"
 #include "fileserver/broker/listener.h"
 #include "fileserver/broker/shares.h"
 #include "fileserver/broker/supervisor.h"
@@ -24,6 +25,7 @@ struct control_facts {
 	struct shares *shares;
 	const struct watch *watch;
 	struct events *events;
+	const struct guard *guard; /* NULL: nothing is protected */
 	const char *const *listen; /* addresses */
 	size_t listen_count;
 	const char *token_file; /* NULL: there is none */

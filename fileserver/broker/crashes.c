@@ -5,9 +5,9 @@
 #include <string.h>
 #include <xxhash.h>
 
-void crashes_note(struct crashes *crashes, const char *share, uint64_t now_ms)
+void crashes_note(struct crashes *crashes, const char *share, uint64_t guest, uint64_t now_ms)
 {
-	uint64_t hash = XXH3_64bits(share, strlen(share));
+	uint64_t hash = XXH3_64bits_withSeed(share, strlen(share), guest);
 	struct crashes_share *place = &crashes->shares[0];
 
 	for (unsigned i = 0; i < CRASHES_SHARES; i++) {
@@ -26,9 +26,9 @@ void crashes_note(struct crashes *crashes, const char *share, uint64_t now_ms)
 	place->at[0] = now_ms > 0 ? now_ms : 1;
 }
 
-bool crashes_too_many(const struct crashes *crashes, const char *share, uint64_t now_ms)
+bool crashes_too_many(const struct crashes *crashes, const char *share, uint64_t guest, uint64_t now_ms)
 {
-	uint64_t hash = XXH3_64bits(share, strlen(share));
+	uint64_t hash = XXH3_64bits_withSeed(share, strlen(share), guest);
 
 	for (unsigned i = 0; i < CRASHES_SHARES; i++) {
 		const struct crashes_share *place = &crashes->shares[i];

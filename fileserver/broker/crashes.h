@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Crash loops: a share whose worker died CRASHES_MAX times within the window is not served for as long again. */
+/*
+ * Crash loops: a share whose worker died CRASHES_MAX times within the window is not served for as long again, to whom
+ * it died for: others may have no part in it.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -7,7 +10,7 @@
 
 enum { CRASHES_MAX = 5, CRASHES_WINDOW_MS = 10000, CRASHES_SHARES = 64 };
 
-/* The last crashes of one share; hash stands for its path. */
+/* The last crashes of one share for one guest; hash stands for both. */
 struct crashes_share {
 	uint64_t hash;
 	uint64_t at[CRASHES_MAX]; /* ms of the loop's clock, newest first; 0: none */
@@ -18,5 +21,5 @@ struct crashes {
 	struct crashes_share shares[CRASHES_SHARES];
 };
 
-void crashes_note(struct crashes *crashes, const char *share, uint64_t now_ms);
-bool crashes_too_many(const struct crashes *crashes, const char *share, uint64_t now_ms);
+void crashes_note(struct crashes *crashes, const char *share, uint64_t guest, uint64_t now_ms);
+bool crashes_too_many(const struct crashes *crashes, const char *share, uint64_t guest, uint64_t now_ms);

@@ -9,10 +9,11 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
+#include "fileserver/broker/canonical.h"
 #include "protocol/cleanup.h"
 
 enum {
-	REQUEST_SIZE = PROTO_HEADER_SIZE + PROTO_SHARE_SIZE, /* of RESOLVE, the longest */
+	REQUEST_SIZE = PROTO_HEADER_SIZE + PROTO_SHARE_SIZE + 4, /* of BIND_REFUSED, the longest */
 	ANSWER_SIZE = PROTO_HEADER_SIZE + 2 * PROTO_SHARE_SIZE + 64,
 };
 
@@ -58,8 +59,7 @@ static void guest_end(struct guest *guest, const char *why)
 {
 	if (guest->ended)
 		return;
-	if (log_limit_allows(&guest->guests->log_limit))
-		log_info("a guest follows the list no more: %s", why);
+	log_peer_info("a guest follows the list no more: %s", why);
 	guest->ended = true;
 	DL_DELETE(guest->guests->guests, guest);
 	guest->guests->count--;
@@ -170,7 +170,9 @@ static void resolve(uv_work_t *work)
 {
 	struct question *question = work->data;
 
-	question->found = realpath(question->path, question->canonical) != NULL;
+	struct stat st;
+
+	question->found = canonical_path(question->path, question->canonical, &st) == 0;
 }
 
 /*
@@ -228,6 +230,10 @@ static int take_resolve(struct guest *guest, uint64_t id, struct proto_reader *r
 
 	if (r < 0)
 		return r;
+	if (canonical_depth(request.path.path) > CANONICAL_DEPTH_MAX) {
+		answer(guest, PROTO_RESOLVE, id, EACCES, NULL);
+		return 0;
+	}
 	question = guests->resolving >= GUESTS_RESOLVE_MAX ? NULL : calloc(1, sizeof(*question));
 	if (question == NULL) {
 		answer(guest, PROTO_RESOLVE, id, EBUSY, NULL);
@@ -250,6 +256,25 @@ static int take_resolve(struct guest *guest, uint64_t id, struct proto_reader *r
 	return 0;
 }
 
+/* A guest can cause any number of these: what is told of them is limited in number and length, and has no words of it.
+ */
+static int take_bind_refused(struct guest *guest, struct proto_reader *reader)
+{
+	static const char *const reasons[] = { NULL, "not-shared", "leads-out", "missing", "socket", "special" };
+	struct guests *guests = guest->guests;
+	struct proto_bind_refused_request request;
+	int r = proto_decode_bind_refused_request(reader, &request);
+
+	if (r < 0 || request.reason == 0 || request.reason >= ARRAY_SIZE(reasons))
+		return -EBADMSG;
+	if (guests->events != NULL && strlen(request.path.path) <= GUESTS_TOLD_PATH_MAX &&
+	    log_limit_allows(&guests->event_limit))
+		events_tell(guests->events, "bind-refused",
+		            json_pack("{so ss}", "path", events_text(request.path.path), "reason",
+		                      reasons[request.reason]));
+	return 0;
+}
+
 /* One whole request. 0; -EBADMSG: it makes no sense; another negative errno: a value in it is refused. */
 static int take_request(struct guest *guest, const struct proto_header *header)
 {
@@ -261,6 +286,8 @@ static int take_request(struct guest *guest, const struct proto_header *header)
 		return take_share(guest, header->id, &reader);
 	case PROTO_RESOLVE:
 		return take_resolve(guest, header->id, &reader);
+	case PROTO_BIND_REFUSED:
+		return take_bind_refused(guest, &reader);
 	case PROTO_PING:
 		return take_ping(guest, header->id, &reader);
 	default:
@@ -357,8 +384,7 @@ int guests_add(struct guests *guests, int fd, struct proto_refusal *ret_refusal)
 	DL_APPEND(guests->guests, guest);
 	guests->count++;
 	guests_look(guests);
-	if (log_limit_allows(&guests->log_limit))
-		log_info("a guest follows the list of shares");
+	log_peer_info("a guest follows the list of shares");
 	(void) uv_timer_start(&guest->timer, on_silence, GUESTS_SILENCE_MS, GUESTS_SILENCE_MS);
 	say_changed(guest);
 	go_on(guest);
@@ -442,7 +468,7 @@ void guests_look(struct guests *guests)
 	if (guests->closed || guests->guests == NULL)
 		return; /* nobody to tell: guests_add() looks for itself */
 	if (compose(guests->shares, &list, &count) < 0) {
-		log_warning("no memory to tell the guests of a change");
+		log_peer_warning("no memory to tell the guests of a change");
 		return;
 	}
 	same = guests->list != NULL && count == guests->list_count;

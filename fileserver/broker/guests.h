@@ -11,17 +11,19 @@
 
 #include <uv.h>
 
+#include "fileserver/broker/events.h"
 #include "fileserver/broker/shares.h"
 #include "protocol/handshake.h"
 #include "protocol/log.h"
 
-enum { GUESTS_MAX = 16, GUESTS_SILENCE_MS = 180000, GUESTS_RESOLVE_MAX = 2 };
+enum { GUESTS_MAX = 16, GUESTS_SILENCE_MS = 180000, GUESTS_RESOLVE_MAX = 2, GUESTS_TOLD_PATH_MAX = 1024 };
 
 struct guests_share; /* of guests.c */
 
 struct guests {
 	uv_loop_t *loop;
 	const struct shares *shares;
+	struct events *events; /* NULL: nobody is told what containers were refused */
 
 	struct guest *guests; /* kept by guests.c */
 	unsigned count, resolving;
@@ -29,7 +31,7 @@ struct guests {
 	uint64_t generation;
 	struct guests_share *list;
 	size_t list_count;
-	struct log_limit log_limit;
+	struct log_limit event_limit; /* of bind-refused, which a guest causes */
 };
 
 /* Takes fd, of a guest that has shown its token, when it returns 0; else -EACCES and the refusal. */

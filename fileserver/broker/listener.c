@@ -49,10 +49,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	if (fd >= 0) {
 		listener->accepted(listener, fd);
 	} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-		static struct log_limit limit;
-
-		if (log_limit_allows(&limit))
-			log_error("cannot accept a connection: %s", strerror(errno));
+		log_peer_error("cannot accept a connection: %s", strerror(errno));
 	}
 }
 

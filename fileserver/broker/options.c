@@ -32,7 +32,8 @@ static const char help[] =
         "      --log-format FORMAT  text or json (default: text)\n"
         "      --log-file FILE     log to the end of this file, opened again on SIGUSR1, in place of stderr\n"
         "      --disk-reserve BYTES  refuse writes when the disk has less free (default: 1073741824)\n"
-        "      --descriptors N, --nodes N, --lanes N, --heartbeat MS, --stall MS  limits of each mount\n"
+        "      --descriptors N, --nodes N  limits of all mounts together\n"
+        "      --lanes N, --heartbeat MS, --stall MS  limits of each mount\n"
         "  -V, --version           print the version\n"
         "  -h, --help              print this\n";
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fileserver/broker/allowlist.h"
+#include "fileserver/broker/canonical.h"
 #include "protocol/document.h"
 #include "protocol/cleanup.h"
 #include "protocol/paths.h"
@@ -117,13 +118,15 @@ void policy_done(struct policy *policy)
 bool policy_allows(const struct policy *policy, const char *path)
 {
 	char canonical[PATH_MAX], allowed[PATH_MAX];
-	bool by_name = false, by_place = realpath(path, canonical) == NULL;
+	bool by_name = false, by_place;
+	struct stat st;
 
 	if (!policy->limits)
 		return true;
+	by_place = canonical_path(path, canonical, &st) < 0;
 	for (size_t i = 0; i < policy->count; i++) {
 		const char *directory = policy->directories[i].path;
-		bool is_there = realpath(directory, allowed) != NULL;
+		bool is_there = canonical_path(directory, allowed, &st) == 0;
 
 		/* $HOME may be a link: a path may be written either way. */
 		by_name = by_name || paths_is_beneath(path, directory) || (is_there && paths_is_beneath(path, allowed));

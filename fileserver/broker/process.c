@@ -26,28 +26,59 @@ static int make_counters(const struct proto_counters **ret_counters)
 	return TAKE_FD(fd);
 }
 
+/*
+ * What a worker gets of the environment: what its libraries need to be found, and what tests give sanitizers. Whatever
+ * else is in there, keys and addresses, is nothing that a process needs that reads a guest's bytes.
+ */
+static const char *const passed_on[] = {
+#ifdef BINDSHARE_WITH_FAULTS
+	"BINDSHARE_FAULTS",
+#endif
+	"LD_LIBRARY_PATH",  "ASAN_OPTIONS", "LSAN_OPTIONS",      "TSAN_OPTIONS",
+	"UBSAN_OPTIONS",    "GCOV_PREFIX",  "GCOV_PREFIX_STRIP", "LLVM_PROFILE_FILE",
+};
+
+/* The strings are the environment's own. */
+static void make_environment(char *environment[ARRAY_SIZE(passed_on) + 1])
+{
+	size_t count = 0;
+
+	for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
+		for (size_t i = 0; i < ARRAY_SIZE(passed_on) && count < ARRAY_SIZE(passed_on); i++) {
+			size_t length = strlen(passed_on[i]);
+
+			if (strncmp(*entry, passed_on[i], length) == 0 && (*entry)[length] == '=')
+				environment[count++] = *entry;
+		}
+	environment[count] = NULL;
+}
+
 static int spawn(struct process *process, uv_loop_t *loop, const char *executable, const int fds[7], uv_exit_cb exited)
 {
 	char *arguments[] = { "bindshare-fileserver", "--worker", NULL };
+	char *environment[ARRAY_SIZE(passed_on) + 1];
 	uv_stdio_container_t stdio[7];
 	uv_process_options_t options = {
 		.file = executable,
 		.args = arguments,
 		.cwd = "/",
+		.env = environment,
 		.exit_cb = exited,
 		.stdio = stdio,
 		.stdio_count = ARRAY_SIZE(stdio),
 	};
 
+	make_environment(environment);
 	for (unsigned i = 0; i < ARRAY_SIZE(stdio); i++)
 		stdio[i] = (uv_stdio_container_t){ .flags = UV_INHERIT_FD, .data.fd = fds[i] };
 	return uv_spawn(loop, &process->handle, &options);
 }
 
 int process_start(struct process *process, uv_loop_t *loop, const char *executable, int connection, int root,
-                  const struct worker_config *config, uv_exit_cb exited)
+                  int protect, const struct worker_config *config, uv_exit_cb exited)
 {
 	struct worker_message message = { .type = WORKER_CONFIG, .config = *config };
+	const struct worker_message list = { .type = WORKER_PROTECT };
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int counters = -EBADF, ours = -EBADF, theirs = -EBADF;
 	int pair[2], r;
@@ -65,6 +96,8 @@ int process_start(struct process *process, uv_loop_t *loop, const char *executab
 		return counters;
 	process->channel = TAKE_FD(ours);
 	r = process_send(process, &message, -1);
+	if (r == 0)
+		r = process_send(process, &list, protect);
 	if (r == 0) {
 		const int fds[7] = { null, null, STDERR_FILENO, connection, root, theirs, counters };
 

@@ -13,12 +13,13 @@ struct process {
 };
 
 /*
- * Starts "executable --worker" and sends it its configuration. connection and root stay the caller's. exited() is
+ * Starts "executable --worker" and sends it its configuration, and the list of what is protected, a descriptor or -1
+ * where there is none. connection, root and protect stay the caller's. exited() is
  * called in the loop's thread. 0 or a negative errno; after 0, and after exited() and uv_close() of the handle,
  * process_done().
  */
 int process_start(struct process *process, uv_loop_t *loop, const char *executable, int connection, int root,
-                  const struct worker_config *config, uv_exit_cb exited);
+                  int protect, const struct worker_config *config, uv_exit_cb exited);
 /* fd: -1 or a descriptor that goes with the message. 0 or a negative errno (-EAGAIN: the worker does not read). */
 int process_send(const struct process *process, const struct worker_message *message, int fd);
 /* 0; -EAGAIN: there is no message; -ENOTCONN: the worker is gone; -EBADMSG. */

@@ -7,13 +7,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fileserver/broker/canonical.h"
+#include "fileserver/broker/trust.h"
 #include "protocol/document.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
+#include "protocol/paths.h"
 
 const char *share_state_name(enum share_state state)
 {
-	static const char *const names[] = { "served", "missing", "replaced", "denied" };
+	static const char *const names[] = { "served", "missing", "replaced", "denied", "unconfirmed" };
 
 	return names[state];
 }
@@ -99,15 +102,22 @@ static void log_state(const struct share *share)
 {
 	switch (share->state) {
 	case SHARE_SERVED:
-		log_info("the shared directory %s is there", share->path);
+		log_peer_info("the shared directory %s is there", share->path);
 		break;
 	case SHARE_MISSING:
-		log_warning("the shared directory %s is not there; it is served when it is", share->path);
+		log_peer_warning("the shared directory %s is not there; it is served when it is", share->path);
 		break;
 	case SHARE_REPLACED:
-		log_warning("another directory lies at %s than the one that was shared; it is not served until that "
-		            "one is back, or somebody says: bindsharectl share add %s",
-		            share->path, share->path);
+		log_peer_warning(
+		        "another directory lies at %s than the one that was shared; it is not served until that "
+		        "one is back, or somebody says: bindsharectl share add %s",
+		        share->path, share->path);
+		break;
+	case SHARE_UNCONFIRMED:
+		log_peer_warning(
+		        "somebody else than you could have made what lies at the shared directory %s, or a link "
+		        "on the way to it; it is not served until somebody says: bindsharectl share add %s",
+		        share->path, share->path);
 		break;
 	case SHARE_DENIED:
 		log_warning("the administrator's policy does not allow to share %s; it is left out", share->path);
@@ -136,8 +146,32 @@ static void tell_changes(struct shares *shares, const struct share_list *before)
 	}
 }
 
-static void look_at(const struct shares *shares, struct share *share)
+/* The other shares, for one of them. */
+struct others {
+	const struct share_list *list;
+	const struct share *share;
+};
+
+/* True: guests may write there by another share. */
+static bool is_shared(void *context, const char *directory)
 {
+	const struct others *others = context;
+
+	for (size_t i = 0; i < others->list->count; i++) {
+		const struct share *other = &others->list->shares[i];
+		char canonical[PATH_MAX];
+		struct stat st;
+
+		if (other != others->share && !other->read_only && canonical_path(other->path, canonical, &st) == 0 &&
+		    paths_is_beneath(directory, canonical))
+			return true;
+	}
+	return false;
+}
+
+static void look_at(const struct shares *shares, const struct share_list *list, struct share *share)
+{
+	struct others others = { .list = list, .share = share };
 	struct identity identity;
 
 	if (!policy_allows(&shares->policy, share->path)) {
@@ -146,6 +180,11 @@ static void look_at(const struct shares *shares, struct share *share)
 	}
 	if (identity_of_directory(share->path, &identity) < 0) {
 		share->state = SHARE_MISSING;
+		return;
+	}
+	if (!share->pinned && (shares->confirmed == NULL || strcmp(shares->confirmed, share->path) != 0) &&
+	    !trust_path(share->path, is_shared, &others)) {
+		share->state = SHARE_UNCONFIRMED;
 		return;
 	}
 	if (!share->pinned) {
@@ -165,12 +204,13 @@ static int install(struct shares *shares, struct share_list *list)
 	for (size_t i = 0; i < list->count && r == 0; i++) {
 		struct share *share = &list->shares[i];
 
-		look_at(shares, share);
+		look_at(shares, list, share);
 		if (share->state == SHARE_DENIED)
 			continue;
 		r = allowlist_add(&allowlist, share->path, share->read_only);
 		if (r == 0)
-			allowlist.entries[allowlist.count - 1].replaced = share->state == SHARE_REPLACED;
+			allowlist.entries[allowlist.count - 1].replaced =
+			        share->state == SHARE_REPLACED || share->state == SHARE_UNCONFIRMED;
 	}
 	if (r < 0) {
 		allowlist_done(&allowlist);
@@ -320,7 +360,7 @@ void shares_reload(struct shares *shares)
 	take_error(shares, "settings", shares->settings_error, r < 0 && !shares->settings_are_optional ? error : "");
 	r = compose(shares);
 	if (r < 0)
-		log_error("cannot make the list of shares: %s; it stays as it was", strerror(-r));
+		log_peer_error("cannot make the list of shares: %s; it stays as it was", strerror(-r));
 }
 
 void shares_look(struct shares *shares)
@@ -333,7 +373,7 @@ void shares_look(struct shares *shares)
 	if (r == 0)
 		r = install(shares, &copy);
 	if (r < 0)
-		log_error("cannot look at the list of shares: %s", strerror(-r));
+		log_peer_error("cannot look at the list of shares: %s", strerror(-r));
 	list_done(&copy);
 }
 
@@ -416,7 +456,9 @@ int shares_add(struct shares *shares, const char *path, bool read_only, bool per
 		there->pinned = false;
 	if (r < 0)
 		return problem(ret_problem, r, "system", "cannot share %.1024s: %s", normal, strerror(-r));
+	shares->confirmed = normal;
 	shares_reload(shares);
+	shares->confirmed = NULL;
 	return 0;
 }
 

@@ -4,7 +4,9 @@
  * say, within what the administrator's policy allows, each with the directory that it means.
  *
  * A share is pinned to the directory that was first found at its path. When another lies there, since it was replaced,
- * mounted over or moved, the share is not served until the first one is back or the user adds the share once more.
+ * mounted over or moved, the share is not served until the first one is back or the user adds the share once more. It
+ * is pinned to what the user adds, and else only to what nobody else could have put there (trust.h): until then it is
+ * unconfirmed.
  */
 #pragma once
 
@@ -15,7 +17,7 @@
 #include "fileserver/broker/settings.h"
 
 enum share_source { SHARE_COMMAND_LINE, SHARE_CONTROL, SHARE_SETTINGS, SHARE_POLICY };
-enum share_state { SHARE_SERVED, SHARE_MISSING, SHARE_REPLACED, SHARE_DENIED };
+enum share_state { SHARE_SERVED, SHARE_MISSING, SHARE_REPLACED, SHARE_DENIED, SHARE_UNCONFIRMED };
 
 struct share {
 	char *path; /* normal form */
@@ -46,7 +48,8 @@ struct shares {
 	struct share_list list;                                                  /* all, in order */
 	char settings_error[SHARES_ERROR_SIZE], policy_error[SHARES_ERROR_SIZE]; /* "": the last reading was good */
 	struct share_list given;
-	unsigned generation; /* counts changes of which paths are in the list */
+	const char *confirmed; /* while the user adds it: the path at which he says what is there is meant */
+	unsigned generation;   /* counts changes of which paths are in the list */
 	struct settings settings;
 	struct policy policy;
 };

@@ -16,6 +16,8 @@
 
 #include <linux/vm_sockets.h>
 
+#include "fileserver/broker/budget.h"
+#include "fileserver/broker/canonical.h"
 #include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
@@ -81,20 +83,99 @@ static void worker_settled(struct worker *worker)
 		supervisor->settled(supervisor->context);
 }
 
+/* A guest tried to change what the server is steered by. */
+static void tell_change_refused(const struct worker *worker, uint32_t number)
+{
+	const struct steering *steering = worker->supervisor->steering;
+	const struct steering_subject *subject;
+
+	if (steering == NULL || number >= steering->count)
+		return;
+	subject = &steering->subjects[number];
+	worker->supervisor->changes_refused++;
+	if (!log_limit_allows(&worker->supervisor->event_limit))
+		return;
+	log_peer_warning("a guest (%s) was refused a change of the server's %s %s, or of what decides about it, in %s",
+	                 worker->peer, subject->what, subject->path, worker->path);
+	events_tell(worker->supervisor->events, "change-refused",
+	            json_pack("{so ss so ss}", "share", events_text(worker->path), "what", subject->what, "protected",
+	                      events_text(subject->path), "peer", worker->peer));
+}
+
+/* The worker serves. */
+static bool took_ready(struct worker *worker)
+{
+	if (worker->state != WORKER_STATE_STARTING)
+		return false;
+	worker->state = WORKER_STATE_SERVING;
+	worker->connection = close_fd(worker->connection);
+	(void) uv_timer_stop(&worker->timer);
+	log_peer_info("mounted %s%s (worker %d)", worker->path, worker->read_only ? ", read-only" : "",
+	              worker->process.handle.pid);
+	worker_tell(worker, "mounted", "asked for by the guest");
+	return true;
+}
+
+/*
+ * What a worker says is not trusted either: it has read a guest's bytes. False: it makes no sense at this point.
+ */
+static bool take_message(struct worker *worker, struct worker_message *message)
+{
+	char text[sizeof(message->text) + 64];
+
+	/* Said before it read that it is to stop: then only its end counts. */
+	if (worker->state == WORKER_STATE_STOPPING && message->type != WORKER_FAILED)
+		return message->type >= WORKER_READY;
+	switch (message->type) {
+	case WORKER_READY:
+		return took_ready(worker);
+	case WORKER_SETTLED:
+		if (!worker->unsettled || worker->state != WORKER_STATE_SERVING)
+			return false;
+		(void) uv_timer_stop(&worker->timer);
+		worker_settled(worker);
+		return true;
+	case WORKER_WANTS:
+		budget_wants(worker);
+		return true;
+	case WORKER_REFUSED:
+		tell_change_refused(worker, message->subject);
+		return true;
+	case WORKER_BLAMES:
+		worker->blames = true;
+		return true;
+	case WORKER_FAILED:
+		message->text[sizeof(message->text) - 1] = '\0';
+		worker->crashed = true;
+		log_peer_error("worker %d of %s: %s", worker->process.handle.pid, worker->path, message->text);
+		(void) snprintf(text, sizeof(text), "The share could not be served: %s", message->text);
+		refuse_connection(worker, text);
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void on_exited(uv_process_t *process, int64_t status, int signal_number)
 {
 	struct worker *worker = process->data;
 	struct supervisor *supervisor = worker->supervisor;
+	struct worker_message message;
 
+	/* What it said last. */
+	while (process_receive(&worker->process, &message) == 0 && take_message(worker, &message))
+		;
 	if (signal_number != 0)
-		log_write(worker->state == WORKER_STATE_STOPPING ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
-		          "worker %d of %s was killed by signal %d", process->pid, worker->path, signal_number);
+		LOG_PEER(worker->state == WORKER_STATE_STOPPING ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+		         "worker %d of %s was killed by signal %d", process->pid, worker->path, signal_number);
 	else if (status != 0)
-		log_error("worker %d of %s failed with exit code %d", process->pid, worker->path, (int) status);
+		log_peer_error("worker %d of %s failed with exit code %d", process->pid, worker->path, (int) status);
 	else
-		log_info("unmounted %s (worker %d)", worker->path, process->pid);
+		log_peer_info("unmounted %s (worker %d)", worker->path, process->pid);
 	if (worker->state != WORKER_STATE_STOPPING && (signal_number != 0 || status != 0 || worker->crashed))
-		crashes_note(&supervisor->crashes, worker->path, uv_now(supervisor->loop));
+		crashes_note(&supervisor->crashes, worker->path, worker->machine_key, uv_now(supervisor->loop));
+	if (worker->blames && supervisor->peers != NULL)
+		peers_fault(supervisor->peers, worker->peer_key, uv_now(supervisor->loop));
 	worker_tell(worker, "unmounted",
 	            worker->state == WORKER_STATE_STOPPING                 ? "stopped"
 	            : signal_number != 0 || status != 0 || worker->crashed ? "failed"
@@ -103,6 +184,7 @@ static void on_exited(uv_process_t *process, int64_t status, int signal_number)
 	process_add_counters(&supervisor->past, worker->process.counters);
 	DL_DELETE(supervisor->workers, worker);
 	supervisor->count--;
+	budget_apply(supervisor);
 	worker_settled(worker);
 	uv_close((uv_handle_t *) &worker->poll, on_closed);
 	uv_close((uv_handle_t *) &worker->timer, on_closed);
@@ -115,10 +197,10 @@ static void on_kill(uv_timer_t *timer)
 {
 	struct worker *worker = timer->data;
 
-	log_warning("worker %d of %s did not %s in time and is killed", worker->process.handle.pid, worker->path,
-	            worker->state == WORKER_STATE_STARTING   ? "start"
-	            : worker->state == WORKER_STATE_STOPPING ? "stop"
-	                                                     : "become read-only");
+	log_peer_warning("worker %d of %s did not %s in time and is killed", worker->process.handle.pid, worker->path,
+	                 worker->state == WORKER_STATE_STARTING   ? "start"
+	                 : worker->state == WORKER_STATE_STOPPING ? "stop"
+	                                                          : "become read-only");
 	(void) uv_process_kill(&worker->process.handle, SIGKILL);
 }
 
@@ -153,53 +235,26 @@ static void worker_make_read_only(struct worker *worker)
 {
 	const struct worker_message message = { .type = WORKER_READ_ONLY };
 
-	log_info("the share %s became read-only (worker %d)", worker->path, worker->process.handle.pid);
+	log_peer_info("the share %s became read-only (worker %d)", worker->path, worker->process.handle.pid);
 	worker->read_only = true;
 	worker_unsettle(worker);
 	worker_order(worker, &message, WORKER_SETTLE_MS);
 	worker_tell(worker, "mount-read-only", "the share became read-only");
 }
 
-/* What a worker says is not trusted either: it has read a guest's bytes. */
 static void on_message(uv_poll_t *poll, int status, int events)
 {
 	struct worker *worker = poll->data;
 	struct worker_message message;
 	int r = process_receive(&worker->process, &message);
 
-	if (r == -EAGAIN)
+	if (r == -EAGAIN || (r == 0 && take_message(worker, &message)))
 		return;
-	if (r == 0 && message.type == WORKER_READY && worker->state == WORKER_STATE_STARTING) {
-		worker->state = WORKER_STATE_SERVING;
-		worker->connection = close_fd(worker->connection);
-		(void) uv_timer_stop(&worker->timer);
-		log_info("mounted %s%s (worker %d)", worker->path, worker->read_only ? ", read-only" : "",
-		         worker->process.handle.pid);
-		worker_tell(worker, "mounted", "asked for by the guest");
-		return;
-	}
-	if (r == 0 && message.type == WORKER_SETTLED && worker->unsettled && worker->state == WORKER_STATE_SERVING) {
-		(void) uv_timer_stop(&worker->timer);
-		worker_settled(worker);
-		return;
-	}
-	/* Said before it read that it is to stop: then only its end counts. */
-	if (r == 0 && worker->state == WORKER_STATE_STOPPING &&
-	    (message.type == WORKER_READY || message.type == WORKER_SETTLED))
-		return;
-	if (r == 0 && message.type == WORKER_FAILED) {
-		char text[sizeof(message.text) + 64];
-
-		message.text[sizeof(message.text) - 1] = '\0';
-		worker->crashed = true;
-		(void) snprintf(text, sizeof(text), "The share could not be served: %s", message.text);
-		refuse_connection(worker, text);
-		return;
-	}
 	/* The end, which on_exited() sees too; or nonsense. */
 	(void) uv_poll_stop(poll);
 	if (r != -ENOTCONN) {
-		log_error("worker %d of %s broke its protocol and is killed", worker->process.handle.pid, worker->path);
+		log_peer_error("worker %d of %s broke its protocol and is killed", worker->process.handle.pid,
+		               worker->path);
 		(void) uv_process_kill(&worker->process.handle, SIGKILL);
 	}
 }
@@ -219,12 +274,18 @@ static int find_share(struct supervisor *supervisor, const struct proto_hello_re
 		              "The path %.600s is not a directory on the host. Mount the directory it is in.", share);
 	if (r == -ENOMEM)
 		return refuse(refusal, PROTO_REFUSE_INTERNAL, "The file server is out of memory.");
+	if (r == -E2BIG)
+		return refuse(refusal, PROTO_REFUSE_LIMIT,
+		              "The path %.600s is more than %d directories deep. Mount a directory above it.", share,
+		              CANONICAL_DEPTH_MAX);
 	if (r == -ESTALE)
-		return refuse(refusal, PROTO_REFUSE_NOT_SHARED,
-		              "Mounts denied: The path %.600s is not shared from the host and is not known to "
-		              "bindshare: another directory lies where the shared one was. If that is right, say so on "
-		              "the host: bindsharectl share add DIRECTORY.",
-		              share);
+		return refuse(
+		        refusal, PROTO_REFUSE_NOT_SHARED,
+		        "Mounts denied: The path %.600s is not shared from the host and is not known to "
+		        "bindshare: another directory lies where the shared one was, or somebody else could have made "
+		        "it. If that is right, say so on "
+		        "the host: bindsharectl share add DIRECTORY.",
+		        share);
 	if (r < 0)
 		return refuse(refusal, PROTO_REFUSE_NOT_SHARED,
 		              "Mounts denied: The path %.600s is not shared from the host and is not known to "
@@ -241,20 +302,21 @@ static int open_root(const struct allowlist_match *match, struct proto_refusal *
 
 	if (fd >= 0)
 		return fd;
-	log_warning("cannot open the share %s: %s", match->path, strerror(-fd));
+	log_peer_warning("cannot open the share %s: %s", match->path, strerror(-fd));
 	return refuse(refusal, fd == -ENOENT || fd == -EACCES ? PROTO_REFUSE_NOT_FOUND : PROTO_REFUSE_INTERNAL,
 	              "The directory %.600s cannot be opened on the host: %s.", match->path, strerror(-fd));
 }
 
 /* Whether another worker may be started for this share. */
-static int check_limits(const struct supervisor *supervisor, const char *path, struct proto_refusal *refusal)
+static int check_limits(const struct supervisor *supervisor, const char *path, uint64_t machine,
+                        struct proto_refusal *refusal)
 {
 	if (supervisor->stopping)
 		return refuse(refusal, PROTO_REFUSE_LIMIT, "The file server is stopping.");
 	if (supervisor->count >= supervisor->workers_max)
 		return refuse(refusal, PROTO_REFUSE_LIMIT,
 		              "%u shares are mounted, more are not served at a time. Unmount some.", supervisor->count);
-	if (crashes_too_many(&supervisor->crashes, path, uv_now(supervisor->loop)))
+	if (crashes_too_many(&supervisor->crashes, path, machine, uv_now(supervisor->loop)))
 		return refuse(refusal, PROTO_REFUSE_LIMIT,
 		              "The worker of this share ended badly %d times within %d s. Try again in %d s; the "
 		              "server's log says more.",
@@ -297,11 +359,15 @@ static struct worker *worker_new(struct supervisor *supervisor, int fd, const st
 	worker->requested = strdup(hello->share.path);
 	worker->path = strdup(match->path);
 	worker->peer = peer_of(fd);
+	worker->peer_key = peers_key(fd, false);
+	worker->machine_key = peers_key(fd, true);
 	if (supervisor->token != NULL)
 		worker->token = *supervisor->token;
 	worker->wants_read_only = (hello->flags & PROTO_HELLO_READ_ONLY) != 0;
-	worker->read_only = match->read_only || worker->wants_read_only;
+	worker->read_only = match->read_only || worker->wants_read_only ||
+	                    (supervisor->steering != NULL && steering_holds(supervisor->steering, root));
 	worker->since = time(NULL);
+	budget_first(worker);
 	do
 		randombytes_buf(&worker->session, sizeof(worker->session));
 	while (worker->session == 0);
@@ -355,9 +421,12 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 	int r = find_share(supervisor, hello, &match, ret_refusal);
 
 	if (r == 0)
-		r = check_limits(supervisor, match.path, ret_refusal);
+		r = check_limits(supervisor, match.path, peers_key(fd, true), ret_refusal);
 	if (r < 0)
 		return r;
+	if (supervisor->steering != NULL && supervisor->steering->fd < 0)
+		return refuse(ret_refusal, PROTO_REFUSE_INTERNAL,
+		              "The file server cannot protect its own settings; its log says why.");
 	root = open_root(&match, ret_refusal);
 	if (root < 0)
 		return root;
@@ -365,6 +434,11 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 	if (worker == NULL)
 		return refuse(ret_refusal, PROTO_REFUSE_INTERNAL, "The file server is out of memory or descriptors.");
 	config.session = worker->session;
+	config.nodes_max = worker->nodes_limit;
+	config.descriptors_max = worker->descriptors_limit;
+	/* What a guest can cause in a worker's log it can cause in as many workers as it likes. */
+	if (!log_limit_allows(&supervisor->worker_limit))
+		config.log_level = LOG_LEVEL_ERROR;
 	config.proof_id = id;
 	config.flags = hello->flags & ~(unsigned) PROTO_HELLO_READ_ONLY;
 	if (worker->read_only)
@@ -372,9 +446,10 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 	config.features = hello->features & PROTO_FEATURE_ALL;
 	config.view_uid = hello->view_uid;
 	config.view_gid = hello->view_gid;
-	r = process_start(&worker->process, supervisor->loop, supervisor->executable, fd, root, &config, on_exited);
+	r = process_start(&worker->process, supervisor->loop, supervisor->executable, fd, root,
+	                  supervisor->steering == NULL ? -1 : supervisor->steering->fd, &config, on_exited);
 	if (r < 0) {
-		log_error("cannot start a worker for %s: %s", match.path, strerror(-r));
+		log_peer_error("cannot start a worker for %s: %s", match.path, strerror(-r));
 		/* libuv has put the handle on its list, started or not. */
 		if (worker->process.handle.type == UV_PROCESS) {
 			worker->process.handle.data = worker;
@@ -386,6 +461,7 @@ static int open_share(struct supervisor *supervisor, int fd, const struct proto_
 		              "The file server cannot start a worker; its log says why.");
 	}
 	watch(worker);
+	budget_apply(supervisor);
 	close_fd(fd);
 	return 0;
 }
@@ -413,8 +489,9 @@ int supervisor_attach(void *context, int fd, uint64_t session, uint64_t id, stru
 	}
 	if (worker == NULL)
 		return refuse(ret_refusal, PROTO_REFUSE_SESSION, "The session is over. Mount the share again.");
-	if (process_send(&worker->process, &message, fd) < 0)
+	if (!budget_allows_lane(supervisor, worker) || process_send(&worker->process, &message, fd) < 0)
 		return refuse(ret_refusal, PROTO_REFUSE_LIMIT, "The session takes no more lanes at the moment.");
+	worker->lanes_sent++;
 	close_fd(fd);
 	return 0;
 }
@@ -446,10 +523,11 @@ static void reconsider(struct supervisor *supervisor, struct worker *worker)
 	int r = allowlist_match(supervisor->allowlist, worker->requested, &match);
 
 	if (r == -EACCES) {
-		log_info("the share %s was removed: its worker is stopped", worker->path);
+		log_peer_info("the share %s was removed: its worker is stopped", worker->path);
 		worker_stop(worker, PROTO_GOODBYE_REVOKED, "The share was removed from File Sharing.");
 	} else if (r < 0 || strcmp(match.path, worker->path) != 0 || !is_in_place(worker)) {
-		log_warning("the share %s was replaced, unmounted or moved away: its worker is stopped", worker->path);
+		log_peer_warning("the share %s was replaced, unmounted or moved away: its worker is stopped",
+		                 worker->path);
 		worker_stop(worker, PROTO_GOODBYE_MOVED,
 		            "The directory on the host was replaced, unmounted or moved away. Mount it again.");
 	} else if (match.read_only && !worker->read_only) {
@@ -483,6 +561,20 @@ unsigned supervisor_end_mounts(struct supervisor *supervisor, const char *why)
 	return supervisor->unsettled;
 }
 
+void supervisor_protect(struct supervisor *supervisor)
+{
+	const struct worker_message message = { .type = WORKER_PROTECT };
+	struct worker *worker, *next;
+
+	DL_FOREACH_SAFE(supervisor->workers, worker, next)
+	{
+		/* Without the list it must not go on. */
+		if (supervisor->steering->fd < 0 ||
+		    process_send(&worker->process, &message, supervisor->steering->fd) < 0)
+			(void) uv_process_kill(&worker->process.handle, SIGKILL);
+	}
+}
+
 void supervisor_change_log(struct supervisor *supervisor, int fd)
 {
 	const struct worker_message message = { .type = WORKER_LOG };
@@ -490,7 +582,7 @@ void supervisor_change_log(struct supervisor *supervisor, int fd)
 
 	DL_FOREACH (supervisor->workers, worker) {
 		if (process_send(&worker->process, &message, fd) < 0)
-			log_warning("worker %d goes on with the old log", worker->process.handle.pid);
+			log_peer_warning("worker %d goes on with the old log", worker->process.handle.pid);
 	}
 }
 

@@ -9,7 +9,9 @@
 #include "fileserver/broker/crashes.h"
 #include "fileserver/broker/events.h"
 #include "fileserver/broker/identity.h"
+#include "fileserver/broker/peers.h"
 #include "fileserver/broker/process.h"
+#include "fileserver/broker/steering.h"
 #include "protocol/handshake.h"
 #include "protocol/log.h"
 
@@ -32,6 +34,12 @@ struct worker {
 	struct identity root;
 	bool read_only, wants_read_only;
 	bool crashed;
+	bool blames;                    /* its guest, for how it ended */
+	uint64_t peer_key, machine_key; /* peers.h */
+	/* budget.h */
+	uint32_t nodes_limit, descriptors_limit;
+	bool wants_nodes, wants_descriptors;
+	uint64_t lanes_sent;
 	bool unsettled; /* was told to stop, or to refuse changes, and may still be at what it had begun */
 	enum worker_state state;
 	time_t since;
@@ -40,11 +48,13 @@ struct worker {
 struct supervisor {
 	uv_loop_t *loop;
 	const char *executable;
-	struct worker_config config; /* limits; what differs from share to share is filled in */
+	struct worker_config config; /* limits, of known files and descriptors those of all; the rest is filled in */
 	unsigned workers_max;
 	const struct allowlist *allowlist;
 	const struct proto_token *token; /* the current one */
 	struct events *events;           /* NULL: nobody is told */
+	const struct steering *steering; /* NULL: nothing is protected */
+	struct peers *peers;             /* NULL: nobody counts who misbehaves */
 	/* Takes fd: tells the client no, after the worker of its HELLO failed. */
 	void (*refuse)(void *context, int fd, enum proto_refuse code, const char *text);
 	/* After supervisor_stop_all(): the last worker is gone. */
@@ -57,8 +67,10 @@ struct supervisor {
 	unsigned count, unsettled;
 	bool stopping;
 	struct crashes crashes;
-	struct log_limit event_limit; /* of events that a guest can cause without a mount */
-	struct proto_counters past;   /* sums over the workers that are gone */
+	struct log_limit event_limit;  /* of events that a guest can cause without a mount */
+	struct log_limit worker_limit; /* of workers that may log what a guest causes */
+	uint64_t changes_refused;      /* of what the server is steered by; seconds in which there were some */
+	struct proto_counters past;    /* sums over the workers that are gone */
 };
 
 /* The two that admission hands proven peers to; context is the supervisor. See admission.h. */
@@ -80,6 +92,9 @@ unsigned supervisor_reconsider(struct supervisor *supervisor);
 
 /* Ends every mount as if its share had been removed; see supervisor_reconsider(). */
 unsigned supervisor_end_mounts(struct supervisor *supervisor, const char *why);
+
+/* The list of what is protected has changed: every worker gets it. */
+void supervisor_protect(struct supervisor *supervisor);
 
 /* Every worker logs to fd from now on; fd stays the caller's. */
 void supervisor_change_log(struct supervisor *supervisor, int fd);

@@ -11,13 +11,18 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
+#include "fileserver/broker/canonical.h"
+#include "fileserver/broker/identity.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
+#include "protocol/paths.h"
 
-enum { LINKS_MAX = 40 };
+/* Of one way: what lies in a share a guest may have made. */
+enum { LINKS_MAX = 40, STEPS_MAX = 4 * CANONICAL_DEPTH_MAX };
 
 struct watch_name {
 	struct watch_name *next;
+	unsigned generation; /* the watch's when it was wanted last */
 	bool content;
 	char name[];
 };
@@ -27,21 +32,27 @@ struct watch_directory {
 	struct watch *watch;
 	uv_fs_event_t handle;
 	struct watch_name *names;
-	char path[];
+	unsigned generation;
+	struct identity identity;
 };
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct watch *watch = timer->data;
 
-	watch->last = uv_now(watch->loop);
+	uint64_t begin = uv_hrtime(), took;
+
 	watch->changed(watch->context);
+	took = (uv_hrtime() - begin) / 1000000;
+	uv_update_time(watch->loop);
+	watch->due =
+	        uv_now(watch->loop) + (took * WATCH_SHARE > WATCH_INTERVAL_MS ? took * WATCH_SHARE : WATCH_INTERVAL_MS);
 }
 
 /* Changes come in swarms, and a guest may cause them: they are looked at together and not without pause. */
-static void plan(struct watch *watch)
+void watch_plan(struct watch *watch)
 {
-	uint64_t now = uv_now(watch->loop), due = watch->last + WATCH_INTERVAL_MS;
+	uint64_t now = uv_now(watch->loop), due = watch->due;
 
 	if (!uv_is_active((uv_handle_t *) &watch->timer))
 		(void) uv_timer_start(&watch->timer, on_timer, due > now + WATCH_DELAY_MS ? due - now : WATCH_DELAY_MS,
@@ -54,19 +65,20 @@ static void on_event(uv_fs_event_t *handle, const char *name, int events, int st
 
 	/* Without a name the kernel lost some. */
 	if (status < 0 || name == NULL) {
-		plan(directory->watch);
+		watch_plan(directory->watch);
 		return;
 	}
 	for (const struct watch_name *next = directory->names; next != NULL; next = next->next)
-		if (strcmp(next->name, name) == 0 && (next->content || (events & UV_RENAME) != 0)) {
-			plan(directory->watch);
+		if (next->generation == directory->generation && strcmp(next->name, name) == 0 &&
+		    (next->content || (events & UV_RENAME) != 0)) {
+			watch_plan(directory->watch);
 			return;
 		}
 }
 
 static void on_mounts(uv_poll_t *poll, int status, int events)
 {
-	plan(poll->data);
+	watch_plan(poll->data);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -83,15 +95,41 @@ static void on_closed(uv_handle_t *handle)
 	free(directory);
 }
 
-void watch_reset(struct watch *watch)
+void watch_begin(struct watch *watch)
+{
+	watch->generation++;
+	watch->failed = 0;
+}
+
+static void forget_names(struct watch_directory *directory)
+{
+	struct watch_name **link = &directory->names;
+
+	while (*link != NULL) {
+		struct watch_name *name = *link;
+
+		if (name->generation == directory->generation) {
+			link = &name->next;
+			continue;
+		}
+		*link = name->next;
+		free(name);
+	}
+}
+
+void watch_end(struct watch *watch)
 {
 	struct watch_directory *directory, *next;
 
 	HASH_ITER (hh, watch->directories, directory, next) {
+		if (directory->generation == watch->generation) {
+			forget_names(directory);
+			continue;
+		}
 		HASH_DEL(watch->directories, directory);
+		watch->count--;
 		uv_close((uv_handle_t *) &directory->handle, on_closed);
 	}
-	watch->count = watch->failed = 0;
 }
 
 static void tell_failure(const char *path, int error)
@@ -108,115 +146,138 @@ static void tell_failure(const char *path, int error)
 		                             : strerror(-error));
 }
 
-/* The directory at this path, watched. NULL: it cannot be. */
-static struct watch_directory *directory_of(struct watch *watch, const char *path)
+/* The directory that is open there, watched; path: for people. NULL: it cannot be. */
+static struct watch_directory *directory_of(struct watch *watch, int fd, const char *path)
 {
 	struct watch_directory *directory;
-	size_t length = strlen(path);
+	struct identity identity;
+	char place[40];
 	int r;
 
-	HASH_FIND_STR(watch->directories, path, directory);
+	if (identity_of(fd, &identity) < 0)
+		return NULL;
+	HASH_FIND(hh, watch->directories, &identity, sizeof(identity), directory);
 	if (directory != NULL)
 		return directory;
 	if (watch->count >= WATCH_DIRECTORIES_MAX)
 		return NULL;
-	directory = calloc(1, sizeof(*directory) + length + 1);
+	directory = calloc(1, sizeof(*directory));
 	if (directory == NULL)
 		return NULL;
-	memcpy(directory->path, path, length + 1);
+	directory->identity = identity;
 	directory->watch = watch;
 	directory->handle.data = directory;
 	(void) uv_fs_event_init(watch->loop, &directory->handle);
-	r = uv_fs_event_start(&directory->handle, on_event, path, 0);
+	/* One step for the kernel, however deep it lies. */
+	(void) snprintf(place, sizeof(place), "/proc/self/fd/%d", fd);
+	r = uv_fs_event_start(&directory->handle, on_event, place, 0);
 	if (r < 0) {
 		tell_failure(path, r);
 		uv_close((uv_handle_t *) &directory->handle, on_closed);
 		return NULL;
 	}
-	HASH_ADD_STR(watch->directories, path, directory);
+	HASH_ADD(hh, watch->directories, identity, sizeof(identity), directory);
 	watch->count++;
 	return directory;
 }
 
-static void want(struct watch *watch, const char *path, const char *name, bool content)
+static void want(struct watch *watch, int fd, const char *path, const char *name, bool content)
 {
-	struct watch_directory *directory = directory_of(watch, path);
+	struct watch_directory *directory = directory_of(watch, fd, path);
 	struct watch_name *wanted;
 
 	if (directory == NULL) {
 		watch->failed++;
 		return;
 	}
-	for (wanted = directory->names; wanted != NULL; wanted = wanted->next)
-		if (strcmp(wanted->name, name) == 0) {
-			wanted->content = wanted->content || content;
+	directory->generation = watch->generation;
+	for (wanted = directory->names; wanted != NULL && strcmp(wanted->name, name) != 0;)
+		wanted = wanted->next;
+	if (wanted == NULL) {
+		wanted = calloc(1, sizeof(*wanted) + strlen(name) + 1);
+		if (wanted == NULL) {
+			watch->failed++;
 			return;
 		}
-	wanted = calloc(1, sizeof(*wanted) + strlen(name) + 1);
-	if (wanted == NULL) {
-		watch->failed++;
-		return;
+		strcpy(wanted->name, name);
+		wanted->next = directory->names;
+		directory->names = wanted;
 	}
-	strcpy(wanted->name, name);
-	wanted->content = content;
-	wanted->next = directory->names;
-	directory->names = wanted;
+	wanted->content = content || (wanted->content && wanted->generation == watch->generation);
+	wanted->generation = watch->generation;
 }
 
-/* Puts a link's target before the rest of the way. False: the way ends here. */
-static bool follow(char at[PATH_MAX], const char *link, char rest[PATH_MAX])
-{
-	char target[PATH_MAX], joined[PATH_MAX];
-	ssize_t length = readlink(link, target, sizeof(target) - 1);
+/* A way: at is where it has come to, rest what is still to be walked. */
+struct way {
+	int fd;
+	char at[PATH_MAX], text[2 * PATH_MAX];
+	const char *rest;
+	unsigned links, steps;
+};
 
-	if (length < 0)
+/* Puts a link's target before the rest of the way. False: the way ends here. */
+static bool follow(struct way *way, int link)
+{
+	char target[PATH_MAX], joined[sizeof(way->text)];
+	ssize_t length = readlinkat(link, "", target, sizeof(target) - 1);
+
+	if (length < 0 || ++way->links > LINKS_MAX)
 		return false;
 	target[length] = '\0';
-	if (snprintf(joined, sizeof(joined), "%s/%s", target, rest) >= (int) sizeof(joined))
+	if (snprintf(joined, sizeof(joined), "%s/%s", target, way->rest) >= (int) sizeof(joined))
 		return false;
-	strcpy(rest, joined);
-	if (target[0] == '/')
-		strcpy(at, "/");
+	strcpy(way->text, joined);
+	way->rest = way->text;
+	if (target[0] == '/') {
+		strcpy(way->at, "/");
+		close_fd(way->fd);
+		way->fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	return way->fd >= 0;
+}
+
+/* One component. False: the way ends here. */
+static bool step(struct watch *watch, struct way *way, const char *name, bool content)
+{
+	bool up = strcmp(name, "..") == 0;
+	_cleanup_close_ int next = -EBADF;
+	struct stat st;
+
+	if (strcmp(name, ".") == 0)
+		return true;
+	if (!up)
+		want(watch, way->fd, way->at, name, content && way->rest[strspn(way->rest, "/")] == '\0');
+	next = openat(way->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (next < 0 || fstat(next, &st) < 0)
+		return false;
+	if (S_ISLNK(st.st_mode))
+		return follow(way, next);
+	if (!S_ISDIR(st.st_mode) || (up ? 0 : paths_append(way->at, name, strlen(name))) < 0)
+		return false;
+	if (up)
+		(void) paths_pop(way->at);
+	close_fd(way->fd);
+	way->fd = TAKE_FD(next);
 	return true;
 }
 
 void watch_add(struct watch *watch, const char *path, bool content)
 {
-	char at[PATH_MAX] = "/", rest[PATH_MAX], name[NAME_MAX + 1], next[PATH_MAX];
-	unsigned links = 0;
-	struct stat st;
+	struct way way = { .fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), .at = "/", .rest = way.text };
+	char name[NAME_MAX + 1];
+	bool goes_on = way.fd >= 0 && snprintf(way.text, sizeof(way.text), "%s", path) < (int) sizeof(way.text);
 
-	if (snprintf(rest, sizeof(rest), "%s", path) >= (int) sizeof(rest))
-		return;
-	for (;;) {
-		size_t skip = strspn(rest, "/"), length = strcspn(rest + skip, "/");
+	while (goes_on && way.steps++ < STEPS_MAX) {
+		size_t skip = strspn(way.rest, "/"), length = strcspn(way.rest + skip, "/");
 
 		if (length == 0 || length > NAME_MAX)
-			return;
-		memcpy(name, rest + skip, length);
+			break;
+		memcpy(name, way.rest + skip, length);
 		name[length] = '\0';
-		memmove(rest, rest + skip + length, strlen(rest + skip + length) + 1);
-		if (strcmp(name, ".") == 0)
-			continue;
-		if (strcmp(name, "..") == 0) {
-			char *slash = strrchr(at, '/');
-
-			slash[slash == at] = '\0';
-			continue;
-		}
-		want(watch, at, name, content && rest[strspn(rest, "/")] == '\0');
-		if (snprintf(next, sizeof(next), "%s/%s", strcmp(at, "/") == 0 ? "" : at, name) >= (int) sizeof(next) ||
-		    lstat(next, &st) < 0)
-			return;
-		if (S_ISLNK(st.st_mode)) {
-			if (++links > LINKS_MAX || !follow(at, next, rest))
-				return;
-		} else if (S_ISDIR(st.st_mode)) {
-			strcpy(at, next);
-		} else {
-			return;
-		}
+		way.rest += skip + length;
+		goes_on = step(watch, &way, name, content);
 	}
+	close_fd(way.fd);
 }
 
 int watch_open(struct watch *watch, uv_loop_t *loop, void (*changed)(void *context), void *context)
@@ -239,7 +300,8 @@ int watch_open(struct watch *watch, uv_loop_t *loop, void (*changed)(void *conte
 
 void watch_close(struct watch *watch)
 {
-	watch_reset(watch);
+	watch_begin(watch);
+	watch_end(watch);
 	uv_close((uv_handle_t *) &watch->timer, NULL);
 	uv_close((uv_handle_t *) &watch->mounts, NULL);
 	watch->mounts_fd = close_fd(watch->mounts_fd);

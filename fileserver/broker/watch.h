@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <uv.h>
 
-enum { WATCH_DELAY_MS = 5, WATCH_INTERVAL_MS = 20, WATCH_DIRECTORIES_MAX = 4096 };
+/* WATCH_SHARE: so many times as long as changed() took, nothing is looked at again. */
+enum { WATCH_DELAY_MS = 5, WATCH_INTERVAL_MS = 20, WATCH_SHARE = 4, WATCH_DIRECTORIES_MAX = 4096 };
 
 struct watch {
 	uv_loop_t *loop;
@@ -18,20 +19,26 @@ struct watch {
 	void *context;
 
 	/* Kept by watch.c. */
-	struct watch_directory *directories; /* hash table by path */
+	struct watch_directory *directories; /* hash table by identity */
+	unsigned generation;                 /* counts watch_begin() */
 	size_t count, failed;                /* directories that are watched; that could not be */
 	uv_timer_t timer;
 	uv_poll_t mounts;
 	int mounts_fd;
-	uint64_t last; /* uv_now() of the last call of changed() */
+	uint64_t due; /* uv_now() before which changed() is not called again */
 };
 
 /* Begins, with no path. 0 or a negative errno. */
 int watch_open(struct watch *watch, uv_loop_t *loop, void (*changed)(void *context), void *context);
-/* Forgets all paths; then those that count are added: before what they lead to is looked at, so that no change is lost.
+/*
+ * All paths that count are added between these two; what was watched before and is not any more is forgotten then. To
+ * be done before what they lead to is looked at, so that no change is lost.
  */
-void watch_reset(struct watch *watch);
+void watch_begin(struct watch *watch);
+void watch_end(struct watch *watch);
 /* path: absolute. content: what is written to the file at its end counts, too, not only another file there. */
 void watch_add(struct watch *watch, const char *path, bool content);
+/* As if something had changed: what no watch can tell is looked at, too. */
+void watch_plan(struct watch *watch);
 /* The memory must live until the loop has run once more. */
 void watch_close(struct watch *watch);

@@ -70,6 +70,8 @@ static bool entry_fill(struct listing *listing, const struct linux_dirent64 *fro
 		entry_dots(listing, from, to);
 		return true;
 	}
+	if (protect_hides(session, listing->directory.node, from->d_name))
+		return false;
 	r = attributes_stat_name(session, listing->directory.fd.fd, from->d_name, &stx);
 	if (r == -ENOENT)
 		return false;

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fileserver/worker/allotment.h"
+#include "fileserver/worker/protect.h"
 #include "protocol/clock.h"
 
 /* The one place where the share's mode decides: the guest's kernel may have been told otherwise. */
@@ -17,7 +19,7 @@ static int permit(const struct session *session, const struct proto_op_info *inf
 }
 
 /* serve_lookup() and so on: decode, permit, handle, encode. */
-#define HANDLER_DATA(op)                                                                                               \
+#define HANDLER_DATA(SYMBOL, op)                                                                                       \
 	static int serve_##op(struct lane *lane, const struct proto_op_info *info, struct proto_reader *reader,        \
 	                      struct proto_writer *writer)                                                             \
 	{                                                                                                              \
@@ -29,15 +31,17 @@ static int permit(const struct session *session, const struct proto_op_info *inf
 		if (r == 0)                                                                                            \
 			r = permit(lane->session, info, reader);                                                       \
 		if (r == 0)                                                                                            \
+			r = protect_permit(lane->session, PROTO_##SYMBOL, &request);                                   \
+		if (r == 0)                                                                                            \
 			r = worker_##op(lane, &request, &reply);                                                       \
 		if (r == 0)                                                                                            \
 			r = proto_encode_##op##_reply(writer, &reply);                                                 \
 		return r;                                                                                              \
 	}
-#define HANDLER_EVENT(op)
-#define HANDLER_LIST(op)
-#define HANDLER_HANDSHAKE(op)
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(op)
+#define HANDLER_EVENT(SYMBOL, op)
+#define HANDLER_LIST(SYMBOL, op)
+#define HANDLER_HANDSHAKE(SYMBOL, op)
+#define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(SYMBOL, op)
 #define REQUEST(op)
 #define FIELD(kind, name, doc)
 #define REPLY(op)
@@ -125,5 +129,6 @@ int dispatch_request(struct lane *lane, const struct proto_header *header, struc
 	if (replies)
 		r = answer(lane, header->op, result, &writer);
 	atomic_store(&lane->busy, 0);
+	allotment_look(lane->session);
 	return r;
 }

@@ -353,23 +353,3 @@ int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *
 	nodes_handle_put(session->nodes, in);
 	return r;
 }
-
-int worker_syncfs(struct lane *lane, const struct proto_syncfs_request *request, struct proto_syncfs_reply *ret_reply)
-{
-	struct session *session = lane->session;
-	_cleanup_close_ int fd = -EBADF;
-	struct node *node;
-	struct node_fd pinned;
-	int r = nodes_get(session->nodes, request->node, &node);
-
-	if (r < 0)
-		return r;
-	r = nodes_fd(session->nodes, node, &pinned);
-	if (r == 0) {
-		fd = resolve_reopen(pinned.fd, O_RDONLY);
-		r = fd < 0 ? fd : FAULT(WORKER_SYNC, syncfs(fd)) < 0 ? -errno : 0;
-		nodes_fd_done(session->nodes, &pinned);
-	}
-	nodes_put(session->nodes, node);
-	return r;
-}

@@ -101,6 +101,10 @@ int session_new(const struct worker_config *config, int root, int event, struct 
 	session->may_lift = lift_possible(session->uid);
 	session->sync_at_close = attributes_late_errors(root);
 	session->counters = counters;
+	protect_init(&session->protect);
+	sync_init(&session->sync);
+	session->nodes_limit = config->nodes_max;
+	session->descriptors_limit = config->descriptors_max;
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->event_lock, NULL);
 	pthread_mutex_init(&session->links_lock, NULL);
@@ -171,9 +175,9 @@ void session_end(struct session *session, enum proto_goodbye code, const char *t
 
 static void session_broken(struct session *session, const char *what)
 {
-	if (log_limit_allows(&session->log_limit))
-		log_warning("session %016llx: the guest broke the protocol (%s); the session ends",
-		            (unsigned long long) session->config.session, what);
+	log_peer_warning("session %016llx: the guest broke the protocol (%s); the session ends",
+	                 (unsigned long long) session->config.session, what);
+	atomic_store(&session->blamed, true);
 	session_end(session, PROTO_GOODBYE_PROTOCOL, what);
 }
 
@@ -288,14 +292,17 @@ static void *event_run(void *argument)
 	int silent = 0, r = 0;
 
 	while (silent < SILENT_HEARTBEATS) {
-		r = proto_channel_next(&session->event, &header, &reader);
+		/* After our GOODBYE only the other side's close is waited for, whatever it sends before. */
+		bool over = atomic_load(&session->ended);
+
+		r = over ? proto_channel_discard(&session->event)
+		         : proto_channel_next(&session->event, &header, &reader);
 		if (r == -EAGAIN) {
 			silent++;
 			continue;
 		}
 		silent = 0;
-		/* After our GOODBYE only the other side's close is waited for. */
-		if (r == 0 && !atomic_load(&session->ended))
+		if (r == 0 && !over && !atomic_load(&session->ended))
 			r = serve_event(session, &header, &reader);
 		if (r < 0)
 			break;
@@ -498,6 +505,8 @@ void session_free(struct session *session)
 	pthread_cond_destroy(&session->thread_ended);
 	proto_channel_done(&session->event);
 	nodes_free(session->nodes);
+	protect_done(&session->protect);
+	sync_done(&session->sync);
 	pthread_mutex_destroy(&session->lock);
 	pthread_mutex_destroy(&session->event_lock);
 	pthread_mutex_destroy(&session->links_lock);

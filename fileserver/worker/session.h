@@ -12,7 +12,9 @@
 
 #include "fileserver/worker/inodes.h"
 #include "fileserver/worker/nodes.h"
+#include "fileserver/worker/protect.h"
 #include "fileserver/worker/space.h"
+#include "fileserver/worker/sync.h"
 #include "fileserver/worker/worker.h"
 #include "protocol/channel.h"
 #include "protocol/log.h"
@@ -42,6 +44,11 @@ struct session {
 	struct nodes *nodes;
 	uid_t uid;
 	bool sync_at_close; /* PROTO_WELCOME_SYNC_AT_CLOSE */
+	struct protect protect;
+	struct sync sync;
+	_Atomic uint32_t nodes_limit, descriptors_limit; /* allotment.h */
+	_Atomic int64_t wanted_at;
+	void (*wants)(void); /* NULL: nobody gives more */
 	struct proto_counters *counters;
 	bool may_lift;              /* lift.h */
 	pthread_mutex_t links_lock; /* links.h: who changes a directory's record of them */
@@ -56,7 +63,7 @@ struct session {
 	pthread_mutex_t event_lock; /* sending on the event lane */
 	_Atomic unsigned working;   /* lanes that serve a request */
 	_Atomic bool ended;
-	struct log_limit log_limit;
+	_Atomic bool blamed; /* the guest broke the protocol, or left before it was welcomed */
 };
 
 /* Takes root and event on success. Serves nothing yet. 0 or a negative errno. */

@@ -412,6 +412,9 @@ static int open_existing(struct session *session, const struct tree_directory *d
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
+	fd = protect_permit_object(session, st.st_dev, st.st_ino);
+	if (fd < 0)
+		return fd;
 	fd = reopen(session, pinned, flags);
 	if (fd < 0)
 		return fd;

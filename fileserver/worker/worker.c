@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fileserver/sandbox/sandbox.h"
+#include "fileserver/worker/allotment.h"
 #include "fileserver/worker/session.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
@@ -62,7 +63,7 @@ static int fail(const char *what, int error)
 	char text[256];
 
 	(void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
-	log_error("%s", text);
+	/* The broker logs it, which knows how many do so. */
 	tell(WORKER_FAILED, text);
 	return EX_OSERR;
 }
@@ -76,11 +77,24 @@ static bool take_message(struct session *session, struct worker_message *message
 	case WORKER_LANE:
 		if (descriptor >= 0)
 			(void) session_add_lane(session, TAKE_FD(descriptor), message->proof_id);
+		proto_counter_add(&session->counters->lanes_taken, 1);
+		return true;
+	case WORKER_LIMITS:
+		allotment_take(session, message->limits.nodes_max, message->limits.descriptors_max);
 		return true;
 	case WORKER_LOG:
 		if (descriptor >= 0)
 			(void) dup2(descriptor, STDERR_FILENO);
 		return true;
+	case WORKER_PROTECT: {
+		int r = descriptor < 0 ? -EBADF : protect_take(&session->protect, descriptor);
+
+		if (r == 0)
+			return true;
+		(void) fail("cannot protect what the server is steered by", r);
+		session_end(session, PROTO_GOODBYE_DONE, "The file server cannot go on with this mount.");
+		return false;
+	}
 	case WORKER_READ_ONLY:
 		/* Not settled in time: the broker, which waits no longer, kills this process. */
 		if (session_make_read_only(session, WORKER_SETTLE_MS))
@@ -123,6 +137,33 @@ static void wait_for_end(struct session *session)
 	}
 }
 
+static void on_refused(void *context, uint32_t subject)
+{
+	const struct worker_message message = { .type = WORKER_REFUSED, .subject = subject };
+
+	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void on_wants(void)
+{
+	const struct worker_message message = { .type = WORKER_WANTS };
+
+	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The list of what is protected, before the guest gets a word in. */
+static int protect_first(struct session *session)
+{
+	struct worker_message message;
+	_cleanup_close_ int fd = -EBADF;
+	int r = receive(&message, &fd);
+
+	if (r == 0 && (message.type != WORKER_PROTECT || fd < 0))
+		r = -EBADMSG;
+	session->protect.refused = on_refused;
+	return r < 0 ? r : protect_take(&session->protect, fd);
+}
+
 static int serve(const struct worker_config *config, struct proto_counters *counters)
 {
 	struct session *session;
@@ -130,13 +171,27 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 
 	if (r < 0)
 		return fail("cannot serve the share", r);
+	session->wants = on_wants;
+	r = protect_first(session);
+	if (r < 0) {
+		session_free(session);
+		return fail("cannot protect what the server is steered by", r);
+	}
 	tell(WORKER_READY, "");
 	r = session_start(session);
 	if (r < 0) {
+		/* The guest's doing, and no failure. */
+		bool left = session->event.broken && (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT);
+
 		session_free(session);
-		return fail("cannot welcome the guest", r);
+		if (!left)
+			return fail("cannot welcome the guest", r);
+		tell(WORKER_BLAMES, "");
+		return EX_OK;
 	}
 	wait_for_end(session);
+	if (atomic_load(&session->blamed))
+		tell(WORKER_BLAMES, "");
 	if (session_stop(session))
 		session_free(session);
 	return EX_OK;

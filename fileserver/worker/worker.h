@@ -19,10 +19,10 @@ struct worker_config {
 	uint64_t proof_id; /* id of the PROOF request that WELCOME answers */
 	uint32_t flags;    /* PROTO_HELLO_*: READ_ONLY as the broker decided it, not as the guest asked */
 	uint32_t view_uid, view_gid;
-	uint64_t features;     /* PROTO_FEATURE_*: those of the client that the server knows */
-	uint32_t lanes_max;    /* data lanes, 1 to 64 */
-	uint32_t heartbeat_ms; /* the session ends after three of these without a PING */
-	uint32_t nodes_max;
+	uint64_t features;        /* PROTO_FEATURE_*: those of the client that the server knows */
+	uint32_t lanes_max;       /* data lanes, 1 to 64 */
+	uint32_t heartbeat_ms;    /* the session ends after three of these without a PING */
+	uint32_t nodes_max;       /* this and the next may change: WORKER_LIMITS */
 	uint32_t descriptors_max; /* live descriptors: nodes and handles together */
 	uint32_t stall_ms;        /* a frame that has begun must go on within this */
 	uint64_t disk_reserve;    /* writes are refused when less is free, in bytes; and below 2 % */
@@ -35,9 +35,14 @@ enum worker_message_type {
 	WORKER_STOP,       /* broker to worker: say GOODBYE and exit */
 	WORKER_READ_ONLY,  /* broker to worker: refuse every change from now on */
 	WORKER_LOG,        /* broker to worker, with one descriptor: the log's new file */
+	WORKER_PROTECT,    /* broker to worker, second packet and later, with one descriptor: the list of protect.h */
+	WORKER_LIMITS,     /* broker to worker: its part of the budget from now on */
 	WORKER_READY,      /* worker to broker: locked down, WELCOME goes out */
+	WORKER_BLAMES,     /* worker to broker: the session ends by the guest's fault */
 	WORKER_FAILED,     /* worker to broker: cannot serve; text says why; exits */
 	WORKER_SETTLED,    /* worker to broker: after READ_ONLY: what was begun before has ended */
+	WORKER_WANTS,      /* worker to broker: little of its part is left */
+	WORKER_REFUSED,    /* worker to broker: the guest tried to change what the server is steered by */
 };
 
 struct worker_message {
@@ -46,7 +51,11 @@ struct worker_message {
 	union {
 		struct worker_config config;
 		uint64_t proof_id; /* LANE: id of the PROOF request that WELCOME answers */
-		char text[512];    /* FAILED, STOP */
+		uint32_t subject;  /* REFUSED: see protect.h */
+		struct {
+			uint32_t nodes_max, descriptors_max;
+		} limits;       /* LIMITS */
+		char text[512]; /* FAILED, STOP */
 	};
 };
 

@@ -2,20 +2,22 @@
 /* What a request to the Docker Engine API asks to bind. */
 #include "guest-fuse/agent/engine.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "guest-fuse/agent/engine-address.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
 
 /* A request while it is read. */
 struct reading {
 	json_t *sources;
+	char *runtime; /* ENGINE_NAME_SIZE */
 	char *error;
 	size_t error_size;
 };
@@ -24,6 +26,19 @@ static int unreadable(const struct reading *reading, const char *what)
 {
 	return document_refuse(-EINVAL, reading->error, reading->error_size,
 	                       "bindshare cannot tell what this request binds, and refuses it: %s", what);
+}
+
+/* It is understood, and not allowed. */
+static int forbidden(const struct reading *reading, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int forbidden(const struct reading *reading, const char *format, ...)
+{
+	char text[1024];
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void) vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	return document_refuse(-EINVAL, reading->error, reading->error_size, "Mounts denied: %s", text);
 }
 
 /* As Go matches keys: in any case. 0 and the value, NULL for none or null; -EINVAL: it could match otherwise there. */
@@ -77,9 +92,12 @@ static int get_list(const struct reading *reading, json_t *object, const char *n
 	return r;
 }
 
-static int add(const struct reading *reading, const char *path, size_t length, bool create)
+enum how { HOW_BIND, HOW_CREATE, HOW_IN_PLACE };
+
+static int add(const struct reading *reading, const char *path, size_t length, enum how how)
 {
-	json_t *source = json_pack("{s:s%, s:b}", "path", path, length, "create", create);
+	json_t *source = json_pack("{s:s%, s:b, s:b}", "path", path, length, "create", how == HOW_CREATE, "inPlace",
+	                           how == HOW_IN_PLACE);
 
 	if (source == NULL || json_array_append_new(reading->sources, source) < 0)
 		return unreadable(reading, "a path in it is no text");
@@ -93,7 +111,7 @@ static int read_bind(const struct reading *reading, const char *text)
 
 	if (text[0] != '/' || text[length] != ':' || text[length + 1] != '/')
 		return 0;
-	return add(reading, text, length, true);
+	return add(reading, text, length, HOW_CREATE);
 }
 
 static int read_binds(const struct reading *reading, json_t *list)
@@ -125,25 +143,51 @@ static bool has_word(const char *options, const char *word)
 	return false;
 }
 
-/* Options of the volume driver "local", which mounts what it is told: {"type":"none","o":"bind","device":"/x"}. */
-static int read_driver_options(const struct reading *reading, json_t *options)
+/*
+ * What a file system of a volume of the driver "local" may be: one that has nothing of the guest in it. All others
+ * (overlay, a disk's, the kernel's own) would show what nobody decided about.
+ */
+static bool is_volume_type(const char *type)
+{
+	static const char *const types[] = { "", "none", "tmpfs", "nfs", "nfs4", "cifs", "smb3" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strcmp(type, types[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Options of a volume driver. "local" mounts what it is told: {"type":"none","o":"bind","device":"/x"}; it is the
+ * engine that does it, not the runtime. Keys are of a map: their case counts.
+ */
+static int read_driver_options(const struct reading *reading, const char *driver, json_t *options)
 {
 	const json_t *device = json_object_get(options, "device"), *words = json_object_get(options, "o");
-	const char *path = document_text(device), *text = document_text(words);
+	const json_t *type = json_object_get(options, "type");
+	const char *path = document_text(device), *text = document_text(words), *name = document_text(type);
 
 	if (options != NULL && !json_is_object(options))
 		return unreadable(reading, "a volume's options are no object");
-	if ((device != NULL && path == NULL) || (words != NULL && text == NULL))
-		return unreadable(reading, "a volume's options are no text");
-	if (path == NULL || text == NULL || (!has_word(text, "bind") && !has_word(text, "rbind")))
+	if (driver != NULL && driver[0] != '\0' && strcmp(driver, "local") != 0)
 		return 0;
-	return add(reading, path, strlen(path), false);
+	if ((device != NULL && path == NULL) || (words != NULL && text == NULL) || (type != NULL && name == NULL))
+		return unreadable(reading, "a volume's options are no text");
+	if (text != NULL && (has_word(text, "bind") || has_word(text, "rbind")))
+		return path == NULL ? 0 : add(reading, path, strlen(path), HOW_IN_PLACE);
+	if (name != NULL && !is_volume_type(name))
+		return forbidden(
+		        reading,
+		        "A volume of the type %.64s is not known to bindshare. Volumes of the driver \"local\" may be "
+		        "of the types tmpfs, nfs, nfs4, cifs and smb3, or a bind of what is shared.",
+		        name);
+	return 0;
 }
 
 static int read_mount(const struct reading *reading, json_t *mount)
 {
 	json_t *options = NULL, *driver = NULL, *driver_options = NULL, *create = NULL;
-	const char *type, *source;
+	const char *type, *source, *name = NULL;
 	int r = get_text(reading, mount, "Type", &type);
 
 	if (r == 0)
@@ -156,14 +200,16 @@ static int read_mount(const struct reading *reading, json_t *mount)
 			r = get(reading, options, "CreateMountpoint", &create);
 		if (r < 0 || source == NULL)
 			return r < 0 ? r : unreadable(reading, "a bind has no source");
-		return add(reading, source, strlen(source), json_is_true(create));
+		return add(reading, source, strlen(source), json_is_true(create) ? HOW_CREATE : HOW_BIND);
 	}
 	r = get(reading, mount, "VolumeOptions", &options);
 	if (r == 0)
 		r = get(reading, options, "DriverConfig", &driver);
 	if (r == 0)
+		r = get_text(reading, driver, "Name", &name);
+	if (r == 0)
 		r = get(reading, driver, "Options", &driver_options);
-	return r < 0 ? r : read_driver_options(reading, driver_options);
+	return r < 0 ? r : read_driver_options(reading, name, driver_options);
 }
 
 static int read_mounts(const struct reading *reading, json_t *list)
@@ -183,10 +229,16 @@ static int read_mounts(const struct reading *reading, json_t *list)
 static int read_host_config(const struct reading *reading, json_t *config)
 {
 	json_t *binds = NULL, *mounts = NULL;
+	const char *runtime = NULL;
 	int r = get_list(reading, config, "Binds", &binds);
 
 	if (r == 0)
 		r = get_list(reading, config, "Mounts", &mounts);
+	if (r == 0)
+		r = get_text(reading, config, "Runtime", &runtime);
+	if (r == 0 && runtime != NULL && runtime[0] != '\0' &&
+	    snprintf(reading->runtime, ENGINE_NAME_SIZE, "%s", runtime) >= ENGINE_NAME_SIZE)
+		r = unreadable(reading, "its runtime's name is too long");
 	if (r == 0)
 		r = read_binds(reading, binds);
 	return r < 0 ? r : read_mounts(reading, mounts);
@@ -205,10 +257,13 @@ static int read_create(const struct reading *reading, json_t *body)
 
 static int read_volume(const struct reading *reading, json_t *body)
 {
+	const char *driver = NULL;
 	json_t *options;
 	int r = get(reading, body, "DriverOpts", &options);
 
-	return r < 0 ? r : read_driver_options(reading, options);
+	if (r == 0)
+		r = get_text(reading, body, "Driver", &driver);
+	return r < 0 ? r : read_driver_options(reading, driver, options);
 }
 
 /* The privileges that an engine plugin is given: [{"Name":"mount","Value":["/x"]}]. */
@@ -236,7 +291,7 @@ static int read_privileges(const struct reading *reading, json_t *body)
 			const char *path = document_text(json_array_get(values, k));
 
 			r = path == NULL ? unreadable(reading, "a mount of a plugin is no text")
-			                 : add(reading, path, strlen(path), false);
+			                 : add(reading, path, strlen(path), HOW_BIND);
 		}
 		if (r < 0)
 			return r;
@@ -275,7 +330,7 @@ static int read_setting(const struct reading *reading, const char *text)
 
 	if (field == 0 ? value[0] != '/' : field != strlen("source") || strncmp(dot + 1, "source", field) != 0)
 		return 0;
-	return add(reading, value, strlen(value), false);
+	return add(reading, value, strlen(value), HOW_BIND);
 }
 
 /* Settings of an engine plugin, a list. */
@@ -297,81 +352,41 @@ static int read_settings(const struct reading *reading, json_t *body)
 	return r;
 }
 
+static int forbid_checkpoint(const struct reading *reading, const char *name)
+{
+	return forbidden(
+	        reading,
+	        "The engine writes a checkpoint to its directory, reads and removes it there, as the guest's root, "
+	        "and bindshare does not know that directory. Leave out \"%s\": the engine has a place of its own.",
+	        name);
+}
+
+static int read_checkpoint(const struct reading *reading, json_t *body)
+{
+	const char *directory;
+	int r = get_text(reading, body, "CheckpointDir", &directory);
+
+	if (r < 0 || directory == NULL || directory[0] == '\0')
+		return r;
+	return forbid_checkpoint(reading, "CheckpointDir");
+}
+
 /* Every request that can lead to a bind. "*" stands for a name, which may have slashes: vieux/sshfs. */
 static const struct route {
 	const char *path;
 	int (*read)(const struct reading *reading, json_t *body);
 	bool optional; /* it need not have a body, and since API 1.24 dockerd takes none */
 } routes[] = {
-	{ "containers/create", read_create, false },     { "containers/*/start", read_host_config, true },
-	{ "volumes/create", read_volume, false },        { "services/create", read_service, false },
-	{ "services/*/update", read_service, false },    { "plugins/pull", read_privileges, false },
-	{ "plugins/*/upgrade", read_privileges, false }, { "plugins/*/set", read_settings, false },
+	{ "containers/create", read_create, false },
+	{ "containers/*/start", read_host_config, true },
+	{ "volumes/create", read_volume, false },
+	{ "services/create", read_service, false },
+	{ "services/*/update", read_service, false },
+	{ "plugins/pull", read_privileges, false },
+	{ "plugins/*/upgrade", read_privileges, false },
+	{ "plugins/*/set", read_settings, false },
+	{ "containers/*/checkpoints", read_checkpoint, false },
 };
-
-static int hex(char digit)
-{
-	return isdigit((unsigned char) digit) ? digit - '0' : tolower((unsigned char) digit) - 'a' + 10;
-}
-
-/* API 1.24 and later, written as clients do: "v1.41". */
-static bool is_recent(const char *version, size_t size)
-{
-	unsigned minor = 0;
-
-	if (size < strlen("v1.24") || size > strlen("v1.9999") || strncmp(version, "v1.", 3) != 0 || version[3] == '0')
-		return false;
-	for (size_t i = 3; i < size; i++) {
-		if (!isdigit((unsigned char) version[i]))
-			return false;
-		minor = minor * 10 + (unsigned) (version[i] - '0');
-	}
-	return minor >= 24;
-}
-
-/*
- * The path without version, query, escapes and empty components; *ret_old: the version may be one before 1.24. 0 or
- * -EINVAL. What has a scheme before the path ("http://x/containers/create") is the same to dockerd as the path alone;
- * "#" is a byte as any other to it, which no client sends.
- */
-static int clean(const char *uri, char path[PATH_MAX], bool *ret_old)
-{
-	char decoded[PATH_MAX];
-	size_t have = 0, length = 0;
-
-	*ret_old = false;
-	if (uri[0] != '/')
-		return -EINVAL;
-	while (*uri != '\0' && *uri != '?') {
-		char byte = *uri++;
-
-		if (byte == '%') {
-			if (!isxdigit((unsigned char) uri[0]) || !isxdigit((unsigned char) uri[1]))
-				return -EINVAL;
-			byte = (char) (hex(uri[0]) * 16 + hex(uri[1]));
-			uri += 2;
-		} else if (byte == '#')
-			return -EINVAL;
-		if (byte == '\0' || have + 1 >= sizeof(decoded))
-			return -EINVAL;
-		decoded[have++] = byte;
-	}
-	decoded[have] = '\0';
-	for (const char *part = decoded + strspn(decoded, "/"); *part != '\0'; part += strspn(part, "/")) {
-		size_t size = strcspn(part, "/");
-		bool version = length == 0 && part[0] == 'v' && isdigit((unsigned char) part[1]);
-
-		if (size == 2 && part[0] == '.' && part[1] == '.')
-			return -EINVAL;
-		if (!version && !(size == 1 && part[0] == '.'))
-			length += (size_t) sprintf(path + length, "%s%.*s", length > 0 ? "/" : "", (int) size, part);
-		if (version && !is_recent(part, size))
-			*ret_old = true;
-		part += size;
-	}
-	path[length] = '\0';
-	return 0;
-}
 
 static bool matches(const char *path, const char *route)
 {
@@ -394,45 +409,72 @@ static const struct route *find_route(const char *path)
 	return NULL;
 }
 
-enum engine_result engine_read(const struct engine_request *request, json_t **ret_sources, char *error,
-                               size_t error_size)
+/* Parameters in the address that name a directory of the guest, in whatever method. 0 or -EINVAL. */
+static int check_parameters(const struct reading *reading, const struct engine_request *request, const char *path)
 {
-	_cleanup_json_ json_t *sources = json_array(), *root = NULL;
-	const struct reading reading = { sources, error, error_size };
-	const char *method = request->method;
-	const struct route *route;
-	char path[PATH_MAX] = "";
-	bool old;
+	static const char *const names[] = { "dir", "checkpoint-dir" };
+	bool start = matches(path, "containers/*/start");
 
-	/* Names of images and containers can be in the path, but nothing that says "create" or "start". */
-	if (strcasecmp(method, "GET") == 0 || strcasecmp(method, "HEAD") == 0 || strcasecmp(method, "DELETE") == 0)
-		return ENGINE_HARMLESS;
-	if (clean(request->uri, path, &old) < 0) {
-		(void) unreadable(&reading, "its address is not written plainly");
-		return ENGINE_UNREADABLE;
-	}
-	route = find_route(path);
-	if (route == NULL || (route->optional && request->length == 0 && (request->empty || !old)))
-		return ENGINE_HARMLESS;
-	if (request->body == NULL || request->length == 0) {
-		(void) unreadable(&reading, route->optional
-		                                    ? "in this version of the API it may have contents, which dockerd "
-		                                      "did not pass on; use version 1.24 or later, or say "
-		                                      "\"Content-Length: 0\""
-		                                    : "it came without its contents; dockerd passes on what has a "
-		                                      "length below 1 MiB and the type application/json");
-		return ENGINE_UNREADABLE;
-	}
+	/* An address that is not written plainly has no path. */
+	if (path[0] != '\0' && !start && !matches(path, "containers/*/checkpoints") &&
+	    (strncmp(path, "containers/", 11) != 0 || strstr(path, "/checkpoints/") == NULL))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (engine_address_sets(request->uri, names[i]))
+			return forbid_checkpoint(reading, names[i]);
+	return start && request->form ? unreadable(reading, "its parameters come as a form") : 0;
+}
+
+/* GET, HEAD and DELETE bind nothing: names of images and containers can be in the path, but nothing that says so. */
+static bool is_plain(const char *method)
+{
+	return strcasecmp(method, "GET") == 0 || strcasecmp(method, "HEAD") == 0 || strcasecmp(method, "DELETE") == 0;
+}
+
+/* The body of a request that has a route. 0 or -EINVAL. */
+static int read_body(const struct reading *reading, const struct engine_request *request, const struct route *route)
+{
+	_cleanup_json_ json_t *root = NULL;
+
+	if (request->body == NULL || request->length == 0)
+		return unreadable(reading, route->optional
+		                                   ? "in this version of the API it may have contents, which dockerd "
+		                                     "did not pass on; use version 1.24 or later, or say "
+		                                     "\"Content-Length: 0\""
+		                                   : "it came without its contents; dockerd passes on what has a "
+		                                     "length below 1 MiB and the type application/json");
 	root = json_loadb(request->body, request->length,
 	                  JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
-	if (root == NULL) {
-		(void) unreadable(&reading, "it is no proper JSON, or says something twice");
-		return ENGINE_UNREADABLE;
+	return root == NULL ? unreadable(reading, "it is no proper JSON, or says something twice")
+	                    : route->read(reading, root);
+}
+
+enum engine_result engine_read(const struct engine_request *request, struct engine_binds *ret_binds, char *error,
+                               size_t error_size)
+{
+	_cleanup_json_ json_t *sources = json_array();
+	char runtime[ENGINE_NAME_SIZE] = "", path[PATH_MAX] = "";
+	const struct reading reading = { sources, runtime, error, error_size };
+	const struct route *route;
+	bool old, plain = is_plain(request->method);
+
+	if (engine_address_clean(request->uri, path, &old) < 0) {
+		path[0] = '\0';
+		if (!plain) {
+			(void) unreadable(&reading, "its address is not written plainly");
+			return ENGINE_REFUSED;
+		}
 	}
-	if (route->read(&reading, root) < 0)
-		return ENGINE_UNREADABLE;
+	if (check_parameters(&reading, request, path) < 0)
+		return ENGINE_REFUSED;
+	route = plain ? NULL : find_route(path);
+	if (route == NULL || (route->optional && request->length == 0 && (request->empty || !old)))
+		return ENGINE_HARMLESS;
+	if (read_body(&reading, request, route) < 0)
+		return ENGINE_REFUSED;
 	if (json_array_size(sources) == 0)
 		return ENGINE_HARMLESS;
-	*ret_sources = json_incref(sources);
+	ret_binds->sources = json_incref(sources);
+	strcpy(ret_binds->runtime, runtime);
 	return ENGINE_BINDS;
 }

@@ -19,6 +19,7 @@ enum {
 	RETRY_LEAST_MS = 200,
 	RETRY_MOST_MS = 10000,
 	RESOLVE_TRIES = 5,
+	REFUSALS_MAX = 16, /* that wait to be told */
 };
 
 struct link_question {
@@ -27,6 +28,11 @@ struct link_question {
 	bool is_answered;
 	void (*answered)(void *context, const char *path);
 	void *context;
+};
+
+struct link_refusal {
+	struct link_refusal *next;
+	struct proto_bind_refused_request request;
 };
 
 /* The connection, in its thread. */
@@ -74,9 +80,9 @@ static void set_status(struct link *link, enum link_state state, const char *err
 	if (!changed)
 		return;
 	if (state == LINK_CONNECTED)
-		log_info("the file server at %s is there", link->config->address_text);
+		log_peer_info("the file server at %s is there", link->config->address_text);
 	else if (error[0] != '\0')
-		log_warning("the file server at %s: %s; trying again", link->config->address_text, error);
+		log_peer_warning("the file server at %s: %s; trying again", link->config->address_text, error);
 	(void) uv_async_send(&link->async);
 }
 
@@ -155,6 +161,8 @@ static int read_list(struct talk *talk)
 	while (talk->stale && r >= 0) {
 		link_list_done(&list);
 		talk->stale = false;
+		if (talk->current.count > LINK_SHARES_MAX)
+			return -E2BIG;
 		list.shares = calloc((size_t) talk->current.count + 1, sizeof(*list.shares));
 		r = list.shares == NULL ? -ENOMEM : 0;
 		for (uint32_t i = 0, count = talk->current.count; i < count && r == 0 && !talk->stale; i++)
@@ -257,6 +265,38 @@ static int resolve_all(struct talk *talk)
 	return r;
 }
 
+static struct link_refusal *take_refusals(struct link *link)
+{
+	struct link_refusal *refusals;
+
+	pthread_mutex_lock(&link->lock);
+	refusals = link->refusals;
+	link->refusals = NULL;
+	link->refusal_count = 0;
+	pthread_mutex_unlock(&link->lock);
+	return refusals;
+}
+
+/* talk: NULL, they are forgotten. 0 or a negative errno. */
+static int tell_refusals(struct link *link, struct talk *talk)
+{
+	struct link_refusal *refusal, *next, *refusals = take_refusals(link);
+	int r = 0;
+
+	LL_FOREACH_SAFE(refusals, refusal, next)
+	{
+		struct proto_header header = { .op = PROTO_BIND_REFUSED, .id = ++link->next_id };
+		uint8_t bytes[PROTO_SHARE_SIZE + 16];
+		struct proto_writer writer;
+
+		proto_writer_init(&writer, bytes, sizeof(bytes));
+		if (r == 0 && talk != NULL && proto_encode_bind_refused_request(&writer, &refusal->request) == 0)
+			r = proto_channel_send(&talk->channel, &header, &writer);
+		free(refusal);
+	}
+	return r;
+}
+
 /* Follows the list until the connection or the link ends. A negative errno. */
 static int serve(struct talk *talk)
 {
@@ -275,6 +315,8 @@ static int serve(struct talk *talk)
 			r = read_list(talk);
 		if (r == 0)
 			r = resolve_all(talk);
+		if (r == 0)
+			r = tell_refusals(talk->link, talk);
 		if (r < 0 || talk->stale)
 			continue;
 		ready = talk->channel.start != talk->channel.end ? 1 : poll(fds, 2, IDLE_MS);
@@ -319,7 +361,7 @@ static void explain(const struct link *link, int error, const struct proto_refus
 		        "a vsock device");
 		break;
 	default:
-		(void) snprintf(text, LINK_ERROR_SIZE, "cannot be reached: %s; is bindshare-fileserver running?",
+		(void) snprintf(text, LINK_ERROR_SIZE, "cannot be reached (%s): start bindshare-fileserver there",
 		                strerror(-error));
 	}
 }
@@ -350,6 +392,13 @@ static bool connect_once(struct link *link)
 	set_status(link, LINK_CONNECTED, "");
 	r = serve(&talk);
 	proto_channel_done(&talk.channel);
+	if (r == -E2BIG) {
+		(void) snprintf(text, sizeof(text),
+		                "it tells of %u shared directories, and more than %d are not believed",
+		                talk.current.count, LINK_SHARES_MAX);
+		set_status(link, LINK_REFUSED, text);
+		return false;
+	}
 	if (r != -ESHUTDOWN) {
 		(void) snprintf(text, sizeof(text), "the connection ended (%s)", strerror(-r));
 		set_status(link, LINK_CONNECTING, text);
@@ -377,8 +426,10 @@ static void *run(void *argument)
 		else
 			pause = pause * 2 < RETRY_MOST_MS ? pause * 2 : RETRY_MOST_MS;
 		answer_all(link);
+		(void) tell_refusals(link, NULL);
 	} while (rest(link, pause));
 	answer_all(link);
+	(void) tell_refusals(link, NULL);
 	return NULL;
 }
 
@@ -472,4 +523,25 @@ int link_resolve(struct link *link, const char *path, void (*answered)(void *con
 	pthread_mutex_unlock(&link->lock);
 	(void) eventfd_write(link->wake, 1);
 	return 0;
+}
+
+void link_tell_refused(struct link *link, const char *path, uint32_t reason)
+{
+	struct link_refusal *refusal = calloc(1, sizeof(*refusal));
+
+	if (refusal == NULL || strlen(path) >= sizeof(refusal->request.path.path)) {
+		free(refusal);
+		return;
+	}
+	strcpy(refusal->request.path.path, path);
+	refusal->request.reason = reason;
+	pthread_mutex_lock(&link->lock);
+	if (link->refusal_count < REFUSALS_MAX) {
+		LL_APPEND(link->refusals, refusal);
+		link->refusal_count++;
+		refusal = NULL;
+	}
+	pthread_mutex_unlock(&link->lock);
+	free(refusal);
+	(void) eventfd_write(link->wake, 1);
 }

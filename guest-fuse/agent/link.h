@@ -22,6 +22,9 @@ struct link_list {
 	size_t count;
 };
 
+/* As many as bindshare-fileserver shares at most: a host that tells of more is not believed anything. */
+enum { LINK_SHARES_MAX = 1024 };
+
 enum link_state { LINK_CONNECTING, LINK_CONNECTED, LINK_REFUSED };
 enum { LINK_ERROR_SIZE = PROTO_TEXT_MAX + 256 };
 
@@ -31,7 +34,8 @@ struct link_status {
 	char error[LINK_ERROR_SIZE]; /* of the last attempt, "" when connected */
 };
 
-struct link_question; /* of link.c */
+struct link_question; /* both of link.c */
+struct link_refusal;
 
 struct link {
 	const struct guest_config *config;
@@ -48,6 +52,8 @@ struct link {
 	struct link_list list;
 	struct link_status status;
 	struct link_question *questions, *answers;
+	struct link_refusal *refusals;
+	unsigned refusal_count;
 	uint64_t next_id;
 };
 
@@ -66,3 +72,9 @@ void link_get_status(struct link *link, struct link_status *ret_status);
  * is shared, and NULL when the server could not be asked. 0 or -ENOMEM.
  */
 int link_resolve(struct link *link, const char *path, void (*answered)(void *context, const char *path), void *context);
+
+/*
+ * Tells the server that a container was refused a path, PROTO_BIND_* why: its user may want to share it. Nobody is told
+ * when there is no connection, or when many wait to be told.
+ */
+void link_tell_refused(struct link *link, const char *path, uint32_t reason);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+#include "guest-fuse/agent/clear.h"
 #include "guest-fuse/agent/link.h"
 #include "guest-fuse/agent/mounts.h"
 #include "guest-fuse/agent/plugin.h"
@@ -38,7 +39,7 @@ struct guestd {
 
 struct arguments {
 	const char *config;
-	enum { ACTION_RUN, ACTION_STATUS, ACTION_UNMOUNT } action;
+	enum { ACTION_RUN, ACTION_STATUS, ACTION_UNMOUNT, ACTION_PLUGIN } action;
 	bool json;
 	enum log_level level;
 	enum log_format format;
@@ -51,6 +52,7 @@ static const char help[] = "bindshare-guestd keeps every directory that the host
                            "  --config FILE      default " GUEST_CONFIG_PATH "; see bindshare-guest.json(5)\n"
                            "  --status [--json]  what the running one knows, and end\n"
                            "  --unmount          undo all that one that has ended left mounted, and end\n"
+                           "  --plugin           be the authorization plugin alone, at the service manager's socket\n"
                            "  --log-level LEVEL  error, warning, info or debug\n"
                            "  --log-format FORM  text or json\n"
                            "  --help, --version\n";
@@ -206,6 +208,17 @@ static void set_up(struct guestd *guestd)
 	};
 }
 
+/* 0: it listens, or none is asked for, or there is one in a process of its own; or a negative errno and words. */
+static int start_plugin(struct guestd *guestd, char *error, size_t error_size)
+{
+	const struct plugin_options options = { .config = &guestd->config,
+		                                .path = guestd->config.plugin_socket,
+		                                .fd = -EBADF };
+	int r = options.path == NULL ? 0 : plugin_start(&options, &guestd->plugin, error, error_size);
+
+	return r == -EADDRINUSE ? 0 : r;
+}
+
 /* Until a signal. */
 static int serve(struct guestd *guestd)
 {
@@ -217,8 +230,7 @@ static int serve(struct guestd *guestd)
 		(void) uv_run(&guestd->loop, UV_RUN_DEFAULT);
 		return r == -EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
 	}
-	if (guestd->config.plugin_socket != NULL)
-		r = plugin_start(&guestd->config, &guestd->plugin, error, sizeof(error));
+	r = start_plugin(guestd, error, sizeof(error));
 	if (r < 0) {
 		log_error("%s", error);
 		return EX_CANTCREAT; /* the process ends, and all handles with it */
@@ -255,14 +267,18 @@ static int unmount_all(struct guestd *guestd)
 	mounts_recall(&guestd->mounts);
 	mounts_stop(&guestd->mounts, true);
 	(void) uv_run(&guestd->loop, UV_RUN_DEFAULT);
-	return EX_OK;
+	return clear_run_directory(&guestd->config) < 0 ? EX_TEMPFAIL : EX_OK;
 }
 
 static int run(struct guestd *guestd, const struct arguments *arguments)
 {
-	int code = make_directories(&guestd->config);
+	int code = EX_OK;
 
 	/* What is mounted can be undone without what it took to mount it. */
+	if (arguments->action == ACTION_UNMOUNT && access(guestd->config.run_directory, F_OK) < 0)
+		return EX_OK;
+	if (arguments->action == ACTION_RUN)
+		code = make_directories(&guestd->config);
 	if (code == EX_OK && arguments->action == ACTION_RUN)
 		code = check_system();
 	if (code == EX_OK && arguments->action == ACTION_RUN)
@@ -303,6 +319,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 		OPTION_STATUS,
 		OPTION_JSON,
 		OPTION_UNMOUNT,
+		OPTION_PLUGIN,
 		OPTION_LEVEL,
 		OPTION_FORMAT,
 		OPTION_VERSION
@@ -312,6 +329,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 		{ "status", no_argument, NULL, OPTION_STATUS },
 		{ "json", no_argument, NULL, OPTION_JSON },
 		{ "unmount", no_argument, NULL, OPTION_UNMOUNT },
+		{ "plugin", no_argument, NULL, OPTION_PLUGIN },
 		{ "log-level", required_argument, NULL, OPTION_LEVEL },
 		{ "log-format", required_argument, NULL, OPTION_FORMAT },
 		{ "help", no_argument, NULL, 'h' },
@@ -327,6 +345,8 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 			arguments->action = ACTION_STATUS;
 		else if (option == OPTION_UNMOUNT)
 			arguments->action = ACTION_UNMOUNT;
+		else if (option == OPTION_PLUGIN)
+			arguments->action = ACTION_PLUGIN;
 		else if (option == OPTION_JSON)
 			arguments->json = true;
 		else if (option == OPTION_LEVEL)
@@ -347,11 +367,42 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 	return r;
 }
 
+/* 0, or a negative errno after a message. */
+static int read_config(struct guest_config *config, const struct arguments *arguments)
+{
+	char error[PATH_MAX + 512];
+	int r = guest_config_read(arguments->config, config, error, sizeof(error));
+
+	if (r == 0)
+		return 0;
+	/*
+	 * The record of mounts tells of what there is to undo, and the plugin answers the engine, whatever became of
+	 * the file.
+	 */
+	if (arguments->action == ACTION_UNMOUNT || arguments->action == ACTION_PLUGIN) {
+		if (r != -ENOENT)
+			log_warning("%s", error);
+		return guest_config_default(config);
+	}
+	log_error("%s", error);
+	return r;
+}
+
+static int be_plugin(const struct guest_config *config, const char *config_file)
+{
+	char error[PATH_MAX + 512];
+	int r = plugin_run(config_file, config->plugin_socket, error, sizeof(error));
+
+	if (r == 0)
+		return EX_OK;
+	log_error("%s", error);
+	return r == -EADDRINUSE ? EX_UNAVAILABLE : r == -EINVAL ? EX_CONFIG : EX_CANTCREAT;
+}
+
 int main(int argc, char **argv)
 {
 	static struct guestd guestd;
 	struct arguments arguments = { .config = GUEST_CONFIG_PATH, .level = LOG_LEVEL_INFO };
-	char error[PATH_MAX + 512];
 	int code, r = parse(argc, argv, &arguments);
 
 	if (r != 0)
@@ -359,14 +410,14 @@ int main(int argc, char **argv)
 	log_init("bindshare-guestd", arguments.level);
 	log_set_format(arguments.format);
 	umask(022);
-	r = guest_config_read(arguments.config, &guestd.config, error, sizeof(error));
-	if (r < 0) {
-		log_error("%s", error);
+	r = read_config(&guestd.config, &arguments);
+	if (r < 0)
 		return r == -ENOENT ? EX_NOINPUT : r == -EPERM || r == -EACCES ? EX_NOPERM : EX_CONFIG;
-	}
 	if (geteuid() != 0) {
 		log_error("only root can mount: run it as root, by its systemd unit");
 		code = EX_NOPERM;
+	} else if (arguments.action == ACTION_PLUGIN) {
+		code = be_plugin(&guestd.config, arguments.config);
 	} else if (arguments.action == ACTION_STATUS) {
 		code = status_show(&guestd.config, arguments.json);
 	} else {

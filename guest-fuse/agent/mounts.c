@@ -233,7 +233,7 @@ static void on_alive(uv_poll_t *poll, int status, int events)
 
 	if (entry->job != JOB_NONE || (status >= 0 && place_is_alive(entry->place.fd)))
 		return;
-	log_warning("the mount of %s has lost its server", entry->share.path);
+	log_peer_warning("the mount of %s has lost its server", entry->share.path);
 	stop_polling(entry);
 	entry->stale = true;
 	entry->state = BINDS_PENDING;
@@ -257,7 +257,7 @@ static void made(struct mounts_entry *entry)
 	entry->tried = true;
 	if (entry->result < 0) {
 		if (strcmp(entry->error, entry->place.error) != 0)
-			log_warning("%s is not mounted: %s", entry->share.path, entry->place.error);
+			log_peer_warning("%s is not mounted: %s", entry->share.path, entry->place.error);
 		(void) snprintf(entry->error, sizeof(entry->error), "%s", entry->place.error);
 		entry->state = BINDS_FAILED;
 		back_off(entry);
@@ -268,8 +268,8 @@ static void made(struct mounts_entry *entry)
 	entry->is_apart = entry->place.is_apart;
 	entry->failures = 0;
 	entry->error[0] = '\0';
-	log_info("%s %s%s", entry->place.adopted ? "found" : "mounted", mount_of(entry),
-	         entry->place.identical ? ", at its own path, too" : "");
+	log_peer_info("%s %s%s", entry->place.adopted ? "found" : "mounted", mount_of(entry),
+	              entry->place.identical ? ", at its own path, too" : "");
 	if (!entry->place.adopted)
 		make_stale_beneath(entry);
 	if (uv_poll_init(entry->mounts->loop, &entry->poll, entry->place.fd) == 0) {
@@ -282,7 +282,7 @@ static void made(struct mounts_entry *entry)
 
 static void undone(struct mounts_entry *entry)
 {
-	log_info("unmounted %s", mount_of(entry));
+	log_peer_info("unmounted %s", mount_of(entry));
 	entry->present = entry->stale = entry->identical = entry->is_apart = false;
 	entry->state = BINDS_PENDING;
 	if (entry->wanted && set_place(entry) < 0)
@@ -406,7 +406,7 @@ static void take_share(struct mounts *mounts, const struct link_share *share)
 		entry = entry_new(mounts, share, mounts->config->address_text, mounts->config->root);
 	canonical = entry == NULL ? NULL : strdup(share->canonical);
 	if (canonical == NULL) {
-		log_warning("no memory for the share %s", share->path);
+		log_peer_warning("no memory for the share %s", share->path);
 		return;
 	}
 	entry->wanted = true;
@@ -463,10 +463,11 @@ void mounts_recall(struct mounts *mounts)
 	shares = json_object_get(root, "shares");
 	address = json_string_value(json_object_get(root, "address"));
 	beneath = json_string_value(json_object_get(root, "root"));
+	if (address == NULL || beneath == NULL)
+		return;
 	json_array_foreach(shares, i, share)
 	{
-		recall(mounts, share, address != NULL ? address : mounts->config->address_text,
-		       beneath != NULL ? beneath : mounts->config->root);
+		recall(mounts, share, address, beneath);
 	}
 	DL_SORT(mounts->entries, by_path);
 }
@@ -539,6 +540,7 @@ int mounts_table(const struct mounts *mounts, struct binds_table *ret_table)
 			.mount = strdup(mount_of(entry)),
 			.state = state_of(entry),
 			.read_only = (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0,
+			.identical = entry->identical,
 			.idmap = (entry->share.flags & PROTO_SHARE_PERMISSIONS_HOST) == 0,
 			.error = entry->error[0] != '\0' ? strdup(entry->error) : NULL,
 		};

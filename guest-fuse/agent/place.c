@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <mntent.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,10 +13,10 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <xxhash.h>
 
+#include "guest-fuse/agent/identical.h"
 #include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
@@ -94,14 +93,6 @@ static int remember(struct place_made *made, const char *path)
 	return made->paths[made->count++] == NULL ? -ENOMEM : 0;
 }
 
-/* In a share a directory would be made or removed on the host. */
-static bool is_fuse(int fd)
-{
-	struct statfs st;
-
-	return fstatfs(fd, &st) < 0 || st.f_type == FUSE_SUPER_MAGIC;
-}
-
 /* Removes the directories that were made since there were count of them, as far as they are empty and the guest's. */
 static void remove_made(struct place_made *made, size_t count)
 {
@@ -111,7 +102,7 @@ static void remove_made(struct place_made *made, size_t count)
 
 		*name = '\0';
 		parent = open_plain(name == path ? "/" : path, O_PATH | O_DIRECTORY);
-		if (parent >= 0 && !is_fuse(parent))
+		if (parent >= 0 && !open_is_shared(parent))
 			(void) unlinkat(parent, name + 1, AT_REMOVEDIR);
 		free(path);
 	}
@@ -131,7 +122,7 @@ static int make_directories(struct place *place, const char *path, int *ret_fd)
 		int next, r = paths_append(done, name, length);
 		const char *last = strrchr(done, '/') + 1;
 
-		if (r == 0 && !is_fuse(fd)) {
+		if (r == 0 && !open_is_shared(fd)) {
 			if (mkdirat(fd, last, 0755) == 0)
 				r = remember(&place->made, done);
 			else if (errno != EEXIST)
@@ -264,9 +255,11 @@ static void take_words(struct place *place, const char *words)
 
 		length -= (size_t) (text - line);
 		line = text;
+		/* It becomes a part of a sentence. */
 		if (have + length + 3 < sizeof(place->error))
 			have += (size_t) snprintf(place->error + have, sizeof(place->error) - have, "%s%.*s",
-			                          have > 0 ? "; " : "", (int) length, line);
+			                          have > 0 ? "; " : "",
+			                          (int) length - (length > 0 && line[length - 1] == '.' ? 1 : 0), line);
 		line += length;
 		line += strspn(line, "\n");
 	}
@@ -329,31 +322,66 @@ static int spawn(char *const argv[], int words, pid_t *ret_pid)
 	return -r;
 }
 
-/* Runs bindshare-mount, which returns when the mount serves. 0 or a negative errno. */
-static int run_mount(struct place *place, char *options)
+/* Runs a command, which returns when the mount serves. 0 and its status and words, or a negative errno. */
+static int run_command(char *const argv[], int *ret_status, char *words, size_t size)
 {
-	char program[PATH_MAX], words[1024] = "";
-	char option[] = "-o";
-	char *argv[] = { program, place->source, (char *) where(place), option, options, NULL };
 	int64_t until = clock_ms() + MOUNT_MS;
-	int pipes[2], status = -1, r;
+	int pipes[2], r;
 	pid_t pid;
 
-	find_program(program);
+	*ret_status = -1;
+	words[0] = '\0';
 	if (pipe2(pipes, O_CLOEXEC) < 0)
-		return fail(place, -errno, "cannot start", program);
+		return -errno;
 	r = spawn(argv, pipes[1], &pid);
 	close_fd(pipes[1]);
 	if (r == 0) {
-		read_words(pipes[0], words, sizeof(words), until);
-		while (waitpid(pid, &status, WNOHANG) == 0 && clock_ms() < until)
+		read_words(pipes[0], words, size, until);
+		while (waitpid(pid, ret_status, WNOHANG) == 0 && clock_ms() < until)
 			(void) poll(NULL, 0, 5);
-		if (status == -1) {
+		if (*ret_status == -1) {
 			(void) kill(pid, SIGKILL);
-			(void) waitpid(pid, &status, 0);
+			(void) waitpid(pid, ret_status, 0);
 		}
 	}
 	close_fd(pipes[0]);
+	return r;
+}
+
+/*
+ * As a service of systemd: what goes on when guestd ends is to be in a unit of its own, or systemd takes it for what a
+ * service left that did not end cleanly. Engines end before it when the guest does.
+ */
+static const char *const scope[] = {
+	"systemd-run",   "--quiet",         "--collect",
+	"--scope",       "--property",      "Before=docker.service containerd.service podman.service",
+	"--description", "bindshare share", "--"
+};
+
+static bool is_service(void)
+{
+	return getenv("INVOCATION_ID") != NULL && access("/run/systemd/system", F_OK) == 0;
+}
+
+/* Runs bindshare-mount. 0 or a negative errno. */
+static int run_mount(struct place *place, char *options)
+{
+	char program[PATH_MAX], words[1024];
+	char *argv[ARRAY_SIZE(scope) + 6] = { NULL }, **own = argv + ARRAY_SIZE(scope);
+	int status, r;
+
+	find_program(program);
+	for (size_t i = 0; i < ARRAY_SIZE(scope); i++)
+		argv[i] = (char *) scope[i];
+	own[0] = program;
+	own[1] = place->source;
+	own[2] = (char *) where(place);
+	own[3] = (char *) "-o";
+	own[4] = options;
+	r = run_command(is_service() ? argv : own, &status, words, sizeof(words));
+	/* Nothing of it was run then. */
+	if (is_service() && (r < 0 || strncmp(words, "Failed to ", 10) == 0))
+		r = run_command(own, &status, words, sizeof(words));
 	if (r < 0)
 		return fail(place, r, "cannot start", program);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
@@ -435,10 +463,12 @@ static void mount_identical(struct place *place)
 	_cleanup_close_ int directory = -EBADF;
 	size_t made = place->made.count;
 
-	if (!place->config->identical_paths || strcmp(place->path, "/") == 0)
-		return;
 	/* One that a guestd before this one made. */
 	unmount_ours(place, place->path);
+	/* In another share's mount it hides nothing of the guest. */
+	if (!place->config->identical_paths ||
+	    (!place->identical_covered && !identical_is_allowed(place->config, place->path)))
+		return;
 	if (place->identical_covered)
 		directory = open_plain(place->path, O_PATH | O_DIRECTORY);
 	else if (make_directories(place, place->path, &directory) == 0 && !is_free(place, directory))

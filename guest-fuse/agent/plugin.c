@@ -3,7 +3,10 @@
 #include "guest-fuse/agent/plugin.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <microhttpd.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,13 +18,15 @@
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
 #include "protocol/log.h"
+#include "protocol/notify.h"
+#include "protocol/paths.h"
 
 enum { BODY_MAX = 4 * 1024 * 1024, BACKLOG = 64, CONNECTIONS = 256, ERROR_SIZE = 16384, SILENCE_S = 120 };
 
 struct plugin {
-	const struct guest_config *config;
+	struct plugin_options options;
 	struct MHD_Daemon *daemon;
-	char requests[sizeof(((struct sockaddr_un *) 0)->sun_path)]; /* guestd's request socket */
+	bool made; /* the socket was */
 };
 
 /* A request's body as it comes in. */
@@ -67,30 +72,118 @@ static enum MHD_Result deny(struct MHD_Connection *connection, const char *text)
 	return reply(connection, MHD_HTTP_OK, json_pack("{s:b, s:s}", "Allow", 0, "Msg", text));
 }
 
-/* What guestd says about them. Takes sources. */
-static enum MHD_Result decide(const struct plugin *plugin, struct MHD_Connection *connection, json_t *sources)
+/*
+ * The engine mounts it itself, at its path: what is there in the guest must be the share, with no link on the way that
+ * leads elsewhere than on the host.
+ */
+static bool is_in_place(const char *path, const json_t *decision)
 {
-	_cleanup_json_ json_t *answer = NULL;
-	char error[ERROR_SIZE], text[ERROR_SIZE + 32];
-	json_t *decisions, *decision;
-	size_t i;
+	const char *share = json_string_value(json_object_get(decision, "share"));
+	const char *rest = json_string_value(json_object_get(decision, "rest"));
+	char normal[PATH_MAX], there[PATH_MAX];
 
-	if (binds_ask_binds(plugin->requests, sources, plugin->config->wait_ms, &answer, error, sizeof(error)) < 0) {
-		(void) snprintf(text, sizeof(text), "Mounts denied: %s", error);
-		return deny(connection, text);
+	if (!json_is_true(json_object_get(decision, "identical")) || share == NULL || rest == NULL ||
+	    paths_normalise(path, normal) < 0)
+		return false;
+	return snprintf(there, sizeof(there), "%s%s%s", share, rest[0] != '\0' ? "/" : "", rest) <
+	               (int) sizeof(there) &&
+	       strcmp(there, normal) == 0;
+}
+
+/* Why one of them is refused: true and words. */
+static bool is_refused(const struct guest_config *config, const struct engine_binds *binds, size_t index,
+                       const json_t *decision, char text[ERROR_SIZE])
+{
+	const json_t *source = json_array_get(binds->sources, index);
+	const char *path = json_string_value(json_object_get(source, "path"));
+	const char *verdict = json_string_value(json_object_get(decision, "verdict"));
+	const char *words = json_string_value(json_object_get(decision, "text"));
+
+	if (verdict != NULL && strcmp(verdict, "own") == 0)
+		return false;
+	if (verdict == NULL || strcmp(verdict, "share") != 0)
+		(void) snprintf(text, ERROR_SIZE, "%s", words != NULL ? words : "Mounts denied");
+	else if (binds->runtime[0] != '\0' && strcmp(binds->runtime, config->runtime_name) != 0)
+		(void) snprintf(
+		        text, ERROR_SIZE,
+		        "Mounts denied: The path %s is shared from the host, and the runtime %s knows nothing of "
+		        "shares. Leave the runtime out, or ask for %s.",
+		        path, binds->runtime, config->runtime_name);
+	else if (json_is_true(json_object_get(source, "inPlace")) && !is_in_place(path, decision))
+		(void) snprintf(
+		        text, ERROR_SIZE,
+		        "Mounts denied: The path %s is shared from the host, but the engine, which mounts this "
+		        "volume itself, would find another directory there. Bind the path in place of the volume.",
+		        path);
+	else
+		return false;
+	return true;
+}
+
+/*
+ * What guestd says about them; make: it makes what dockerd would, so that it is the host user's and not that of a user
+ * whom dockerd chooses for the containers' root. 0: they are allowed; 1: the same, and some are to be made; -EACCES and
+ * words.
+ */
+static int ask(const struct guest_config *config, const struct engine_binds *binds, bool make, char text[ERROR_SIZE])
+{
+	char socket_path[sizeof(((struct sockaddr_un *) 0)->sun_path)], error[ERROR_SIZE - 32];
+	_cleanup_json_ json_t *answer = NULL;
+	const json_t *decisions, *decision;
+	bool missing = false;
+	size_t i;
+	int r = guest_config_socket(config, socket_path, error, sizeof(error));
+
+	if (r == 0)
+		r = binds_ask_binds(socket_path, json_incref(binds->sources), config->wait_ms, make, &answer, error,
+		                    sizeof(error));
+	if (r < 0) {
+		(void) snprintf(text, ERROR_SIZE, "Mounts denied: %s", error);
+		return -EACCES;
 	}
 	decisions = json_object_get(answer, "binds");
 	json_array_foreach(decisions, i, decision)
 	{
-		const char *verdict = json_string_value(json_object_get(decision, "verdict"));
-		const char *words = json_string_value(json_object_get(decision, "text"));
+		const char *kind = json_string_value(json_object_get(decision, "kind"));
 
-		if (verdict != NULL && (strcmp(verdict, "own") == 0 || strcmp(verdict, "share") == 0))
-			continue;
-		log_info("refused: %s", words != NULL ? words : "?");
-		return deny(connection, words != NULL ? words : "Mounts denied");
+		if (is_refused(config, binds, i, decision, text)) {
+			log_peer_info("refused: %s", text);
+			return -EACCES;
+		}
+		missing = missing || (kind != NULL && strcmp(kind, "missing") == 0);
 	}
-	return allow(connection);
+	return missing ? 1 : 0;
+}
+
+static enum MHD_Result decide(const struct guest_config *config, struct MHD_Connection *connection,
+                              const struct engine_binds *binds)
+{
+	char text[ERROR_SIZE];
+	int r = ask(config, binds, false, text);
+
+	/* Nothing is made for a request of which something is refused. */
+	if (r == 1)
+		r = ask(config, binds, true, text);
+	return r < 0 ? deny(connection, text) : allow(connection);
+}
+
+/* The same, by the configuration as it is now where there was none at the start. */
+static enum MHD_Result decide_by(const struct plugin_options *options, struct MHD_Connection *connection,
+                                 const struct engine_binds *binds)
+{
+	char error[ERROR_SIZE - 32], text[ERROR_SIZE];
+	struct guest_config config;
+	enum MHD_Result result;
+
+	if (options->config != NULL)
+		return decide(options->config, connection, binds);
+	if (guest_config_read(options->config_file, &config, error, sizeof(error)) < 0) {
+		(void) snprintf(text, sizeof(text), "Mounts denied: %s", error);
+		return deny(connection, text);
+	}
+	result = decide(&config, connection, binds);
+	guest_config_done(&config);
+	return result;
 }
 
 /* The client's body, of which dockerd made base64. NULL and -1: it is none; NULL and 0: there is none. */
@@ -123,16 +216,19 @@ static enum MHD_Result authorize(const struct plugin *plugin, struct MHD_Connect
 	_cleanup_json_ json_t *request =
 	        json_loadb(upload->bytes != NULL ? upload->bytes : "", upload->length, JSON_REJECT_DUPLICATES, NULL);
 	/* Go takes this header away from a request whose body comes in chunks. */
-	const char *size =
-	        json_string_value(json_object_get(json_object_get(request, "RequestHeaders"), "Content-Length"));
+	const json_t *headers = json_object_get(request, "RequestHeaders");
+	const char *size = json_string_value(json_object_get(headers, "Content-Length"));
+	const char *type = json_string_value(json_object_get(headers, "Content-Type"));
 	struct engine_request asked = {
 		.method = json_string_value(json_object_get(request, "RequestMethod")),
 		.uri = json_string_value(json_object_get(request, "RequestUri")),
 		.empty = size != NULL && strcmp(size, "0") == 0,
+		.form = type != NULL && strcasestr(type, "form") != NULL,
 	};
 	_cleanup_free_ char *body = NULL;
+	struct engine_binds binds;
+	enum MHD_Result result;
 	char error[ERROR_SIZE];
-	json_t *sources;
 	ssize_t length;
 
 	if (asked.method == NULL || asked.uri == NULL)
@@ -143,13 +239,15 @@ static enum MHD_Result authorize(const struct plugin *plugin, struct MHD_Connect
 		return fail(connection, MHD_HTTP_BAD_REQUEST, "RequestBody is no base64");
 	asked.body = body;
 	asked.length = (size_t) length;
-	switch (engine_read(&asked, &sources, error, sizeof(error))) {
+	switch (engine_read(&asked, &binds, error, sizeof(error))) {
 	case ENGINE_HARMLESS:
 		return allow(connection);
 	case ENGINE_BINDS:
-		return decide(plugin, connection, sources);
+		result = decide_by(&plugin->options, connection, &binds);
+		json_decref(binds.sources);
+		return result;
 	default:
-		log_info("refused %s %s: %s", asked.method, asked.uri, error);
+		log_peer_info("refused %s %s: %s", asked.method, asked.uri, error);
 		return deny(connection, error);
 	}
 }
@@ -220,7 +318,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 	*request = NULL;
 }
 
-/* Its directories, 0755; and no socket that somebody still listens at. 0 or a negative errno. */
+/* Its directories, 0755; and no socket of one that has ended. 0 or a negative errno. */
 static int prepare(const char *path)
 {
 	_cleanup_free_ char *directory = strdup(path);
@@ -236,36 +334,43 @@ static int prepare(const char *path)
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* -EADDRINUSE: somebody listens there. */
 static int listen_at(const char *path)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	_cleanup_close_ int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	mode_t mask;
-	int r = prepare(path);
+	int r;
 
+	if (fd < 0 || other < 0 || strlen(path) >= sizeof(address.sun_path))
+		return fd < 0 || other < 0 ? -errno : -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	if (connect(other, (struct sockaddr *) &address, sizeof(address)) == 0 || errno == EAGAIN)
+		return -EADDRINUSE;
+	r = prepare(path);
 	if (r < 0)
 		return r;
-	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
-		return fd < 0 ? -errno : -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
 	mask = umask(0177);
 	r = bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0 ? -errno : 0;
 	umask(mask);
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
-int plugin_start(const struct guest_config *config, struct plugin **ret_plugin, char *error, size_t error_size)
+int plugin_start(const struct plugin_options *options, struct plugin **ret_plugin, char *error, size_t error_size)
 {
 	struct plugin *plugin = calloc(1, sizeof(*plugin));
-	int fd = plugin == NULL ? -ENOMEM : listen_at(config->plugin_socket);
+	int fd = plugin == NULL ? -ENOMEM : options->fd >= 0 ? options->fd : listen_at(options->path);
 
 	if (fd < 0) {
 		free(plugin);
 		return document_refuse(fd, error, error_size, "the authorization plugin cannot listen at %s: %s",
-		                       config->plugin_socket, strerror(-fd));
+		                       options->path, fd == -EADDRINUSE ? "another one does" : strerror(-fd));
 	}
-	plugin->config = config;
-	(void) guest_config_socket(config, plugin->requests, error, error_size);
+	plugin->options = *options;
+	plugin->made = options->fd < 0;
+	(void) fcntl(fd, F_SETFL, O_NONBLOCK);
+	(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
 	plugin->daemon = MHD_start_daemon(
 	        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL, NULL,
 	        on_request, plugin, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
@@ -285,6 +390,41 @@ void plugin_stop(struct plugin *plugin)
 	if (plugin == NULL)
 		return;
 	MHD_stop_daemon(plugin->daemon);
-	(void) unlink(plugin->config->plugin_socket);
+	if (plugin->made)
+		(void) unlink(plugin->options.path);
 	free(plugin);
+}
+
+/* The socket that the service manager holds, as of sd_listen_fds(3). -EBADF: it gave none. */
+static int listening_socket(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+
+	return pid != NULL && count != NULL && atoi(pid) == (int) getpid() && strcmp(count, "1") == 0 ? 3 : -EBADF;
+}
+
+int plugin_run(const char *config_file, const char *path, char *error, size_t error_size)
+{
+	const struct plugin_options options = { .config_file = config_file, .path = path, .fd = listening_socket() };
+	struct plugin *plugin;
+	sigset_t signals;
+	int number, r;
+
+	if (options.fd < 0 && path == NULL)
+		return document_refuse(-EINVAL, error, error_size,
+		                       "the authorization plugin has no socket: \"pluginSocket\" is null");
+	(void) sigemptyset(&signals);
+	(void) sigaddset(&signals, SIGTERM);
+	(void) sigaddset(&signals, SIGINT);
+	/* Before there are threads, which inherit it. */
+	(void) sigprocmask(SIG_BLOCK, &signals, NULL);
+	r = plugin_start(&options, &plugin, error, error_size);
+	if (r < 0)
+		return r;
+	log_info("decides what containers may bind, at %s", options.fd >= 0 ? "the service manager's socket" : path);
+	(void) notify_send("READY=1");
+	(void) sigwait(&signals, &number);
+	(void) notify_send("STOPPING=1");
+	plugin_stop(plugin);
+	return 0;
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
+#include "guest-fuse/agent/source.h"
 #include "guest-fuse/binds/ask.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
@@ -17,16 +18,6 @@
 
 /* RESOLVE_LEAST_MS: what the server has to say where paths lead, be the client's wait ever so short. */
 enum { BACKLOG = 64, SILENCE_MS = 10000, WAIT_MOST_MS = 600000, RESOLVE_LEAST_MS = 2000, VERSION = 1 };
-
-/* One path of a request for binds. */
-struct source {
-	char *path;
-	bool create;
-	char *resolved; /* NULL: the server was not asked */
-	json_t *answer; /* decided, for good or for now */
-	bool waits;     /* answer may still change for the better */
-	char *ask;      /* what the server is to be asked; NULL: nothing */
-};
 
 struct requests_client {
 	struct requests *requests;
@@ -44,6 +35,7 @@ struct requests_client {
 	int64_t until, ask_until;
 	struct binds_table table; /* what the decision under way looks at */
 	uv_work_t work;
+	bool make;             /* what is missing, and may be made */
 	bool deciding, asking; /* one at a time: both look at the sources */
 	bool again;            /* the table changed meanwhile */
 };
@@ -57,12 +49,8 @@ struct reply {
 
 static void free_sources(struct requests_client *client)
 {
-	for (size_t i = 0; i < client->count; i++) {
-		free(client->sources[i].path);
-		free(client->sources[i].resolved);
-		free(client->sources[i].ask);
-		json_decref(client->sources[i].answer);
-	}
+	for (size_t i = 0; i < client->count; i++)
+		source_done(&client->sources[i]);
 	free(client->sources);
 	client->sources = NULL;
 	client->count = 0;
@@ -174,52 +162,13 @@ static json_t *status(const struct requests *requests)
 	                 link.error[0] != '\0' ? link.error : NULL, "shares", mounts_json(requests->mounts));
 }
 
-/* NULL: something in it is no UTF-8. */
-static json_t *pack_decision(const struct binds_decision *decision)
-{
-	const struct binds_share *share = decision->share;
-
-	if (decision->verdict == BINDS_OWN)
-		return json_pack("{s:s}", "verdict", "own");
-	if (decision->verdict == BINDS_SHARE)
-		return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "verdict", "share", "share", share->path,
-		                 "mount", share->mount, "rest", decision->rest, "kind", binds_kind_name(decision->kind),
-		                 "readOnly", share->read_only, "idmap", share->idmap);
-	return json_pack("{s:s, s:s, s:s}", "verdict", "refused", "code", decision->code, "text", decision->text);
-}
-
-static json_t *decision_json(const struct binds_decision *decision)
-{
-	json_t *object = pack_decision(decision);
-
-	if (object != NULL)
-		return object;
-	return json_pack("{s:s, s:s, s:s}", "verdict", "refused", "code", "special", "text",
-	                 "Mounts denied: The path leads to a name that is no UTF-8, which no engine can carry.");
-}
-
 /* In a thread: mounts may be slow. */
 static void decide(uv_work_t *work)
 {
 	struct requests_client *client = work->data;
 
-	for (size_t i = 0; i < client->count; i++) {
-		struct source *source = &client->sources[i];
-		const struct binds_question question = { source->path, source->resolved, source->create };
-		struct binds_decision decision;
-
-		/* What was decided stays so, and what the server is asked waits for its word. */
-		if (source->ask != NULL || (source->answer != NULL && !source->waits))
-			continue;
-		binds_decide(client->requests->config, &client->table, &question, &decision);
-		json_decref(source->answer);
-		source->answer = NULL;
-		source->waits = decision.verdict == BINDS_WAIT;
-		if (decision.verdict == BINDS_RESOLVE)
-			source->ask = strdup(decision.path);
-		else
-			source->answer = decision_json(&decision);
-	}
+	for (size_t i = 0; i < client->count; i++)
+		source_decide(&client->sources[i], client->requests->config, &client->table, client->make);
 }
 
 static void on_decided(uv_work_t *work, int state);
@@ -237,23 +186,11 @@ static void start_deciding(struct requests_client *client)
 	client->deciding = true;
 }
 
-/* Nobody says where these paths lead: they are as those of whom nothing is known yet. */
+/* Nobody says where these paths lead. */
 static void not_reached(struct requests_client *client)
 {
-	for (size_t i = 0; i < client->count; i++) {
-		struct source *source = &client->sources[i];
-		const struct binds_question question = { source->path, NULL, source->create };
-		const struct binds_table nothing = { .known = false };
-		struct binds_decision decision;
-
-		if (source->ask == NULL)
-			continue;
-		binds_decide(client->requests->config, &nothing, &question, &decision);
-		source->answer = decision_json(&decision);
-		source->waits = true;
-		free(source->ask);
-		source->ask = NULL;
-	}
+	for (size_t i = 0; i < client->count; i++)
+		source_not_reached(&client->sources[i], client->requests->config);
 }
 
 /* Whoever asked counts the answers: one that is missing, for want of memory, is not taken for a yes. */
@@ -262,8 +199,13 @@ static void say_decisions(struct requests_client *client)
 	json_t *list = json_array();
 
 	not_reached(client);
-	for (size_t i = 0; i < client->count; i++)
-		(void) json_array_append(list, client->sources[i].answer);
+	for (size_t i = 0; i < client->count; i++) {
+		const struct source *source = &client->sources[i];
+
+		(void) json_array_append(list, source->answer);
+		if (source->refused != NULL)
+			link_tell_refused(client->requests->link, source->refused, source->reason);
+	}
 	say(client, json_pack("{s:i, s:b, s:o}", "version", VERSION, "ok", 1, "binds", list));
 }
 
@@ -373,18 +315,6 @@ static void on_timer(uv_timer_t *timer)
 }
 
 /* A path as a string, or as {"path": ..., "create": true}. 0, -EINVAL, -ENOMEM. */
-static int take_source(const json_t *value, struct source *ret_source)
-{
-	const json_t *path = json_is_object(value) ? json_object_get(value, "path") : value;
-	const char *text = document_text(path);
-
-	if (text == NULL)
-		return -EINVAL;
-	ret_source->create = json_is_true(json_object_get(value, "create"));
-	ret_source->path = strdup(text);
-	return ret_source->path == NULL ? -ENOMEM : 0;
-}
-
 static void take_binds(struct requests_client *client, const json_t *request)
 {
 	const json_t *sources = json_object_get(request, "sources"), *wait = json_object_get(request, "waitMs");
@@ -399,13 +329,14 @@ static void take_binds(struct requests_client *client, const json_t *request)
 	if (r == 0 && client->sources == NULL)
 		r = -ENOMEM;
 	for (size_t i = 0; i < count && r == 0; i++)
-		r = take_source(json_array_get(sources, i), &client->sources[client->count++]);
+		r = source_init(&client->sources[client->count++], json_array_get(sources, i));
 	if (r < 0) {
 		free_sources(client);
 		refuse(client, "bad-request",
 		       "binds wants \"sources\", a list of at most 1024 paths, and \"waitMs\" from 0 to 600000");
 		return;
 	}
+	client->make = json_is_true(json_object_get(request, "make"));
 	client->until = clock_ms() + wait_ms;
 	client->ask_until = clock_ms() + (wait_ms > RESOLVE_LEAST_MS ? wait_ms : RESOLVE_LEAST_MS);
 	(void) uv_timer_stop(&client->timer);

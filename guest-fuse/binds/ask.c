@@ -119,12 +119,12 @@ int binds_ask_status(const char *socket_path, int timeout_ms, json_t **ret_answe
 	                 ret_answer, error, error_size);
 }
 
-int binds_ask_binds(const char *socket_path, json_t *sources, unsigned wait_ms, json_t **ret_answer, char *error,
-                    size_t error_size)
+int binds_ask_binds(const char *socket_path, json_t *sources, unsigned wait_ms, bool make, json_t **ret_answer,
+                    char *error, size_t error_size)
 {
 	size_t count = json_array_size(sources);
-	json_t *request = json_pack("{s:i, s:s, s:i, s:o}", "version", 1, "request", "binds", "waitMs", (int) wait_ms,
-	                            "sources", sources);
+	json_t *request = json_pack("{s:i, s:s, s:i, s:b, s:o}", "version", 1, "request", "binds", "waitMs",
+	                            (int) wait_ms, "make", make, "sources", sources);
 	_cleanup_json_ json_t *answer = NULL;
 	int r = binds_ask(socket_path, request, (int) wait_ms + GRACE_MS, &answer, error, error_size);
 

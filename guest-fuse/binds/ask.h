@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { BINDS_LINE_MAX = 256 * 1024 };
@@ -19,8 +20,8 @@ int binds_ask(const char *socket_path, json_t *request, int timeout_ms, json_t *
 int binds_ask_status(const char *socket_path, int timeout_ms, json_t **ret_answer, char *error, size_t error_size);
 
 /*
- * What paths come to, an answer for each; wait_ms: how long to wait for shares. sources: a list, taken. Errors as of
- * binds_ask(); -EPROTO: guestd refuses, too.
+ * What paths come to, an answer for each; wait_ms: how long to wait for shares; make: what is missing and may be made
+ * is. sources: a list, taken. Errors as of binds_ask(); -EPROTO: guestd refuses, too.
  */
-int binds_ask_binds(const char *socket_path, json_t *sources, unsigned wait_ms, json_t **ret_answer, char *error,
-                    size_t error_size);
+int binds_ask_binds(const char *socket_path, json_t *sources, unsigned wait_ms, bool make, json_t **ret_answer,
+                    char *error, size_t error_size);

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "guest-fuse/binds/follow.h"
@@ -59,15 +60,18 @@ static int prepare(const struct guest_config *config)
 	return mount(path, path, NULL, MS_BIND, NULL) < 0 || mount(NULL, path, NULL, MS_PRIVATE, NULL) < 0 ? -errno : 0;
 }
 
-static void remove_entry(const char *directory, const char *name)
+/* One that clones_add() or clones_begin() has made; a directory is removed only when it is empty. */
+static void remove_entry(int fd, const char *directory, const char *name)
 {
 	char path[4096 + NAME_MAX + 2];
 
+	if (strncmp(name, RECORD, strlen(RECORD)) != 0 && name[strspn(name, "0123456789")] != '\0')
+		return;
 	(void) snprintf(path, sizeof(path), "%s/%s", directory, name);
 	while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		;
-	if (unlink(path) < 0)
-		(void) rmdir(path);
+	if (unlinkat(fd, name, 0) < 0)
+		(void) unlinkat(fd, name, AT_REMOVEDIR);
 }
 
 /* The bundle that the record names. False: there is no record. */
@@ -97,15 +101,18 @@ static void restore(const char *directory)
 
 static void undo(const char *directory)
 {
-	DIR *entries = opendir(directory);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *entries = fd < 0 || open_is_shared(fd) ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 
-	if (entries == NULL)
+	if (entries == NULL) {
+		close_fd(fd);
 		return;
+	}
 	restore(directory);
 	while ((entry = readdir(entries)) != NULL)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			remove_entry(directory, entry->d_name);
+		if (entry->d_name[0] != '.')
+			remove_entry(fd, directory, entry->d_name);
 	(void) closedir(entries);
 	(void) rmdir(directory);
 }
@@ -127,7 +134,8 @@ static bool has_bundle(const char *directory)
 	return read_bundle(directory, bundle) && access(bundle, F_OK) == 0;
 }
 
-unsigned clones_sweep(const struct guest_config *config)
+/* all_of_them: those whose bundle is there, too. */
+static unsigned undo_all(const struct guest_config *config, bool all_of_them)
 {
 	const struct dirent *entry;
 	unsigned count = 0;
@@ -137,13 +145,31 @@ unsigned clones_sweep(const struct guest_config *config)
 	if (place_of(config, "", all) < 0 || (entries = opendir(all)) == NULL)
 		return 0;
 	while ((entry = readdir(entries)) != NULL) {
-		if (!clones_id_is_valid(entry->d_name) || place_of(config, entry->d_name, path) < 0 || has_bundle(path))
+		if (!clones_id_is_valid(entry->d_name) || place_of(config, entry->d_name, path) < 0 ||
+		    (!all_of_them && has_bundle(path)))
 			continue;
 		undo(path);
 		count++;
 	}
 	(void) closedir(entries);
 	return count;
+}
+
+unsigned clones_sweep(const struct guest_config *config)
+{
+	return undo_all(config, false);
+}
+
+int clones_end(const struct guest_config *config)
+{
+	char path[4096];
+
+	if (place_of(config, "", path) < 0)
+		return -ENAMETOOLONG;
+	(void) undo_all(config, true);
+	while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		;
+	return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int clones_begin(const struct guest_config *config, const char *id, const char *bundle, struct clones *ret_clones,
@@ -256,16 +282,33 @@ static int open_source(const struct clones_source *source)
 	return mount < 0 ? mount : open_beneath(mount, source->rest, RESOLVE_NO_SYMLINKS);
 }
 
+/* The secret of the mount that a file is on. */
+static bool read_secret(int file, struct follow_argument *ret_argument)
+{
+	char path[FOLLOW_PATH_SIZE];
+	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
+
+	if (fstat(file, &st) < 0)
+		return false;
+	follow_secret_path(major(st.st_dev), minor(st.st_dev), path);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 && read(fd, ret_argument->secret, FOLLOW_SECRET_SIZE) == FOLLOW_SECRET_SIZE;
+}
+
 /* An editor that saves by renaming is to be seen (follow.h). A file that cannot be read is bound as it is. */
 static void follow(int source)
 {
+	struct follow_argument argument;
 	char path[64];
 	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
 
 	(void) snprintf(path, sizeof(path), "/proc/self/fd/%d", source);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd >= 0)
-		(void) ioctl(fd, BINDSHARE_IOC_FOLLOW);
+	/* Then the kernel asks for the attributes by which it permits. */
+	if (fd >= 0 && read_secret(fd, &argument) && ioctl(fd, BINDSHARE_IOC_FOLLOW, &argument) == 0)
+		(void) fstat(fd, &st);
 }
 
 /* The kernel maps the ids of mounts that allow it, from 6.12 on. False: not this one. */

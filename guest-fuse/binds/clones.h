@@ -60,5 +60,11 @@ void clones_undo(const struct guest_config *config, const char *id);
 /* Undoes all whose bundle is gone: of runtimes that were killed. Returns how many. */
 unsigned clones_sweep(const struct guest_config *config);
 
+/*
+ * Undoes all, and the directory of all. Containers that run keep what they have, which is mounted in their own
+ * namespaces. 0, or a negative errno: something is left (-ENOTEMPTY, -EBUSY).
+ */
+int clones_end(const struct guest_config *config);
+
 /* The lines of a uid_map that exchanges 0 and id. The length. */
 size_t clones_map_lines(unsigned id, char *text, size_t size);

@@ -151,6 +151,13 @@ static int take_plugin_socket(struct guest_config *config, const json_t *value)
 	return 0;
 }
 
+static int take_runtime_name(struct guest_config *config, const json_t *value)
+{
+	const char *text = document_text(value);
+
+	return text == NULL || text[0] == '\0' ? -EINVAL : copy(&config->runtime_name, text);
+}
+
 static int take_mount_options(struct guest_config *config, const json_t *value)
 {
 	const char *text = document_text(value);
@@ -168,6 +175,7 @@ static const struct key keys[] = {
 	{ "waitSeconds", take_wait, "a number from 0 to 600" },
 	{ "runDirectory", take_run_directory, "an absolute path" },
 	{ "pluginSocket", take_plugin_socket, "an absolute path, or null" },
+	{ "runtimeName", take_runtime_name, "a string that is not empty" },
 	{ "mountOptions", take_mount_options, "a string" },
 };
 
@@ -182,7 +190,8 @@ int guest_config_default(struct guest_config *config)
 			return -ENOMEM;
 	if (copy(&config->root, "/host_mnt") < 0 || copy(&config->run_directory, "/run/bindshare") < 0 ||
 	    copy(&config->plugin_socket, "/run/docker/plugins/bindshare.sock") < 0 ||
-	    copy(&config->mount_options, "") < 0)
+	    copy(&config->runtime_name, "bindshare") < 0 || copy(&config->mount_options, "") < 0 ||
+	    copy(&config->address_text, "") < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -222,7 +231,7 @@ int guest_config_read(const char *path, struct guest_config *ret_config, char *e
 		if (r == 0)
 			r = take(&config, path, name, value, error, error_size);
 	}
-	if (r == 0 && config.address_text == NULL)
+	if (r == 0 && config.address_text[0] == '\0')
 		r = document_refuse(-EINVAL, error, error_size,
 		                    WHAT " %s: there is no \"address\" of the file server, like \"vsock:2:7000\"",
 		                    path);
@@ -244,6 +253,7 @@ void guest_config_done(struct guest_config *config)
 	free(config->runtime);
 	free(config->run_directory);
 	free(config->plugin_socket);
+	free(config->runtime_name);
 	free(config->mount_options);
 	*config = (struct guest_config){ 0 };
 }

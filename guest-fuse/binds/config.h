@@ -24,6 +24,7 @@ struct guest_config {
 	unsigned wait_ms;     /* how long a container waits for its shares, 0 to 600000 */
 	char *run_directory;  /* sockets and records */
 	char *plugin_socket;  /* NULL: no authorization plugin */
+	char *runtime_name;   /* of bindshare-runtime in the engine's configuration */
 	char *mount_options;  /* further ones for bindshare-mount; "" for none */
 };
 
@@ -32,7 +33,7 @@ struct guest_config {
  * that is not known, or a value that is not allowed; or what open says; and words in error.
  */
 int guest_config_read(const char *path, struct guest_config *ret_config, char *error, size_t error_size);
-/* What holds without a file, but for the address. 0 or -ENOMEM. */
+/* What holds without a file; the address is "". 0 or -ENOMEM. */
 int guest_config_default(struct guest_config *ret_config);
 void guest_config_done(struct guest_config *config);
 

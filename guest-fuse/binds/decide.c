@@ -4,12 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "guest-fuse/binds/sockets.h"
 #include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
 #include "protocol/paths.h"
@@ -62,29 +62,16 @@ static void say(struct binds_decision *decision, enum binds_verdict verdict, con
 	va_end(arguments);
 }
 
-/* What to do about a path that can never be shared: words that end the text, or "". */
-static const char *advice_for_sockets(const char *path)
-{
-	static const char *const agents[] = {
-		"*/ssh-*/agent.*",   "*/ssh-agent*",    "*/keyring/ssh",
-		"*/S.gpg-agent.ssh", "*/ssh-auth.sock", "*/com.apple.launchd.*/Listeners"
-	};
-
-	if (fnmatch("*/docker.sock", path, 0) == 0)
-		return " The engine's socket is in the guest: bind /var/run/docker.sock.";
-	for (size_t i = 0; i < ARRAY_SIZE(agents); i++)
-		if (fnmatch(agents[i], path, 0) == 0)
-			return " For the SSH agent bind /run/host-services/ssh-auth.sock.";
-	return "";
-}
-
 static void refuse_not_shared(struct binds_decision *decision, const char *path)
 {
-	const char *advice = advice_for_sockets(path);
+	const char *advice = sockets_advice(path);
 
-	say(decision, BINDS_REFUSED, "not-shared",
-	    "Mounts denied: The path %s is not shared from the host and is not known to bindshare.%s", path, advice);
-	if (advice[0] == '\0')
+	strcpy(decision->path, path);
+	if (advice != NULL)
+		say(decision, BINDS_REFUSED, "not-shared",
+		    "Mounts denied: The path %s is not shared from the host and is not known to bindshare.%s", path,
+		    advice);
+	else
 		say(decision, BINDS_REFUSED, "not-shared",
 		    "Mounts denied: The path %s is not shared from the host and is not known to bindshare. Add it with "
 		    "\"bindsharectl share add %s\" on the host, or in Settings > Resources > File Sharing.",
@@ -155,7 +142,8 @@ enum step { STEP_END, STEP_LINK, STEP_FAILED };
 
 /*
  * Walks rest beneath the share's mount, a component at a time. STEP_END: ret_st is what lies there and done its path.
- * STEP_LINK: walk->path is where a link leads. STEP_FAILED: *ret_error, at done.
+ * STEP_LINK: walk->path is where a link leads. STEP_FAILED: *ret_error, at done; what is missing there is appended to
+ * it.
  */
 static enum step walk_share(const struct binds_share *share, int mount, const char *rest, struct walk *walk,
                             char done[PATH_MAX], struct stat *ret_st, int *ret_error)
@@ -178,6 +166,8 @@ static enum step walk_share(const struct binds_share *share, int mount, const ch
 		length = strcspn(rest, "/");
 		if (*ret_error == 0)
 			*ret_error = paths_append(done, rest, length);
+		if (*ret_error == -ENOENT && rest[0] != '\0' && paths_append(done, rest, strlen(rest)) < 0)
+			*ret_error = -ENAMETOOLONG;
 		if (*ret_error < 0)
 			return STEP_FAILED;
 		rest += length;
@@ -192,12 +182,12 @@ static void decide_kind(const struct binds_share *share, const char *source, con
 	decision->verdict = BINDS_SHARE;
 	decision->kind = S_ISDIR(st->st_mode) ? BINDS_DIRECTORY : BINDS_FILE;
 	if (S_ISSOCK(st->st_mode)) {
-		const char *advice = advice_for_sockets(source);
+		const char *advice = sockets_advice(source);
 
 		say(decision, BINDS_REFUSED, "socket",
 		    "Mounts denied: %s is a socket of the host, and a socket does not work through a shared "
 		    "directory.%s",
-		    source, advice[0] != '\0' ? advice : " Reach its server over the network.");
+		    source, advice != NULL ? advice : " Reach its server over the network.");
 	} else if (!S_ISDIR(st->st_mode) && !S_ISREG(st->st_mode)) {
 		say(decision, BINDS_REFUSED, "special",
 		    "Mounts denied: %s is neither a directory nor a regular file, and nothing else of the host can be "
@@ -293,18 +283,28 @@ static void decide_outside(const struct binds_table *table, const struct binds_q
 		    "reached. "
 		    "Is bindshare-fileserver running there?",
 		    question->source);
-	else if (walk->left)
+	else if (walk->left) {
+		strcpy(decision->path, walk->path);
 		say(decision, BINDS_REFUSED, "leads-out",
 		    "Mounts denied: The path %s leads by a symbolic link to %s, which is not shared from the host and "
 		    "is not "
 		    "known to bindshare. Add that one with \"bindsharectl share add %s\" on the host.",
 		    question->source, walk->path, walk->path);
-	else if (question->resolved == NULL) {
+	} else if (question->resolved == NULL) {
 		decision->verdict = BINDS_RESOLVE;
 		strcpy(decision->path, walk->path);
 	} else {
 		refuse_not_shared(decision, walk->path);
 	}
+}
+
+static void decide_own(const char *path, struct binds_decision *decision)
+{
+	decision->verdict = BINDS_OWN;
+	if (sockets_is_missing(path))
+		say(decision, BINDS_REFUSED, "socket",
+		    "Mounts denied: There is no socket at %s in the guest, and one of the host does not come there.%s",
+		    path, sockets_advice(path));
 }
 
 void binds_decide(const struct guest_config *config, const struct binds_table *table,
@@ -321,6 +321,7 @@ void binds_decide(const struct guest_config *config, const struct binds_table *t
 		    r == -ENAMETOOLONG ? "too long" : "not absolute");
 		return;
 	}
+	strcpy(ret_decision->path, walk.path);
 	for (;;) {
 		size_t own = own_length(config, walk.path), length;
 		const struct binds_share *share;
@@ -329,7 +330,7 @@ void binds_decide(const struct guest_config *config, const struct binds_table *t
 		share = find_share(table, walk.path, &length, &rest);
 		/* A link of the host never leads into the guest. */
 		if (own > 0 && own > length && !walk.left && !resolved) {
-			ret_decision->verdict = BINDS_OWN;
+			decide_own(walk.path, ret_decision);
 			return;
 		}
 		if (share == NULL) {
@@ -343,4 +344,28 @@ void binds_decide(const struct guest_config *config, const struct binds_table *t
 		if (!look(share, rest, question, &walk, ret_decision))
 			return;
 	}
+}
+
+int binds_make(const struct binds_decision *decision)
+{
+	_cleanup_close_ int fd = open_plain(decision->share->mount, O_PATH | O_DIRECTORY);
+	char name[NAME_MAX + 1];
+
+	for (const char *rest = decision->rest; fd >= 0 && *rest != '\0'; rest += strspn(rest, "/")) {
+		size_t length = strcspn(rest, "/");
+		int next;
+
+		if (length > NAME_MAX)
+			return -ENAMETOOLONG;
+		(void) snprintf(name, sizeof(name), "%.*s", (int) length, rest);
+		if (mkdirat(fd, name, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		next = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			return -errno;
+		close_fd(fd);
+		fd = next;
+		rest += length;
+	}
+	return fd < 0 ? fd : 0;
 }

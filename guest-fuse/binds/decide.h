@@ -23,8 +23,9 @@ struct binds_share {
 	char *mount;            /* where it is mounted */
 	enum binds_state state;
 	bool read_only;
-	bool idmap;  /* mounted so that the kernel may map ids (permissions=guest) */
-	char *error; /* why it failed, or NULL */
+	bool identical; /* mounted at its own path, too */
+	bool idmap;     /* mounted so that the kernel may map ids (permissions=guest) */
+	char *error;    /* why it failed, or NULL */
 };
 
 struct binds_table {
@@ -54,7 +55,9 @@ struct binds_decision {
 	enum binds_kind kind;
 	const char *code; /* not-shared, missing, leads-out, socket, special, not-mounted, unknown-yet, not-absolute */
 	char text[BINDS_TEXT_SIZE];
-	char path[PATH_MAX]; /* BINDS_RESOLVE: what the server is to be asked about */
+	/* BINDS_RESOLVE: what the server is to be asked about; BINDS_REFUSED: what is not shared, or missing; may be ""
+	 */
+	char path[PATH_MAX];
 };
 
 /* How much the caller knows and wants. */
@@ -73,6 +76,12 @@ bool binds_is_own(const struct guest_config *config, const char *path);
  */
 void binds_decide(const struct guest_config *config, const struct binds_table *table,
                   const struct binds_question *question, struct binds_decision *ret_decision);
+
+/*
+ * Makes the directory of a decision of the kind BINDS_TO_BE_MADE, as the guest's root and so as the user of the host,
+ * without following a link. 0 or a negative errno.
+ */
+int binds_make(const struct binds_decision *decision);
 
 const char *binds_kind_name(enum binds_kind kind);
 const char *binds_state_name(enum binds_state state);

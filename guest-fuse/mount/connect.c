@@ -21,10 +21,9 @@ static enum exits unreachable(const struct client *client, int error)
 	proto_address_format(address, where, sizeof(where));
 	log_error("cannot reach the file server at %s: %s", where, strerror(-error));
 	if (error == -ECONNREFUSED || error == -ENOENT)
-		log_error("is bindshare-fileserver running, with --listen %s?", where);
+		log_error("start bindshare-fileserver there with --listen %s", where);
 	else if (error == -ETIMEDOUT)
-		log_error(
-		        "nothing answers there: is bindshare-fileserver running on the host, and is that its address?");
+		log_error("nothing answers there: start bindshare-fileserver on the host, or give its right address");
 	return EXITS_UNREACHABLE;
 }
 

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files that follow their names. */
+#define FUSE_USE_VERSION 314
 #include "guest-fuse/mount/follow.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define HASH_NONFATAL_OOM 1
 #define uthash_nonfatal_oom(element)                                                                                   \
@@ -19,10 +24,23 @@
 #include "guest-fuse/mount/operations.h"
 #include "guest-fuse/mount/rpc.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
+
+/* How long a request may wait in the kernel's queue, and an answer until its thread has taken it. */
+#define QUEUED_NS INT64_C(10000000000)
+#define TAKEN_NS  INT64_C(1000000000)
+
+/* What the kernel decides by. */
+struct rights {
+	uint32_t mode, uid, gid;
+};
 
 struct followed {
 	uint64_t node, parent, target;
 	struct proto_name name;
+	struct rights rights; /* of the target; mode 0: it was not looked up yet */
+	int64_t changed;      /* clock_ns() when they did, or the kernel was told others; 0: never */
+	int64_t told;         /* clock_ns() when the kernel was told these after that; 0: not yet */
 	bool out_of_memory;
 	UT_hash_handle hh;
 };
@@ -42,6 +60,35 @@ void follow_done(struct follow *follow)
 		free(followed);
 	}
 	pthread_mutex_destroy(&follow->lock);
+}
+
+int follow_admit_root(struct follow *follow, unsigned major, unsigned minor)
+{
+	_cleanup_close_ int fd = -EBADF;
+	ssize_t n;
+
+	randombytes_buf(follow->secret.secret, FOLLOW_SECRET_SIZE);
+	follow_secret_path(major, minor, follow->secret_path);
+	/* The number is this mount's alone: what lies there is from one that is gone. */
+	(void) unlink(follow->secret_path);
+	fd = open(follow->secret_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	n = write(fd, follow->secret.secret, FOLLOW_SECRET_SIZE);
+	follow->has_secret = n == FOLLOW_SECRET_SIZE;
+	return follow->has_secret ? 0 : n < 0 ? -errno : -EIO;
+}
+
+void follow_admit_nobody(struct follow *follow)
+{
+	if (follow->has_secret)
+		(void) unlink(follow->secret_path);
+	follow->has_secret = false;
+}
+
+bool follow_knows_secret(const struct follow *follow, const struct follow_argument *argument)
+{
+	return follow->has_secret && sodium_memcmp(follow->secret.secret, argument->secret, FOLLOW_SECRET_SIZE) == 0;
 }
 
 /* With the lock held. */
@@ -81,13 +128,32 @@ int follow_begin(struct lane *lane, uint64_t node)
  * What the look-up found stands for node from now on. Each target but node itself, which the kernel holds, has one
  * reference of ours.
  */
+static struct rights rights_of(const struct proto_attr *attr)
+{
+	return (struct rights){ .mode = attr->mode, .uid = attr->uid, .gid = attr->gid };
+}
+
+/* With the lock held. True: they were others before, and what the kernel has is to be invalidated. */
+static bool set_rights(struct followed *followed, const struct proto_attr *attr)
+{
+	struct rights rights = rights_of(attr);
+	bool changed = followed->rights.mode != 0 && memcmp(&rights, &followed->rights, sizeof(rights)) != 0;
+
+	followed->rights = rights;
+	if (changed) {
+		followed->changed = clock_ns();
+		followed->told = 0;
+	}
+	return changed;
+}
+
 static void retarget(struct client *client, uint64_t node, const struct proto_lookup_request *request,
                      const struct proto_entry *entry)
 {
 	struct follow *follow = &client->follow;
 	struct followed *followed;
 	uint64_t before = node;
-	bool gone;
+	bool gone, changed = false;
 
 	if (attributes_check(&entry->attr) < 0 || !S_ISREG(entry->attr.mode) ||
 	    nodes_learn(client->nodes, request->parent, request->name.text, entry, 1) < 0) {
@@ -100,8 +166,12 @@ static void retarget(struct client *client, uint64_t node, const struct proto_lo
 	if (!gone) {
 		before = followed->target;
 		followed->target = entry->node;
+		changed = set_rights(followed, &entry->attr);
 	}
 	pthread_mutex_unlock(&follow->lock);
+	/* Answers that are on their way do not count any more for the kernel (fuse_reverse_inval_inode()). */
+	if (changed)
+		(void) fuse_lowlevel_notify_inval_inode(client->fuse, node, -1, 0);
 	if (gone || entry->node == before || entry->node == node)
 		operations_not_taken(client, entry->node);
 	if (!gone && before != entry->node && before != node)
@@ -141,6 +211,61 @@ uint64_t follow_target(struct follow *follow, uint64_t node)
 		target = followed->target;
 	pthread_mutex_unlock(&follow->lock);
 	return target;
+}
+
+void follow_told(struct lane *lane, uint64_t node, const struct proto_attr *attr)
+{
+	struct follow *follow = &lane->client->follow;
+	struct rights rights = rights_of(attr);
+	struct followed *followed;
+
+	if (atomic_load_explicit(&follow->count, memory_order_relaxed) == 0)
+		return;
+	pthread_mutex_lock(&follow->lock);
+	followed = find(follow, node);
+	if (followed != NULL && followed->rights.mode != 0) {
+		if (memcmp(&rights, &followed->rights, sizeof(rights)) != 0) {
+			/* Of an older file that is still open, or of the one that was bound. */
+			followed->changed = clock_ns();
+			followed->told = 0;
+		} else if (followed->told == 0 && atomic_load(&lane->since) > followed->changed) {
+			followed->told = clock_ns();
+		}
+	}
+	pthread_mutex_unlock(&follow->lock);
+}
+
+static bool may(struct lane *lane, uint64_t node, bool open)
+{
+	struct follow *follow = &lane->client->follow;
+	struct followed *followed;
+	int64_t now = clock_ns();
+	bool good = true;
+
+	if (atomic_load_explicit(&follow->count, memory_order_relaxed) == 0)
+		return true;
+	pthread_mutex_lock(&follow->lock);
+	followed = find(follow, node);
+	if (followed != NULL && followed->changed != 0) {
+		bool settled = now - followed->changed > QUEUED_NS;
+
+		good = open ? settled || lane->second_of > followed->changed
+		            : settled && followed->told != 0 && now - followed->told > TAKEN_NS;
+	}
+	pthread_mutex_unlock(&follow->lock);
+	if (!good && open)
+		stale_note(&lane->client->stale, lane);
+	return good;
+}
+
+bool follow_may_open(struct lane *lane, uint64_t node)
+{
+	return may(lane, node, true);
+}
+
+bool follow_may_change(struct lane *lane, uint64_t node)
+{
+	return may(lane, node, false);
 }
 
 bool follow_has(struct follow *follow, uint64_t node)

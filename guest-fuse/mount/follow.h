@@ -10,16 +10,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest-fuse/binds/follow.h"
+
 struct lane;
+struct proto_attr;
 
 struct follow {
 	pthread_mutex_t lock;
 	_Atomic unsigned count; /* nobody takes the lock while it is 0 */
 	struct followed *table;
+	bool has_secret;
+	struct follow_argument secret;
+	char secret_path[FOLLOW_PATH_SIZE];
 };
 
 void follow_init(struct follow *follow);
 void follow_done(struct follow *follow);
+
+/* Writes the secret of the mount with this device number to where root can read it. 0 or a negative errno. */
+int follow_admit_root(struct follow *follow, unsigned major, unsigned minor);
+/* Takes it away. */
+void follow_admit_nobody(struct follow *follow);
+/* Whether whoever asks knows the secret. */
+bool follow_knows_secret(const struct follow *follow, const struct follow_argument *argument);
 
 /* node: known, a regular file. 0, -ESTALE (it has no name), -ENOMEM. */
 int follow_begin(struct lane *lane, uint64_t node);
@@ -27,6 +40,17 @@ int follow_begin(struct lane *lane, uint64_t node);
 void follow_look(struct lane *lane, uint64_t node);
 /* Which of the server's nodes stands for one of the kernel's: itself, unless it follows its name. */
 uint64_t follow_target(struct follow *follow, uint64_t node);
+/* The kernel is told these attributes of a node, in answer to the lane's request. */
+void follow_told(struct lane *lane, uint64_t node, const struct proto_attr *attr);
+/*
+ * Whether what stands for a node may be opened, or changed, by the permission that the kernel has given for it: owner,
+ * group and mode are those that it decided by. All who use a node share what the kernel was told of it, and the answer
+ * to one comes in while another decides; so after they have changed, an open is good when its thread was sent to ask
+ * once more since, and a change, before which the kernel does not ask, when what it was told has been the same for a
+ * while. True for every node that does not follow its name.
+ */
+bool follow_may_open(struct lane *lane, uint64_t node);
+bool follow_may_change(struct lane *lane, uint64_t node);
 /* True: it is a file that follows its name. */
 bool follow_has(struct follow *follow, uint64_t node);
 /*

@@ -186,7 +186,8 @@ static void lane_state(struct keeper *keeper, uint64_t id, const struct proto_la
 		else
 			watch->strikes++;
 		if (watch->strikes >= STRIKES) {
-			log_warning("lane %u lost a request or its answer: it is given up", lane_number(lanes->all[i]));
+			log_peer_warning("lane %u lost a request or its answer: it is given up",
+			                 lane_number(lanes->all[i]));
 			watch->strikes = 0;
 			lane_kill(lanes->all[i]);
 		}

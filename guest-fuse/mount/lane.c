@@ -197,7 +197,8 @@ void lane_begin(struct lane *lane)
 	lane->pid = (pid_t) in->pid;
 	lane->interrupted = lane->answered = false;
 	pthread_mutex_unlock(&lane->state);
-	lane->anew = stale_is_second(&lane->client->stale, lane);
+	lane->second_of = stale_second_of(&lane->client->stale, lane);
+	lane->anew = lane->second_of != 0;
 }
 
 void lane_end(struct lane *lane)
@@ -233,7 +234,6 @@ static void count(struct lane *lane, enum proto_op op, int result, int64_t begin
 /* With use held. 0, or why there is no connection. */
 static int ready(struct lane *lane)
 {
-	static struct log_limit limit;
 	int r, dead = atomic_load(&lane->client->dead);
 
 	if (dead != 0)
@@ -247,32 +247,26 @@ static int ready(struct lane *lane)
 	if (r == 0)
 		return 0;
 	lane->retry_at = clock_ns() + RETRY_NS;
-	if (log_limit_allows(&limit))
-		log_warning("cannot connect a lane to the server again: %s", strerror(-r));
+	log_peer_warning("cannot connect a lane to the server again: %s", strerror(-r));
 	return -EIO;
 }
 
 /* With use held: the connection broke. Which error the operation gets. */
 static int lost(struct lane *lane, enum proto_op op, int error)
 {
-	static struct log_limit limit;
 	int dead;
 
 	disconnect(lane);
 	dead = atomic_load(&lane->client->dead);
 	if (dead != 0)
 		return -dead;
-	if (log_limit_allows(&limit))
-		log_warning("lane %u broke during %s: %s", lane->number, proto_ops[op].name, strerror(-error));
+	log_peer_warning("lane %u broke during %s: %s", lane->number, proto_ops[op].name, strerror(-error));
 	return -EIO;
 }
 
 int lane_broken(struct lane *lane, enum proto_op op, const char *what)
 {
-	static struct log_limit limit;
-
-	if (log_limit_allows(&limit))
-		log_warning("the server's reply to %s makes no sense (%s)", proto_ops[op].name, what);
+	log_peer_warning("the server's reply to %s makes no sense (%s)", proto_ops[op].name, what);
 	pthread_mutex_lock(&lane->use);
 	disconnect(lane);
 	pthread_mutex_unlock(&lane->use);

@@ -113,7 +113,7 @@ void lanes_grow(struct lanes *lanes)
 	if (alone && !atomic_exchange(&lanes->saturated, true))
 		client_wake(lanes->client);
 	if (r < 0)
-		log_warning("cannot start another thread: %s", strerror(-r));
+		log_peer_warning("cannot start another thread: %s", strerror(-r));
 }
 
 /* One look. 1: a request lies in the lane's buffer; 0: there is none; -1: the mount is gone. */
@@ -207,7 +207,6 @@ static void serve(struct lane *lane)
 /* Another lane, connected by its own thread so that nobody waits for it. */
 static struct lane *join_session(struct lanes *lanes)
 {
-	static struct log_limit limit;
 	struct lane *lane = NULL;
 	int r = lane_new(lanes->client, &lane);
 
@@ -228,8 +227,7 @@ static struct lane *join_session(struct lanes *lanes)
 	if (r == 0)
 		return lane;
 	lane_free(lane);
-	if (log_limit_allows(&limit))
-		log_warning("no further lane (%s): going on with %u", strerror(-r), atomic_load(&lanes->count));
+	log_peer_warning("no further lane (%s): going on with %u", strerror(-r), atomic_load(&lanes->count));
 	return NULL;
 }
 

@@ -218,6 +218,10 @@ static enum exits complete(struct program *program)
 	program->statistics = stats_listen(program->statistics_path);
 	if (program->statistics < 0)
 		log_warning("no figures by --stats: %s", strerror(-program->statistics));
+	r = follow_admit_root(&program->client.follow, major, minor);
+	if (r < 0)
+		log_warning("binds of single files do not follow their names: %s: %s",
+		            program->client.follow.secret_path, strerror(-r));
 	r = keeper_new(&program->client, &program->event, program->signals, program->statistics, program->mountpoint,
 	               &program->keeper);
 	if (r < 0) {
@@ -275,6 +279,7 @@ static void tear_down(struct program *program)
 
 	if (program->statistics >= 0)
 		(void) unlink(program->statistics_path);
+	follow_admit_nobody(&client->follow);
 	close_fd(program->statistics);
 	close_fd(program->mount);
 	if (program->connected)

@@ -80,7 +80,7 @@ int mounting_make(const struct options *options, bool read_only, int *ret_device
 
 	if (device < 0)
 		return fail(-1, -errno, error, error_size,
-		            "/dev/fuse cannot be opened; is the kernel's module fuse loaded?");
+		            "/dev/fuse cannot be opened: load the kernel's module fuse (modprobe fuse)");
 	context = FAULT(MOUNT_CONTEXT, fsopen(FILE_SYSTEM, FSOPEN_CLOEXEC));
 	if (context < 0)
 		return fail(-1, -errno, error, error_size, "fsopen");

@@ -10,7 +10,8 @@
 #include "guest-fuse/mount/caller.h"
 #include "guest-fuse/mount/operations-internal.h"
 
-static void reply_attr(struct lane *lane, fuse_req_t req, int result, const struct proto_attr *attr, double timeout)
+static void reply_attr(struct lane *lane, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
+                       double timeout)
 {
 	struct stat st;
 
@@ -18,6 +19,7 @@ static void reply_attr(struct lane *lane, fuse_req_t req, int result, const stru
 		reply_error(req, result);
 		return;
 	}
+	follow_told(lane, ino, attr);
 	attributes_to_stat(attr, lane->client->welcome.block_size, &st);
 	(void) fuse_reply_attr(req, &st, timeout);
 }
@@ -42,7 +44,7 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 		r = attributes_check(&reply.attr);
 	if (r == 0)
 		r = nodes_told(client->nodes, request.node, &reply.attr);
-	reply_attr(lane, req, r, &reply.attr, follow_timeout(&client->follow, ino, timeout));
+	reply_attr(lane, req, ino, r, &reply.attr, follow_timeout(&client->follow, ino, timeout));
 }
 
 static struct proto_time time_of(const struct timespec *time)
@@ -106,15 +108,18 @@ static int may_give_away(const struct client *client, fuse_req_t req, const stru
 static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	struct lane *lane = lane_current();
-	struct proto_setattr_request request = { .node = wire(lane, ino) };
+	struct proto_setattr_request request;
 	struct proto_setattr_reply reply;
 	int r;
 
+	request.handle = 0;
+	r = target_of(lane, ino, &request.node);
 	fill_setattr(lane, attr, to_set, &request.set);
 	/* A handle matters for the size only, and an open of O_RDONLY|O_TRUNC has one that cannot write. */
 	if (fi != NULL && (to_set & FUSE_SET_ATTR_SIZE) != 0 && file_of(fi)->writable)
 		request.handle = file_of(fi)->handle;
-	r = may_give_away(lane->client, req, attr, to_set);
+	if (r == 0)
+		r = may_give_away(lane->client, req, attr, to_set);
 	if (r == 0)
 		r = rpc_setattr(lane, &request, &reply);
 	if (r == 0)
@@ -127,7 +132,7 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 		nodes_touched(lane->client->nodes, request.node, &reply.attr);
 	if (r == 0)
 		recent_put(&lane->client->recent, request.node, &reply.attr, atomic_load(&lane->since));
-	reply_attr(lane, req, r, &reply.attr, follow_timeout(&lane->client->follow, ino, lane_keep(lane)));
+	reply_attr(lane, req, ino, r, &reply.attr, follow_timeout(&lane->client->follow, ino, lane_keep(lane)));
 }
 
 static void stat_file_system(fuse_req_t req, fuse_ino_t ino)
@@ -159,10 +164,11 @@ static void stat_file_system(fuse_req_t req, fuse_ino_t ino)
 static void check_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
 	struct lane *lane = lane_current();
-	struct proto_access_request request = { .node = wire(lane, ino), .mask = (uint32_t) (mask & 7) };
+	struct proto_access_request request = { .mask = (uint32_t) (mask & 7) };
 	struct proto_access_reply reply;
+	int r = target_of(lane, ino, &request.node);
 
-	reply_error(req, rpc_access(lane, &request, &reply));
+	reply_error(req, r < 0 ? r : rpc_access(lane, &request, &reply));
 }
 
 /*
@@ -223,14 +229,16 @@ static void reply_blob(fuse_req_t req, const struct proto_blob *blob, size_t siz
 static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct lane *lane = lane_current();
-	struct proto_getxattr_request request = { .node = wire(lane, ino) };
+	struct proto_getxattr_request request = { .node = 0 };
 	struct proto_getxattr_reply reply;
 	int r = known_answer(name);
 
-	if (r == 0 && is_bare(lane, request.node))
-		r = -ENODATA;
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
+	if (r == 0)
+		r = target_of(lane, ino, &request.node);
+	if (r == 0 && is_bare(lane, request.node))
+		r = -ENODATA;
 	if (r == 0)
 		r = rpc_getxattr(lane, &request, &reply);
 	if (r == 0)
@@ -252,13 +260,14 @@ static int set_contradiction(struct lane *lane, const struct proto_setxattr_requ
 static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	struct lane *lane = lane_current();
-	struct proto_setxattr_request request = { .node = wire(lane, ino),
-		                                  .value = { .length = size, .bytes = value } };
+	struct proto_setxattr_request request = { .value = { .length = size, .bytes = value } };
 	struct proto_setxattr_reply reply;
 	int r = known_answer(name);
 
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
+	if (r == 0)
+		r = target_of(lane, ino, &request.node);
 	if (r == 0 && (flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0)
 		r = -EINVAL;
 	if (r == 0 && flags == (XATTR_CREATE | XATTR_REPLACE))
@@ -274,18 +283,26 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 	reply_error(req, r);
 }
 
+/* Without those that the process may not see. They lie in the lane's memory. */
+static void show_names(fuse_req_t req, struct proto_blob *names)
+{
+	bool trusted = names->length > 0 && memmem(names->bytes, names->length, "trusted.", 8) != NULL;
+
+	if (trusted && !caller_has_capability(fuse_req_ctx(req)->pid, CAP_SYS_ADMIN))
+		names->length = hide_trusted((char *) names->bytes, names->length);
+}
+
 static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct lane *lane = lane_current();
-	struct proto_listxattr_request request = { .node = wire(lane, ino) };
+	struct proto_listxattr_request request = { .node = 0 };
 	struct proto_listxattr_reply reply = { .names = { .length = 0 } };
-	int r = is_bare(lane, request.node) ? 0 : rpc_listxattr(lane, &request, &reply);
-	bool trusted = reply.names.length > 0 && memmem(reply.names.bytes, reply.names.length, "trusted.", 8) != NULL;
+	int r = target_of(lane, ino, &request.node);
 
-	/* They lie in the lane's memory. */
-	if (r == 0 && trusted && !caller_has_capability(fuse_req_ctx(req)->pid, CAP_SYS_ADMIN))
-		reply.names.length = hide_trusted((char *) reply.names.bytes, reply.names.length);
-
+	if (r == 0 && !is_bare(lane, request.node))
+		r = rpc_listxattr(lane, &request, &reply);
+	if (r == 0)
+		show_names(req, &reply.names);
 	if (r == 0)
 		reply_blob(req, &reply.names, size);
 	else
@@ -295,12 +312,14 @@ static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
 static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct lane *lane = lane_current();
-	struct proto_removexattr_request request = { .node = wire(lane, ino) };
+	struct proto_removexattr_request request = { .node = 0 };
 	struct proto_removexattr_reply reply;
 	int r = known_answer(name);
 
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
+	if (r == 0)
+		r = target_of(lane, ino, &request.node);
 	if (r == 0)
 		r = rpc_removexattr(lane, &request, &reply);
 	if (r == 0)

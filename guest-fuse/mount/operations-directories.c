@@ -200,6 +200,7 @@ static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index
 		param.ino = *ret_given = dirent.node;
 		param.attr_timeout = follow_timeout(&client->follow, param.ino, left);
 		param.entry_timeout = left;
+		follow_told(lane_current(), param.ino, &dirent.attr);
 	}
 	return fuse_add_direntry_plus(req, at, room, dirent.name.text, &param, (off_t) dirent.cookie);
 }

@@ -80,6 +80,8 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	follow_look(lane, ino);
 	request.node = wire(lane, ino);
+	if (r == 0 && !follow_may_open(lane, ino))
+		r = -ESTALE;
 	/* The host's file is read by the server: noatime of this mount is a matter for it. */
 	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
 		request.flags |= PROTO_OPEN_NOATIME;

@@ -25,6 +25,16 @@ static inline struct operations_file *file_of(const struct fuse_file_info *fi)
 	return (struct operations_file *) (uintptr_t) fi->fh;
 }
 
+/*
+ * The server's node that a change or a question by way of one of the kernel's is about. -ESTALE when the kernel has
+ * permitted it by what was told of another file.
+ */
+static inline int target_of(struct lane *lane, fuse_ino_t ino, uint64_t *ret_node)
+{
+	*ret_node = wire(lane, ino);
+	return follow_may_change(lane, ino) ? 0 : -ESTALE;
+}
+
 /* Who asks; the kernel knows no number for him in an id-mapped mount that leaves him out. */
 static inline int owner_of(fuse_req_t req, struct proto_owner *ret_owner)
 {
@@ -44,5 +54,6 @@ static inline void fill_entry(struct lane *lane, const struct proto_entry *entry
 		.attr_timeout = follow_timeout(&client->follow, entry->node, keep),
 		.entry_timeout = keep,
 	};
+	follow_told(lane, entry->node, &entry->attr);
 	attributes_to_stat(&entry->attr, client->welcome.block_size, &ret_param->attr);
 }

@@ -136,6 +136,8 @@ static void process_statx(struct lane *lane)
 	if (r == 0)
 		r = nodes_told(client->nodes, request.node, &answer.attr);
 	if (r == 0)
+		follow_told(lane, lane_request(lane)->nodeid, &answer.attr);
+	if (r == 0)
 		fill_statx(client, follow_timeout(&client->follow, lane_request(lane)->nodeid, lane_keep(lane)),
 		           &answer, &out);
 	(void) reply(lane, r, &out, sizeof(out));
@@ -216,10 +218,16 @@ static void process_ioctl(struct lane *lane)
 	const struct fuse_in_header *header = lane_request(lane);
 	const struct fuse_ioctl_in *in = lane_argument(lane);
 	const struct fuse_ioctl_out out = { .result = 0 };
-	int r = !has(lane, sizeof(*in)) ? -EINVAL : in->cmd != BINDSHARE_IOC_FOLLOW ? -ENOSYS : 0;
+	const struct follow_argument *argument = (const void *) (in + 1);
+	int r = !has(lane, sizeof(*in)) ? -EINVAL : in->cmd != (uint32_t) BINDSHARE_IOC_FOLLOW ? -ENOSYS : 0;
 
+	if (r == 0 &&
+	    (!has(lane, sizeof(*in) + sizeof(*argument)) || !follow_knows_secret(&lane->client->follow, argument)))
+		r = -EPERM;
 	if (r == 0)
 		r = follow_begin(lane, client_node(lane->client, header->nodeid));
+	if (r == 0)
+		follow_look(lane, client_node(lane->client, header->nodeid));
 	if (r == 0)
 		(void) fuse_lowlevel_notify_inval_inode(lane->client->fuse, header->nodeid, -1, 0);
 	(void) reply(lane, r, &out, sizeof(out));

@@ -40,14 +40,13 @@ void stale_done(struct stale *stale)
 	pthread_mutex_destroy(&stale->lock);
 }
 
-bool stale_is_second(struct stale *stale, const struct lane *lane)
+int64_t stale_second_of(struct stale *stale, const struct lane *lane)
 {
 	const struct fuse_in_header *in = lane_request(lane);
-	bool second = false;
-	int64_t now;
+	int64_t now, second = 0;
 
 	if (atomic_load_explicit(&stale->count, memory_order_relaxed) == 0)
-		return false;
+		return 0;
 	now = clock_ns();
 	pthread_mutex_lock(&stale->lock);
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
@@ -57,7 +56,8 @@ bool stale_is_second(struct stale *stale, const struct lane *lane)
 
 		if (told->when == 0 || (!mine && now - told->when <= TOLD_NS))
 			continue;
-		second = second || (mine && told->nodeid == in->nodeid && now - told->when <= TOLD_NS);
+		if (mine && told->nodeid == in->nodeid && now - told->when <= TOLD_NS)
+			second = told->when;
 		told->when = 0;
 		atomic_fetch_sub(&stale->count, 1);
 	}
@@ -65,8 +65,9 @@ bool stale_is_second(struct stale *stale, const struct lane *lane)
 	return second;
 }
 
-static void note(struct stale *stale, const struct fuse_in_header *in)
+void stale_note(struct stale *stale, const struct lane *lane)
 {
+	const struct fuse_in_header *in = lane_request(lane);
 	struct stale_told *oldest = &stale->told[0];
 
 	pthread_mutex_lock(&stale->lock);
@@ -180,6 +181,6 @@ bool stale_tell(struct stale *stale, const struct lane *lane)
 		by_name = in->opcode != FUSE_SETATTR && in->opcode != FUSE_SETXATTR && in->opcode != FUSE_REMOVEXATTR;
 	if (by_name == 0)
 		return false;
-	note(stale, in);
+	stale_note(stale, lane);
 	return true;
 }

@@ -33,8 +33,13 @@ struct stale {
 
 void stale_init(struct stale *stale);
 void stale_done(struct stale *stale);
-/* At the begin of a request: whether it is the second try of one that was answered with -ESTALE. */
-bool stale_is_second(struct stale *stale, const struct lane *lane);
+/*
+ * At the begin of a request: when (clock_ns()) the one was answered with -ESTALE of which this is the second try; 0: it
+ * is none.
+ */
+int64_t stale_second_of(struct stale *stale, const struct lane *lane);
+/* The client itself answers with -ESTALE, for the kernel to look and ask again. */
+void stale_note(struct stale *stale, const struct lane *lane);
 /* The server says -ESTALE. True: the kernel will look up and ask again. False: nobody will, the object is meant. */
 bool stale_tell(struct stale *stale, const struct lane *lane);
 

@@ -15,6 +15,7 @@
 #include "guest-fuse/binds/decide.h"
 #include "guest-fuse/runtime/bundle.h"
 #include "guest-fuse/runtime/complain.h"
+#include "guest-fuse/runtime/rootless.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
 
@@ -133,13 +134,22 @@ static bool replace(struct runtime *runtime, struct bundle_bind *bind, const jso
 	return bundle_set_source(bind, path) == 0;
 }
 
+/* False: the mount options give shares to another user, for engines of his. */
+static bool owned_by_root(const struct guest_config *config)
+{
+	const char *options = config->mount_options;
+
+	return strncmp(options, "uid=", 4) != 0 && strncmp(options, "gid=", 4) != 0 &&
+	       strstr(options, ",uid=") == NULL && strstr(options, ",gid=") == NULL;
+}
+
 /* Owners in shares are 0 in the guest: the container's user is to be it. */
 static void map_user(struct runtime *runtime)
 {
 	const struct bundle *bundle = &runtime->bundle;
 	int r;
 
-	if (!bundle->user_is_known || (bundle->uid == 0 && bundle->gid == 0))
+	if (!bundle->user_is_known || (bundle->uid == 0 && bundle->gid == 0) || !owned_by_root(&runtime->config))
 		return;
 	r = clones_map(&runtime->clones, bundle->uid, bundle->gid);
 	if (r < 0) {
@@ -207,7 +217,8 @@ static bool arrange(struct runtime *runtime)
 	first = json_string_value(json_array_get(sources, 0));
 	r = guest_config_socket(&runtime->config, path, error, sizeof(error));
 	if (r == 0)
-		r = binds_ask_binds(path, json_incref(sources), runtime->config.wait_ms, &answer, error, sizeof(error));
+		r = binds_ask_binds(path, json_incref(sources), runtime->config.wait_ms, false, &answer, error,
+		                    sizeof(error));
 	if (r < 0) {
 		complain(&runtime->command, "error", "Mounts denied: The path %s is not known to bindshare, since %s",
 		         first, error);
@@ -245,6 +256,20 @@ static int delete_container(struct runtime *runtime)
 	return code;
 }
 
+/* As the runtime behind this one does it alone. */
+static int pass_on(struct runtime *runtime)
+{
+	const struct command *command = &runtime->command;
+	char error[ERROR_SIZE];
+
+	if (guest_config_default(&runtime->config) < 0 || !find_runtime(runtime))
+		return 1;
+	if ((command->action == COMMAND_CREATE || command->action == COMMAND_RUN) &&
+	    bundle_read(command->bundle, &runtime->bundle, error, sizeof(error)) == 0)
+		rootless_warn(command, &runtime->bundle);
+	return become_runtime(runtime);
+}
+
 /* False after a message. */
 static bool read_config(struct runtime *runtime)
 {
@@ -273,6 +298,8 @@ int main(int argc, char **argv)
 		printf("bindshare-runtime %s\n", BINDSHARE_VERSION);
 		fflush(stdout);
 	}
+	if (rootless_is_here(runtime.command.config != NULL ? runtime.command.config : GUEST_CONFIG_PATH))
+		return pass_on(&runtime);
 	if (!read_config(&runtime))
 		return 1;
 	if (runtime.command.action == COMMAND_SWEEP) {

@@ -5,12 +5,13 @@ import json
 import os
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
 # pylint: disable=wrong-import-position
 from lib import case, run, wait_for, world  # noqa: E402
-from lib.docker import docker_pair  # noqa: E402
+from lib.docker import PLUGIN, docker_pair  # noqa: E402
 
 
 def _end(pair):
@@ -78,7 +79,9 @@ def a_path_that_is_not_shared_is_refused_in_each_form():
     for path in ("/etc", "/nonexistent/dir", "/"):
         _is_refused(pair, f"Mounts denied: The path {path} is not shared", "-v", f"{path}:/x")
     _is_refused(pair, "leads by a symbolic link to", "-v", f"{pair.host('proj/out')}:/x")
-    _is_refused(pair, "/run/host-services/ssh-auth.sock", "-v", "/tmp/ssh-abc/agent.1:/agent")
+    for path in ("/tmp/ssh-abc/agent.1", "/run/host-services/ssh-auth.sock"):
+        _is_refused(pair, "SSH agent is not supported yet", "-v", f"{path}:/agent")
+        assert not os.path.exists(pair.guest.path(path))
     assert not os.path.exists(pair.guest.path(other)), "no empty directory is made"
     done = pair.engine.try_run("volume", "create", "--opt", "type=none", "--opt", "o=bind", "--opt", f"device={other}",
                                "v")
@@ -224,6 +227,31 @@ def restarts_in_each_order():
     pair.engine.start()
     wait_for(lambda: pair.engine.try_run("exec", "always", "cat", "/src/file").stdout == "content", "it has its files",
              30)
+    _end(pair)
+
+
+@case
+def the_engine_goes_on_without_guestd():
+    pair = docker_pair("proj")
+    pair.fill("proj/file", b"content")
+    pair.engine.run("run", "-d", "--name", "app", "-v", f"{pair.host('proj')}:/src", "box", "sleep", "600")
+    pair.guest.stop()
+    listener, plugin = pair.guest.start_plugin(PLUGIN)
+    began = time.monotonic()
+    for words in (("ps",), ("ps", "-a"), ("images",), ("exec", "app", "cat", "/src/file"),
+                  ("run", "--rm", "box", "true")):
+        pair.engine.run(*words)
+    assert time.monotonic() - began < 30, "each of them alone took as long when nobody listened"
+    _is_refused(pair, "bindshare-guestd is not running", "-v", f"{pair.host('proj')}:/src")
+    pair.guest.start()
+    assert pair.engine.run("run", "--rm", "-v", f"{pair.host('proj')}:/src", "box", "cat", "/src/file") == "content"
+    # As systemd does it: the socket stays when the plugin's process ends.
+    plugin.terminate()
+    assert plugin.wait(20) == 0
+    pair.guest.stop()
+    listener.close()
+    os.unlink(pair.guest.path(PLUGIN))
+    pair.guest.start()
     _end(pair)
 
 

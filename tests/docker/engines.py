@@ -124,6 +124,13 @@ def user_namespaces_of_the_engine():
                                f"new{number}")
         assert text.split() == [owner, owner], (arguments, text)
         assert os.stat(pair.host(f"proj/new{number}")).st_uid == world.UID
+    # A directory that is not there is made, for the containers' root.
+    made = pair.host("proj/new/deep")
+    for _ in range(2):
+        text = pair.engine.run("run", "--rm", "-v", f"{made}:/src", "box", "sh", "-c",
+                               "echo x >/src/file && stat -c %u:%g /src /src/file")
+        assert text.split() == ["0:0", "0:0"], text
+        assert os.stat(made).st_uid == os.stat(f"{made}/file").st_uid == world.UID
     done = pair.engine.try_run("run", "--rm", "-v", "/etc:/x", "box", "true")
     assert done.returncode != 0 and "Mounts denied: The path /etc is not shared" in done.stderr, done.stderr
     pair.engine.stop()
@@ -151,7 +158,8 @@ def podman_works_the_same_way():
         pair.guest.write_config()
         # Podman ends a container in a process of its own, which knows of no flags: the file is where it belongs.
         own = f"{place}/etc"
-        pair.guest.do("sh", "-c", f"umount -l /etc; rm -rf {own}; cp -a /etc {own} && mkdir {own}/bindshare &&"
+        pair.guest.do("sh", "-c", "umount -l /etc; "
+                      f"rm -rf --one-file-system {own}; cp -a /etc {own} && mkdir {own}/bindshare &&"
                       f" cp {pair.guest.config_file} {own}/bindshare/ && mount --bind {own} /etc")
 
         def podman(*arguments, words=("cat", "/src/file")):

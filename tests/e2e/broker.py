@@ -181,4 +181,18 @@ def fifty_mounts_come_and_go_without_a_trace():
     wait_for(lambda: rig.server.descriptors() <= before, "the broker's descriptors are back where they were")
 
 
+
+@case
+def a_worker_has_nothing_of_the_servers_environment():
+    os.environ["SECRET_OF_THE_USERS"] = "hush"
+    world.at_end(lambda: os.environ.pop("SECRET_OF_THE_USERS", None))
+    rig = Rig()
+    with open(f"/proc/{rig.server.process.pid}/environ", "rb") as file:
+        assert b"SECRET_OF_THE_USERS" in file.read()
+    with open(f"/proc/{rig.server.worker()}/environ", "rb") as file:
+        names = {entry.split(b"=")[0] for entry in file.read().split(b"\0") if entry}
+    assert names <= {b"LD_LIBRARY_PATH", b"BINDSHARE_FAULTS", b"ASAN_OPTIONS", b"LSAN_OPTIONS", b"TSAN_OPTIONS",
+                     b"UBSAN_OPTIONS", b"LLVM_PROFILE_FILE", b"GCOV_PREFIX", b"GCOV_PREFIX_STRIP"}, names
+
+
 run()

@@ -1,27 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A server that refuses, talks nonsense or lies from the first message on: words, an exit code, nothing mounted."""
-import hashlib
 import os
-import socket
 import struct
-import threading
 
 from lib import case, is_mounted, mount_command, run, world
+from lib.false import ATTACH, HELLO, PROOF, REFUSE, FalseServer, challenge, frame
 
-HELLO, ATTACH, PROOF, REFUSE = 1, 2, 3, 4
-REPLY = 1
 ROOT = 1 << 32  # a node's generation and slot
 DIRECTORY = 0o040755
-TOKEN = bytes(32)
-
-
-def _frame(op, number, payload, flags=REPLY, status=0):
-    return struct.pack("<IHHQiI", len(payload), op, flags, number, status, 0) + payload
 
 
 def _refusal(code, text):
-    return _frame(REFUSE, 1, struct.pack("<IH", code, len(text)) + text.encode(), flags=0)
+    return frame(REFUSE, 1, struct.pack("<IH", code, len(text)) + text.encode(), flags=0)
 
 
 def _entry(node=ROOT, mode=DIRECTORY):
@@ -31,45 +22,6 @@ def _entry(node=ROOT, mode=DIRECTORY):
 
 def _welcome(session=77, lane=0, lanes_max=4, heartbeat=15000, block=4096, entry=None):
     return struct.pack("<QIIIII", session, lane, lanes_max, heartbeat, block, 0) + (entry or _entry())
-
-
-class FalseServer:
-    """Listens; each message that arrives is answered with what answer(op, number, payload, state) returns."""
-
-    def __init__(self, answer):
-        self.path = os.path.join(world.case_directory("false"), "s")
-        self.answer = answer
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(self.path)
-        self.listener.listen(16)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            connection, _ = self.listener.accept()
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        state = {}
-        with connection:
-            while True:
-                header = connection.recv(24, socket.MSG_WAITALL)
-                if len(header) < 24:
-                    return
-                length, op, _, number, _, _ = struct.unpack("<IHHQiI", header)
-                payload = connection.recv(length, socket.MSG_WAITALL) if length else b""
-                answer = self.answer(op, number, payload, state)
-                if answer is None:
-                    return
-                connection.sendall(answer)
-
-
-def _challenge(op, number, payload, key=TOKEN, version=1):
-    """What a server that holds the token answers to HELLO or ATTACH."""
-    client = payload[32:64] if op == HELLO else payload[16:48]
-    server = bytes(range(32))
-    proof = hashlib.blake2b(b"bindshare server 1" + client + server + payload, digest_size=32, key=key).digest()
-    return _frame(op, number, (struct.pack("<IQ", version, 0) if op == HELLO else b"") + server + proof)
 
 
 def _mount_fails(answer, code, *words):
@@ -89,26 +41,26 @@ def a_refusal_is_told_in_the_servers_words():
         _mount_fails(lambda op, number, payload, state, refusal=refusal: _refusal(refusal, "the server's words"), code,
                      "the server's words")
     _mount_fails(lambda op, number, payload, state: _refusal(3, ""), 41, "the server refuses without a reason")
-    _mount_fails(lambda op, number, payload, state: _frame(REFUSE, 1, b"\x03", flags=0), 48,
+    _mount_fails(lambda op, number, payload, state: frame(REFUSE, 1, b"\x03", flags=0), 48,
                  "the server refuses without a reason")
 
 
 @case
 def what_is_no_file_server_is_told_apart():
     nonsense = "what answers at that address does not speak bindshare's protocol"
-    for answer in (b"SSH-2.0-OpenSSH_9.2 and more that follows\r\n", _frame(HELLO, 1, b"short"),
-                   _frame(HELLO, 1, bytes(76), flags=0), _frame(PROOF, 1, bytes(76)), _frame(HELLO, 99, bytes(76)),
-                   _frame(HELLO, 1, b"", status=5)):
+    for answer in (b"SSH-2.0-OpenSSH_9.2 and more that follows\r\n", frame(HELLO, 1, b"short"),
+                   frame(HELLO, 1, bytes(76), flags=0), frame(PROOF, 1, bytes(76)), frame(HELLO, 99, bytes(76)),
+                   frame(HELLO, 1, b"", status=5)):
         _mount_fails(lambda op, number, payload, state, answer=answer: answer, 48, nonsense)
-    _mount_fails(lambda op, number, payload, state: _challenge(op, number, payload, version=9), 48, nonsense)
+    _mount_fails(lambda op, number, payload, state: challenge(op, number, payload, version=9), 48, nonsense)
     _mount_fails(lambda op, number, payload, state: None, 40, "cannot reach the file server")
-    _mount_fails(lambda op, number, payload, state: _challenge(op, number, payload, key=b"x" * 32), 44,
+    _mount_fails(lambda op, number, payload, state: challenge(op, number, payload, key=b"x" * 32), 44,
                  "the server does not hold the token that is expected here")
 
 
 def _lies(welcome):
     def answer(op, number, payload, state):
-        return _challenge(op, number, payload) if op == HELLO else _frame(PROOF, number, welcome)
+        return challenge(op, number, payload) if op == HELLO else frame(PROOF, number, welcome)
     return answer
 
 
@@ -127,16 +79,16 @@ def a_lane_that_is_another_than_was_asked_for_is_refused():
         def answer(op, number, payload, state):
             if op in (HELLO, ATTACH):
                 state["attach"] = op == ATTACH
-                return attach(number) if attach and op == ATTACH else _challenge(op, number, payload)
+                return attach(number) if attach and op == ATTACH else challenge(op, number, payload)
             if state["attach"]:
-                return _frame(PROOF, number, welcome) + more
-            return _frame(PROOF, number, _welcome())
+                return frame(PROOF, number, welcome) + more
+            return frame(PROOF, number, _welcome())
         return answer
 
     words = "the lanes to the server do not start"
     for answer in (lane(_welcome(lane=0)), lane(_welcome(lane=1, session=78)), lane(_welcome(lane=1)[:-1]),
-                   lane(_welcome(lane=1), more=_frame(PROOF, 5, b"")), lane(attach=lambda number: None),
-                   lane(attach=lambda number: _frame(ATTACH, number, b"short")),
+                   lane(_welcome(lane=1), more=frame(PROOF, 5, b"")), lane(attach=lambda number: None),
+                   lane(attach=lambda number: frame(ATTACH, number, b"short")),
                    lane(attach=lambda number: _refusal(6, "no more lanes"))):
         _mount_fails(answer, 32, words)
 

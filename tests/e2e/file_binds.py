@@ -6,10 +6,23 @@ import fcntl
 import mmap
 import os
 import subprocess
+import time
 
-from lib import Rig, case, expect_errno, run, wait_for, world
+from lib import Rig, calls, case, expect_errno, run, wait_for, world
 
-FOLLOW = ord("b") << 8 | 0x66
+# _IOW('b', 0x66, 32 bytes)
+FOLLOW = 1 << 30 | 32 << 16 | ord("b") << 8 | 0x66
+
+
+def _secret_path(rig):
+    device = os.stat(rig.guest()).st_dev
+    return f"/run/bindshare/mounts/{os.major(device)}:{os.minor(device)}.secret"
+
+
+def _secret(rig):
+    seen = os.stat(_secret_path(rig))
+    assert (seen.st_uid, seen.st_mode & 0o777, seen.st_size) == (0, 0o600, 32)
+    return _read(_secret_path(rig))
 
 
 def _bind(rig, name, follow=True):
@@ -18,7 +31,8 @@ def _bind(rig, name, follow=True):
     world.write_file(where)
     if follow:
         with open(rig.guest(name), "rb") as file:
-            fcntl.ioctl(file, FOLLOW)
+            fcntl.ioctl(file, FOLLOW, _secret(rig))
+            os.fstat(file.fileno())
     subprocess.run(["mount", "--bind", rig.guest(name), where], check=True)
     world.at_end(lambda: subprocess.run(["umount", "-l", where], check=False, capture_output=True))
     return where
@@ -196,10 +210,68 @@ def other_ioctls_and_other_files_are_refused():
     rig = Rig()
     rig.fill("file", b"content")
     with open(rig.guest("file"), "rb") as file:
-        expect_errno(errno.ENOTTY, fcntl.ioctl, file, FOLLOW + 1)
+        expect_errno(errno.ENOTTY, fcntl.ioctl, file, FOLLOW + 1, bytes(32))
     with open("/proc/self/exe", "rb") as file:
-        expect_errno(errno.ENOTTY, fcntl.ioctl, file, FOLLOW)
+        expect_errno(errno.ENOTTY, fcntl.ioctl, file, FOLLOW, bytes(32))
     rig.end()
+
+
+@case
+def only_root_can_have_a_file_follow_its_name():
+    """Whoever may open a file cannot ask: he does not know what lies in a file that only root reads."""
+    rig = Rig()
+    rig.fill("file", b"content", mode=0o666)
+    secret = _secret(rig)
+    with open(rig.guest("file"), "rb") as file:
+        for argument in (bytes(32), secret[:31] + bytes([secret[31] ^ 1]), bytes(reversed(secret))):
+            expect_errno(errno.EPERM, fcntl.ioctl, file, FOLLOW, argument)
+        # The old form of it, without an argument.
+        expect_errno(errno.ENOTTY, fcntl.ioctl, file, ord("b") << 8 | 0x66)
+    path = _secret_path(rig)
+    assert world.as_user(["cat", path]).returncode != 0
+    rig.end()
+    assert not os.path.exists(path)
+
+
+@case
+def an_open_never_leads_to_what_its_user_may_not_read():
+    """The name that a bind follows leads to a file of his and to root's 0600 file in turn."""
+    rig = Rig("cache=none")
+    rig.fill("file", b"public " * 100, mode=0o644)
+    rig.fill("private", b"secret " * 100, mode=0o600)
+    where = _bind(rig, "file")
+    os.chmod(os.path.dirname(where), 0o755)
+    changer = os.fork()
+    if changer == 0:
+        while True:
+            calls.rename(rig.host("file"), rig.host("private"), calls.RENAME_EXCHANGE)
+    reader, writer = os.pipe()
+    pids = []
+    for _ in range(3):
+        pid = os.fork()
+        if pid == 0:
+            os.setgroups([])
+            os.setgid(1000)
+            os.setuid(1000)
+            found, deadline = [0, 0, 0], time.monotonic() + 3
+            while time.monotonic() < deadline:
+                try:
+                    content = _read(where)
+                    found[0 if content.startswith(b"public") else 1] += 1
+                except OSError as error:
+                    assert error.errno in (errno.EACCES, errno.ESTALE), error
+                    found[2] += 1
+            os.write(writer, f"{found[0]} {found[1]} {found[2]}\n".encode())
+            os._exit(0)
+        pids.append(pid)
+    codes = [os.waitpid(pid, 0)[1] for pid in pids]
+    world.kill(changer)
+    os.waitpid(changer, 0)
+    counts = [[int(word) for word in line.split()] for line in os.read(reader, 4096).decode().splitlines()]
+    assert codes == [0] * 3 and len(counts) == 3
+    assert sum(count[1] for count in counts) == 0, counts
+    assert sum(count[0] for count in counts) > 0, counts
+    _end(rig, where)
 
 
 @case

@@ -7,12 +7,14 @@ import os
 import secrets
 import socket
 import struct
+import subprocess
 
 from lib import Server, case, run, wait_for, world
+from lib.control import Subscriber
 from lib.server import TOKEN
 
 MAGIC = 0x52485342
-PROOF, REFUSE, PING, FOLLOW, CHANGED, SHARE, RESOLVE = 3, 4, 6, 8, 9, 10, 11
+PROOF, REFUSE, PING, FOLLOW, CHANGED, SHARE, RESOLVE, BIND_REFUSED = 3, 4, 6, 8, 9, 10, 11, 12
 REPLY = 1
 SERVED, MISSING = 1, 2
 READ_ONLY = 1
@@ -124,6 +126,35 @@ def _directories(*names):
 
 
 @case
+def refusals_of_a_guest_are_events():
+    share, = _directories()[:1]
+    server = Server([share], token=TOKEN)
+    events = Subscriber(server.control)
+    guest = Follower(server)
+
+    def tell(path, reason):
+        guest.send(BIND_REFUSED, path.ljust(4096, b"\0") + struct.pack("<I", reason))
+    for reason, name in enumerate(("not-shared", "leads-out", "missing", "socket", "special"), 1):
+        tell(b"/home/me/p\xff" if reason == 2 else b"/home/me/p", reason)
+        event = events.wait("bind-refused", reason=name)
+        assert event["path"] == ("/home/me/p?" if reason == 2 else "/home/me/p"), event
+    # A flood is cut, and the server goes on.
+    for _ in range(5000):
+        tell(b"/flood", 1)
+    tell(b"/" + b"x" * 1100, 1)
+    assert guest.list() == [(share, share, SERVED, 0)]
+    server.ctl("share", "add", _directories("more")[1])
+    events.wait("share-added")
+    told = [event for event in events.events if event["event"] == "bind-refused" and event["path"] == "/flood"]
+    assert len(told) <= 100 and not [event for event in events.events if "xxx" in str(event.get("path"))], len(told)
+    for bad in (b"relative".ljust(4096, b"\0") + struct.pack("<I", 1), b"/x".ljust(4096, b"\0") + struct.pack("<I", 0),
+                b"/x".ljust(4096, b"\0") + struct.pack("<I", 6), b"/x"):
+        other = Follower(server)
+        other.send(BIND_REFUSED, bad)
+        assert other.ended(), bad[:20]
+
+
+@case
 def a_guest_is_told_the_list_and_each_change():
     _, first, second = _directories("first", "second")
     server = Server([first, second + ":ro"], token=TOKEN)
@@ -194,6 +225,15 @@ def a_path_resolves_only_into_what_is_shared():
     for path in ("out", "loop", "dangling", "none", "secret", "in/escape", "in/none", ""):
         assert guest.resolve(f"{base}/{path}".rstrip("/")) == errno.EACCES, path
     assert guest.resolve("/etc/passwd") == errno.EACCES
+    # Where a process of the user's is, or what it has open, is no path.
+    with subprocess.Popen(["sleep", "60"], cwd=share, user=world.UID, group=world.GID,
+                          stdin=os.open(f"{share}/a/file", os.O_RDONLY)) as process:
+        try:
+            for way in ("cwd", "fd/0", "cwd/a", "task/" + str(process.pid) + "/cwd"):
+                assert guest.resolve(f"/proc/{process.pid}/{way}") == errno.EACCES, way
+        finally:
+            process.kill()
+    assert guest.resolve(share + "/x" * 200) == errno.EACCES
     server.stop()
 
 

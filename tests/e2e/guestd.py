@@ -10,6 +10,7 @@ import threading
 import time
 
 from lib import Guest, Pair, Server, case, expect_errno, program, run, wait_for, world
+from lib.control import Subscriber
 from lib.server import TOKEN
 
 
@@ -257,6 +258,33 @@ def mounts_outlive_guestd():
 
 
 @case
+def as_a_service_each_mount_is_a_unit_of_its_own():
+    pair = Pair("one")
+    pair.fill("one/file", b"content")
+    pair.guest.stop()
+    assert pair.guest.try_run("--unmount").returncode == 0
+    place = world.case_directory("programs")
+    log = os.path.join(place, "log")
+    os.makedirs("/run/systemd/system", exist_ok=True)
+    environment = {"INVOCATION_ID": "0" * 32, "PATH": f"{place}:{os.environ['PATH']}"}
+    for script, words in (('echo "$@" >>LOG; while [ "$1" != -- ]; do shift; done; shift; exec "$@"', "--scope"),
+                          ('echo "$@" >>LOG; echo "Failed to connect to bus: no" >&2; exit 1', "--scope")):
+        world.write_file(f"{place}/systemd-run", f"#!/bin/sh\n{script}\n".replace("LOG", log), 0o755, (0, 0))
+        pair.guest.start(environment=environment)
+        assert pair.guest.shares() == {pair.host("one"): "mounted"}, pair.guest.ask("status")
+        assert _read(pair.identical("one/file")) == b"content"
+        said = _read(log).decode()
+        assert words in said and "Before=docker.service" in said and "bindshare-mount" in said, said
+        os.unlink(log)
+        pair.guest.stop()
+        assert pair.guest.try_run("--unmount").returncode == 0
+    pair.guest.start()
+    assert not os.path.exists(log), "not by hand"
+    pair.end()
+    os.rmdir("/run/systemd/system")
+
+
+@case
 def what_is_under_way_at_the_end_is_recorded_with_the_rest():
     pair = Pair("one", "two")
     for _ in range(5):
@@ -307,6 +335,33 @@ def what_the_guest_has_is_left_alone():
 
 
 @case
+def places_where_the_guest_keeps_keys_and_units_are_never_covered():
+    base, units = world.case_directory("host"), "/run/units"
+    shares = {f"{base}/me/.ssh": False, f"{base}/me/.config/systemd": False, f"{base}/me/src": True,
+              f"{units}/system": False}
+    for path in shares:
+        os.makedirs(path)
+        world.write_file(f"{path}/file", b"of the host")
+    os.chmod(units, 0o755)
+    server = Server(list(shares), token=TOKEN)
+    guest = Guest(server.address, [base, units], token=TOKEN)
+    guest.do("mkdir", "-p", f"{base}/me/.ssh", f"{units}/system")
+    guest.start()
+    status = {share["path"]: (share["state"], share["identical"]) for share in guest.ask("status")["shares"]}
+    assert status == {path: ("mounted", identical) for path, identical in shares.items()}, status
+    assert os.listdir(guest.path(f"{base}/me/.ssh")) == [] == os.listdir(guest.path(f"{units}/system"))
+    assert not os.path.exists(guest.path(f"{base}/me/.config"))
+    # Containers have them all the same.
+    for path in shares:
+        answer, = guest.binds(f"{path}/file")
+        assert answer["verdict"] == "share", (path, answer)
+        assert _read(guest.mounted(f"{path}/file")) == b"of the host"
+    guest.stop()
+    assert guest.try_run("--unmount").returncode == 0
+    server.stop()
+
+
+@case
 def a_share_that_is_not_there_on_the_host_is_said_to_be():
     pair = Pair("one", "two")
     os.rename(pair.host("one"), pair.host("away"))
@@ -331,12 +386,34 @@ def paths_are_decided():
         pair.host("into"), pair.host("share/out"), {"path": pair.host("share/none"), "create": True})
     assert own == {"verdict": "own"}
     assert file == {"verdict": "share", "share": pair.host("share"), "mount": pair.guest.root + pair.host("share"),
-                    "rest": "file", "kind": "file", "readOnly": False, "idmap": True}
+                    "rest": "file", "kind": "file", "readOnly": False, "idmap": True, "identical": True}
     assert missing["code"] == "missing" and out["code"] == "leads-out", (missing, out)
     assert outside["text"].startswith(
         f"Mounts denied: The path {pair.host('other')} is not shared from the host and is not known to"), outside
     assert (into["verdict"], into["rest"]) == ("share", "dir"), "a link outside of the shares that leads into one"
     assert (made["verdict"], made["kind"]) == ("share", "missing")
+    pair.end()
+
+
+@case
+def refusals_are_events_of_the_host():
+    pair = Pair("share")
+    other = pair.make("other")
+    os.symlink(other, pair.host("share/out"))
+    events = Subscriber(pair.server.control)
+    for source, reason, path in ((f"{other}/x", "not-shared", f"{other}/x"), ("/etc/../etc", "not-shared", "/etc"),
+                                 (pair.host("share/out/y"), "leads-out", f"{other}/y"),
+                                 (pair.host("share/none"), "missing", pair.host("share/none")),
+                                 ("/run/host-services/ssh-auth.sock", "socket", "/run/host-services/ssh-auth.sock")):
+        answer, = pair.guest.binds(source)
+        assert answer["verdict"] == "refused", answer
+        events.wait("bind-refused", reason=reason, path=path)
+    # What a backend makes of it.
+    pair.share("add", other)
+    wait_for(lambda: pair.guest.shares().get(other) == "mounted", "it is shared")
+    assert pair.guest.binds(other)[0]["verdict"] == "share"
+    pair.guest.binds(*[f"/flood{number}" for number in range(1000)])
+    assert pair.guest.binds(other)[0]["verdict"] == "share"
     pair.end()
 
 
@@ -383,6 +460,22 @@ def doctor_says_what_is_wrong():
     code, found = findings()
     assert code == 0 and [entry["level"] for entry in found["share"]] == ["ok", "ok"], found
     assert {found[name][0]["level"] for name in ("config", "guestd", "server")} == {"ok"} and "docker" in found, found
+    # Docker, as it is told of bindshare.
+    etc, plugin = "/etc/docker/daemon.json", os.path.join(pair.guest.directory, "plugins/bindshare.sock")
+    pair.guest.do("sh", "-c", "mount -t tmpfs tmpfs /etc && mkdir /etc/docker")
+    pair.guest.config.update(pluginSocket=plugin)
+    pair.guest.write_config()
+    for name, level, words in (("bindshare", "error", "nobody listens at"), ("other", "warning", "is called other"),
+                               ("bindshare", "ok", "names bindshare")):
+        daemon = {"authorization-plugins": ["bindshare"], "default-runtime": name,
+                  "runtimes": {name: {"path": "/usr/bin/bindshare-runtime"}}}
+        world.write_file(pair.guest.path(etc), json.dumps(daemon), owner=(0, 0))
+        if level == "warning":
+            pair.guest.start_plugin(plugin)
+        entry, = findings()[1]["docker"]
+        assert entry["level"] == level and words in entry["text"], entry
+    pair.guest.config.update(pluginSocket=None)
+    pair.guest.write_config()
     os.rename(pair.host("one"), pair.host("away"))
     wait_for(lambda: pair.guest.shares()[pair.host("one")] == "missing", "it is missing")
     code, found = findings()

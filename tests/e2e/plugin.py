@@ -5,10 +5,12 @@ import base64
 import http.client
 import json
 import os
+import signal
 import socket
 import threading
+import time
 
-from lib import Pair, case, run, wait_for
+from lib import Pair, case, run, wait_for, world
 
 
 class _Connection(http.client.HTTPConnection):
@@ -133,11 +135,104 @@ def what_binds_nothing_goes_through():
 def a_missing_directory_is_made_only_where_docker_makes_it():
     pair = _pair("share", "ro:ro")
     new = pair.host("share/new")
-    assert _ask(pair, {"HostConfig": {"Binds": [f"{new}:/x"]}}) is None
+    assert _ask(pair, {"HostConfig": {"Binds": [f"{new}/deep:/x", "/etc:/y"]}})
+    assert not os.path.exists(new), "nothing is made for what is refused"
+    assert _ask(pair, {"HostConfig": {"Binds": [f"{new}/deep:/x"]}}) is None
+    assert os.stat(f"{new}/deep").st_uid == world.UID and not os.listxattr(f"{new}/deep"), "it is the user's"
+    new = pair.host("share/other")
     assert "does not exist on the host" in _ask(pair, {"HostConfig": {"Mounts": [_mount(new)]}})
     assert _ask(pair, {"HostConfig": {"Mounts": [_mount(new, BindOptions={"CreateMountpoint": True})]}}) is None
     assert "does not exist" in _ask(pair, {"HostConfig": {"Binds": [f"{pair.host('ro/new')}:/x"]}})
-    assert not os.path.exists(new)
+    assert os.path.isdir(new) and not os.path.exists(pair.host("ro/new"))
+    pair.end()
+
+
+@case
+def what_the_engine_mounts_itself_must_be_the_share_at_its_path():
+    pair = _pair("share", "share/other", "hidden")
+    pair.make("share/dir")
+    os.symlink("dir", pair.host("share/link"))
+    # The guest has a directory of its own at one share's path.
+    pair.guest.stop()
+    assert pair.guest.try_run("--unmount").returncode == 0
+    pair.guest.do("sh", "-c", f"mkdir -p {pair.host('hidden')} && echo own >{pair.host('hidden/own')}")
+    pair.guest.start()
+    for name, right in (("share", True), ("share/dir", True), ("share/other", True), ("share/link", False),
+                        ("hidden", False)):
+        path = pair.host(name)
+        assert _ask(pair, {"HostConfig": {"Binds": [f"{path}:/x"]}}) is None, path
+        message = _ask(pair, {"DriverOpts": _driver(path)}, "/v1.41/volumes/create")
+        assert message is None if right else "would find another directory there" in message, (path, message)
+    for options in ({"type": "overlay", "o": "lowerdir=/etc", "device": "overlay"},
+                    {"type": "ext4", "device": "/dev/vda1"}):
+        message = _ask(pair, {"DriverOpts": options}, "/v1.41/volumes/create")
+        assert f"A volume of the type {options['type']} is not known to bindshare" in message, message
+    message = _ask(pair, None, "/v1.41/containers/x/start?checkpoint=c&checkpoint-dir=/etc")
+    assert message.startswith("Mounts denied: The engine writes a checkpoint"), message
+    pair.end()
+
+
+@case
+def another_runtime_gets_nothing_of_a_share():
+    pair = _pair("share")
+    path, own = pair.host("share"), "/var/lib/docker/volumes/x/_data"
+    for runtime in ("runc", "io.containerd.runc.v2", "Bindshare"):
+        for form in ({"Binds": [f"{path}:/x"]}, {"Mounts": [_mount(path)]}):
+            message = _ask(pair, {"HostConfig": {**form, "Runtime": runtime}})
+            assert f"the runtime {runtime} knows nothing of shares" in message, message
+        assert _ask(pair, {"HostConfig": {"Binds": [f"{own}:/x"], "Runtime": runtime}}) is None
+    for runtime in ("bindshare", "", None):
+        assert _ask(pair, {"HostConfig": {"Binds": [f"{path}:/x"], "Runtime": runtime}}) is None, runtime
+    pair.end()
+
+
+@case
+def the_engine_is_answered_whatever_guestd_does():
+    pair = Pair("share")
+    pair.guest.stop()
+    path = os.path.join(pair.guest.directory, "plugins/bindshare.sock")
+    pair.guest.config.update(pluginSocket=path, waitSeconds=1)
+    pair.guest.write_config()
+    listener, plugin = pair.guest.start_plugin(path)
+    bind = {"HostConfig": {"Binds": [f"{pair.host('share')}:/x"]}}
+
+    def harmless():
+        began = time.monotonic()
+        assert _ask(pair, None, "/v1.41/containers/json", "GET") is None
+        assert _ask(pair, {"Image": "x"}) is None
+        assert time.monotonic() - began < 10
+    harmless()
+    message = _ask(pair, bind)
+    assert "bindshare-guestd is not running" in message, message
+    # A guestd that comes leaves it alone.
+    pair.guest.start()
+    assert _ask(pair, bind) is None
+    harmless()
+    pair.guest.process.send_signal(signal.SIGSTOP)
+    harmless()
+    assert "does not answer" in _ask(pair, bind)
+    pair.guest.process.send_signal(signal.SIGCONT)
+    assert _ask(pair, bind) is None
+    pair.guest.stop()
+    harmless()
+    assert os.path.exists(path)
+    # Without a configuration that can be read, too.
+    world.write_file(pair.guest.config_file, "{", 0o644, (0, 0))
+    harmless()
+    assert "guest.json" in _ask(pair, bind)
+    plugin.terminate()
+    assert plugin.wait(20) == 0
+    assert os.path.exists(path), "the socket is the service manager's"
+    listener.close()
+    listener, plugin = pair.guest.start_plugin(path + "2")
+    pair.guest.config["pluginSocket"] = path + "2"
+    harmless()
+    pair.guest.write_config()
+    pair.guest.start()
+    assert _ask(pair, bind) is None, "what was mended is read"
+    plugin.terminate()
+    assert plugin.wait(20) == 0
+    listener.close()
     pair.end()
 
 

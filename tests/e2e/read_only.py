@@ -121,6 +121,27 @@ def a_writable_entry_inside_a_read_only_one_stays_read_only():
 
 
 @case
+def a_read_only_entry_is_known_by_what_it_is_and_not_by_its_name():
+    share = _directory("share")
+    nested = _below(share, "nested")
+    again = _below(share, "again")
+    deeper = _below(nested, "deeper")
+    _fill(nested)
+    subprocess.run(["mount", "--bind", nested, again], check=True)
+    world.at_end(lambda: subprocess.run(["umount", "-l", again], check=False))
+    server = Server([share, nested + ":ro"])
+    _fill(deeper)
+    _check_every_change_fails(Mount(server, again).where, again)
+    _check_every_change_fails(Mount(server, os.path.join(again, "deeper")).where, deeper)
+    # What contains it, by another name of that.
+    whole = _directory("whole")
+    subprocess.run(["mount", "--bind", share, whole], check=True)
+    world.at_end(lambda: subprocess.run(["umount", "-l", whole], check=False))
+    server = Server([whole, nested + ":ro"])
+    expect_errno(errno.EROFS, os.mkdir, Mount(server, whole) / "new")
+
+
+@case
 def what_is_not_on_the_list_is_refused_whether_it_exists_or_not():
     share = _directory("share")
     other = _below(os.path.dirname(share), "other")

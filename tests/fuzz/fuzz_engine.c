@@ -16,7 +16,7 @@ static const char *const uris[] = { "/v1.41/containers/create", "/containers/x/s
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char uri[256] = "", error[16384];
-	json_t *sources = NULL;
+	struct engine_binds binds = { .sources = NULL };
 	struct engine_request request = { .method = "POST", .uri = uri };
 	size_t length;
 	enum engine_result result;
@@ -38,8 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	request.body = (const char *) data;
 	request.length = size;
-	result = engine_read(&request, &sources, error, sizeof(error));
-	assert((result == ENGINE_BINDS) == (sources != NULL));
-	json_decref(sources);
+	result = engine_read(&request, &binds, error, sizeof(error));
+	assert((result == ENGINE_BINDS) == (binds.sources != NULL));
+	json_decref(binds.sources);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -256,6 +257,96 @@ static void a_session_that_breaks_the_protocol_ends_and_the_others_go_on(void **
 	served_session_done(&good);
 }
 
+/* More often than a share whose worker crashes is tried. */
+enum { OFTEN = 8 };
+
+static void what_comes_after_goodbye_is_thrown_away(void **state)
+{
+	static uint8_t bytes[PROTO_SMALL_MAX];
+	struct served_session session;
+
+	for (int i = 0; i < OFTEN; i++) {
+		const struct proto_header bad = { .op = 63, .id = 1 };
+		const struct proto_header large = { .op = PROTO_WRITE, .id = 2, .length = PROTO_DATA_MAX };
+
+		assert_int_equal(served_session(served, served->share, &session, NULL), 0);
+		(void) raw_frame(&session.raw, &bad, NULL, 0);
+		assert_int_equal(raw_wait_goodbye(&session.event), PROTO_GOODBYE_PROTOCOL);
+		/* Frames whose payload nobody takes, one after the other. */
+		for (int k = 0; k < 4; k++)
+			(void) raw_frame(&session.event, &large, bytes, sizeof(bytes));
+		usleep(20000);
+		served_session_done(&session);
+	}
+	assert_true(served_quiet(served, before.descriptors));
+	/* It was the guest's doing: nobody else is refused the share. */
+	assert_int_equal(served_session(served, served->share, &session, NULL), 0);
+	session_works(&session);
+	served_session_done(&session);
+}
+
+/* HELLO and the right PROOF, and away before WELCOME. */
+static void leave_early(void)
+{
+	static uint8_t bytes[8192];
+	size_t size = hello_frame(bytes, sizeof(bytes), PROTO_VERSION_MAX);
+	const struct proto_token token = { 0 };
+	struct proto_header header = { .op = PROTO_PROOF, .id = 2, .length = 32 }, got;
+	struct proto_bytes32 nonce = { 0 }, proof;
+	struct proto_hello_reply reply;
+	struct proto_reader reader;
+	struct raw raw;
+
+	assert_int_equal(served_connect(served, &raw), 0);
+	assert_int_equal(raw_bytes(&raw, bytes, size), 0);
+	assert_int_equal(proto_channel_next(&raw.channel, &got, &reader), 0);
+	assert_int_equal(proto_decode_hello_reply(&reader, &reply), 0);
+	proto_proof(&token, "client", &nonce, &reply.nonce, bytes + PROTO_HEADER_SIZE, size - PROTO_HEADER_SIZE,
+	            &proof);
+	assert_int_equal(raw_frame(&raw, &header, proof.bytes, sizeof(proof.bytes)), 0);
+	raw_done(&raw);
+}
+
+static void who_leaves_before_welcome_is_no_crash(void **state)
+{
+	struct served_session session;
+
+	for (int i = 0; i < OFTEN; i++)
+		leave_early();
+	assert_true(served_quiet(served, before.descriptors));
+	assert_int_equal(served_session(served, served->share, &session, NULL), 0);
+	session_works(&session);
+	served_session_done(&session);
+}
+
+static void who_misbehaves_too_often_is_refused_and_nobody_else(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		struct served_session session;
+		struct proto_refusal refusal = { 0 };
+
+		for (int i = 0; i < 40; i++)
+			leave_early();
+		if (!served_quiet(served, before.descriptors))
+			_exit(2);
+		_exit(served_session(served, served->share, &session, &refusal) == -EACCES &&
+		                      refusal.code == PROTO_REFUSE_LIMIT && strstr(refusal.text, "too often") != NULL
+		              ? 0
+		              : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	for (int i = 0; i < 3; i++) {
+		struct served_session session;
+
+		assert_int_equal(served_session(served, served->share, &session, NULL), 0);
+		served_session_done(&session);
+	}
+}
+
 static void requests_cut_off_at_any_byte_only_end_their_lane(void **state)
 {
 	struct proto_header header = { .op = PROTO_LOOKUP, .id = 1, .length = 20 };
@@ -356,6 +447,9 @@ int main(void)
 		TEST(a_wrong_proof_is_refused),
 		TEST(attaching_to_a_session_that_is_not_there_is_refused),
 		TEST(a_session_that_breaks_the_protocol_ends_and_the_others_go_on),
+		TEST(what_comes_after_goodbye_is_thrown_away),
+		TEST(who_leaves_before_welcome_is_no_crash),
+		TEST(who_misbehaves_too_often_is_refused_and_nobody_else),
 		TEST(requests_cut_off_at_any_byte_only_end_their_lane),
 		TEST(a_flood_of_connections_that_say_nothing_stops_nobody_for_long),
 		TEST(a_client_that_reads_no_replies_keeps_only_its_own_lane),

@@ -13,7 +13,7 @@
 
 #include "protocol/channel.h"
 
-enum { STALL_MS = 100 };
+enum { STALL_MS = 100, SMALL = 4096 };
 
 struct pair {
 	struct proto_channel channel;
@@ -314,6 +314,58 @@ static void a_reply_to_another_request_is_not_believed(void **state)
 	        -EBADMSG);
 }
 
+static void nothing_follows_a_frame_that_was_sent_in_part(void **state)
+{
+	struct pair *pair = *state;
+	static uint8_t data[8 * PROTO_CHUNK], memory[64];
+	struct proto_header header = { .op = PROTO_READ, .flags = PROTO_FRAME_REPLY, .id = 1 };
+	struct proto_header error = { .op = PROTO_READ, .flags = PROTO_FRAME_REPLY, .id = 1, .status = EIO };
+	struct proto_writer writer;
+	size_t came = 0;
+	ssize_t n;
+
+	proto_writer_init(&writer, memory, sizeof(memory));
+	writer.tail = data;
+	writer.tail_length = sizeof(data);
+	assert_int_equal(proto_channel_send(&pair->channel, &header, &writer), -ETIMEDOUT);
+	/* Now there would be room again. */
+	while ((n = recv(pair->peer, data, sizeof(data), MSG_DONTWAIT)) > 0)
+		came += (size_t) n;
+	assert_in_range(came, 1, sizeof(data) - 1);
+	assert_int_equal(proto_channel_send(&pair->channel, &error, NULL), -EPIPE);
+	assert_int_equal(proto_channel_hold(&pair->channel, &error, NULL), -EPIPE);
+	assert_int_equal(proto_channel_flush(&pair->channel), -EPIPE);
+	assert_int_equal(recv(pair->peer, data, sizeof(data), MSG_DONTWAIT), -1);
+}
+
+static void a_payload_that_nobody_took_is_broken_framing_and_can_be_thrown_away(void **state)
+{
+	static uint8_t bytes[PROTO_HEADER_SIZE + SMALL];
+	struct proto_channel channel;
+	struct proto_header header = { .length = 2 * SMALL, .op = PROTO_WRITE, .id = 1 }, got;
+	struct proto_reader reader;
+	uint8_t fixed[4];
+	size_t length;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(proto_channel_init(&channel, fds[0], SMALL, STALL_MS), 0);
+	proto_header_encode(bytes, &header);
+	send_all(fds[1], bytes, sizeof(bytes));
+	assert_int_equal(proto_channel_next(&channel, &got, &reader), 0);
+	assert_true(reader.missing > 0);
+	assert_int_equal(proto_channel_next(&channel, &got, &reader), -EBADMSG);
+	assert_int_equal(proto_channel_receive_data(&channel, PROTO_READ, 1, fixed, sizeof(fixed), bytes, sizeof(bytes),
+	                                            &length, &got),
+	                 -EBADMSG);
+	send_all(fds[1], bytes, 10);
+	assert_int_equal(proto_channel_discard(&channel), 0);
+	assert_int_equal(proto_channel_discard(&channel), -EAGAIN);
+	close(fds[1]);
+	assert_int_equal(proto_channel_discard(&channel), -ENOTCONN);
+	proto_channel_done(&channel);
+}
+
 static void a_peer_that_does_not_read_stalls_the_sender_for_a_bounded_time(void **state)
 {
 	struct pair *pair = *state;
@@ -440,6 +492,8 @@ int main(void)
 		TEST(a_server_that_sends_more_data_than_asked_for_is_not_believed),
 		TEST(a_reply_to_another_request_is_not_believed),
 		TEST(lengths_that_contradict_each_other_are_not_believed),
+		TEST(nothing_follows_a_frame_that_was_sent_in_part),
+		TEST(a_payload_that_nobody_took_is_broken_framing_and_can_be_thrown_away),
 		TEST(a_peer_that_does_not_read_stalls_the_sender_for_a_bounded_time),
 		TEST(a_killed_channel_wakes_who_waits_on_it),
 		TEST(what_is_held_goes_before_the_next_frame),

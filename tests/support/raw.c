@@ -10,6 +10,7 @@
 int raw_init(struct raw *raw, int fd)
 {
 	raw->id = 0;
+	raw->flags = 0;
 	return proto_channel_init(&raw->channel, fd, PROTO_CHUNK + 8192, 20000);
 }
 

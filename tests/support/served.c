@@ -97,7 +97,7 @@ int served_stop(struct served *served)
 			waitpid(served->broker, &status, 0);
 		}
 	}
-	(void) nftw(served->directory, remove_one, 16, FTW_PHYS | FTW_DEPTH);
+	(void) nftw(served->directory, remove_one, 16, FTW_PHYS | FTW_DEPTH | FTW_MOUNT);
 	free(served);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

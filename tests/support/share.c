@@ -77,8 +77,8 @@ void share_free(struct share *share)
 	if (session_stop(share->session))
 		session_free(share->session);
 	close(share->host);
-	(void) nftw(share->directory, make_removable, 16, FTW_PHYS);
-	(void) nftw(share->directory, remove_one, 16, FTW_PHYS | FTW_DEPTH);
+	(void) nftw(share->directory, make_removable, 16, FTW_PHYS | FTW_MOUNT);
+	(void) nftw(share->directory, remove_one, 16, FTW_PHYS | FTW_DEPTH | FTW_MOUNT);
 	free(share);
 }
 

@@ -88,7 +88,7 @@ def nobody_at_the_port_is_told_from_a_refusal():
     code, output = share.try_mount()
     assert code == 40, (code, output)
     assert f"cannot reach the file server at vsock:2:{share.server.port}" in output, output
-    assert "is bindshare-fileserver running on the host" in output, output
+    assert "start bindshare-fileserver on the host" in output, output
 
 
 @case

@@ -67,19 +67,35 @@ class Guest:
         found = [(row[4], row[row.index("-") + 2]) for row in rows if row[row.index("-") + 1] == "fuse.bindshare"]
         return [tuple(text.encode().decode("unicode_escape") for text in pair) for pair in found]
 
-    def start(self, *arguments, wait=True):
-        """Starts bindshare-guestd; with wait, until every share is mounted or has failed."""
+    def start(self, *arguments, wait=True, environment=None):
+        """Starts bindshare-guestd; with wait, until every share is mounted or has failed. environment: more of it."""
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             self.process = subprocess.Popen(
                 self.command(program("bindshare-guestd"), "--config", self.config_file, *arguments),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=world.sanitizer_environment())
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**world.sanitizer_environment(), **(environment or {})})
         finally:
             os.close(log)
         wait_for(self.answers, "bindshare-guestd answers", 30)
         if wait:
             self.settled()
         return self
+
+    def start_plugin(self, path):
+        """The plugin as a process of its own, at a socket that is handed to it as systemd does: the socket and it."""
+        listener = socket.socket(socket.AF_UNIX)
+        os.makedirs(self.path(os.path.dirname(path)), exist_ok=True)
+        listener.bind(self.path(path))
+        os.chmod(self.path(path), 0o600)
+        listener.listen(64)
+        script = 'exec 3<&"$1" && LISTEN_FDS=1 LISTEN_PID=$$ && export LISTEN_FDS LISTEN_PID && shift && exec "$@"'
+        process = subprocess.Popen(
+            self.command("sh", "-c", script, "sh", str(listener.fileno()), program("bindshare-guestd"), "--config",
+                         self.config_file, "--plugin"),
+            pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, env=world.sanitizer_environment())
+        world.at_end(process.kill)
+        return listener, process
 
     def try_run(self, *arguments):
         """Runs bindshare-guestd to its end, which must come by itself."""

@@ -57,12 +57,27 @@ def _base():
     return os.environ.get("BINDSHARE_TEST_DIR", "/var/tmp")
 
 
+def remove_tree(path):
+    """Removes a directory with what is in it. What is mounted in it is unmounted first, or nothing is removed."""
+    path = os.path.abspath(path)
+    for _ in range(2):
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            places = [line.split()[4].encode("utf-8", "surrogateescape").decode("unicode_escape") for line in file]
+        inside = [place for place in places if place == path or place.startswith(path + "/")]
+        if not inside:
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        for place in reversed(inside):
+            subprocess.run(["umount", "-l", "--", place], check=False, capture_output=True)
+    print(f"# {path} is left: something is mounted in it: {inside}", file=sys.stderr)
+
+
 def _remove_stale():
     """Work directories of runs that were killed."""
     for path in glob.glob(os.path.join(_base(), PREFIX + "*")):
         owner = os.path.basename(path)[len(PREFIX):].split(".")[0]
         if owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
 
 
 def enter(timeout):
@@ -78,7 +93,7 @@ def enter(timeout):
     def stop(number, _frame):
         if child is not None:
             child.kill()
-        shutil.rmtree(work, ignore_errors=True)
+        remove_tree(work)
         os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -95,7 +110,7 @@ def enter(timeout):
     except subprocess.TimeoutExpired:
         child.kill()
         code = child.wait()
-    shutil.rmtree(work, ignore_errors=True)
+    remove_tree(work)
     sys.exit(code if code >= 0 else 128 - code)
 
 

@@ -128,5 +128,5 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void model_remove_tree(const char *path)
 {
-	(void) nftw(path, remove_one, 64, FTW_DEPTH | FTW_PHYS);
+	(void) nftw(path, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }

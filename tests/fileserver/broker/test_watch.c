@@ -67,8 +67,9 @@ static unsigned changes_within(uint64_t ms)
 /* Watches the path anew and takes what is there to be told. */
 static void watch_path(const char *path, bool content)
 {
-	watch_reset(&watch);
+	watch_begin(&watch);
 	watch_add(&watch, path, content);
+	watch_end(&watch);
 	(void) changes_within(50);
 }
 
@@ -129,7 +130,8 @@ static void paths_that_are_forgotten_are_not_watched(void **state)
 {
 	watch_path(scratch_path("top/middle/file"), true);
 	assert_true(watch.count >= 3);
-	watch_reset(&watch);
+	watch_begin(&watch);
+	watch_end(&watch);
 	assert_int_equal(watch.count, 0);
 	(void) scratch_file("top/middle/file", "new", 0600);
 	assert_int_equal(changes_within(QUIET_MS), 0);

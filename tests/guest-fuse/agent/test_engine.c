@@ -30,9 +30,13 @@ static enum engine_result read_request(const char *method, const char *uri, cons
 		.method = method, .uri = uri, .body = body, .length = body == NULL ? 0 : strlen(body), .empty = empty
 	};
 
-	*ret_sources = NULL;
+	struct engine_binds binds = { .sources = NULL };
+	enum engine_result result;
+
 	error[0] = '\0';
-	return engine_read(&request, ret_sources, error, 4096);
+	result = engine_read(&request, &binds, error, 4096);
+	*ret_sources = binds.sources;
+	return result;
 }
 
 static void check(const struct row *row)
@@ -41,13 +45,13 @@ static void check(const struct row *row)
 	char error[4096];
 	enum engine_result result = read_request("POST", row->uri, row->body, false, &sources, error);
 	const char *path = json_string_value(json_object_get(json_array_get(sources, 0), "path"));
-	const char *found = result == ENGINE_UNREADABLE ? NULL : path != NULL ? path : "";
+	const char *found = result == ENGINE_REFUSED ? NULL : path != NULL ? path : "";
 	bool same = row->found == NULL || found == NULL ? row->found == found : strcmp(row->found, found) == 0;
 
 	if (!same)
 		fail_msg("%s %s: %s, not %s (%s)", row->uri, row->body != NULL ? row->body : "-",
 		         found != NULL ? found : "refused", row->found != NULL ? row->found : "refused", error);
-	assert_int_equal(result == ENGINE_UNREADABLE, error[0] != '\0');
+	assert_int_equal(result == ENGINE_REFUSED, error[0] != '\0');
 	assert_int_equal(result == ENGINE_BINDS, sources != NULL);
 }
 
@@ -142,20 +146,90 @@ static void what_was_not_passed_on_is_refused(void **state)
 	char error[4096], uri[64];
 
 	for (size_t i = 0; i < ARRAY_SIZE(uris); i++) {
-		assert_int_equal(read_request("POST", uris[i], NULL, true, &sources, error), ENGINE_UNREADABLE);
-		assert_int_equal(read_request("POST", uris[i], "", false, &sources, error), ENGINE_UNREADABLE);
+		assert_int_equal(read_request("POST", uris[i], NULL, true, &sources, error), ENGINE_REFUSED);
+		assert_int_equal(read_request("POST", uris[i], "", false, &sources, error), ENGINE_REFUSED);
 		assert_non_null(strstr(error, "without its contents"));
 		assert_int_equal(read_request("GET", uris[i], NULL, false, &sources, error), ENGINE_HARMLESS);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(old); i++) {
 		(void) snprintf(uri, sizeof(uri), "/%s/containers/a/start", old[i]);
-		if (read_request("POST", uri, NULL, false, &sources, error) != ENGINE_UNREADABLE)
+		if (read_request("POST", uri, NULL, false, &sources, error) != ENGINE_REFUSED)
 			fail_msg("%s", uri);
 		assert_non_null(strstr(error, "use version 1.24 or later"));
 		assert_int_equal(read_request("POST", uri, NULL, true, &sources, error), ENGINE_HARMLESS);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(recent); i++)
 		assert_int_equal(read_request("POST", recent[i], NULL, false, &sources, error), ENGINE_HARMLESS);
+}
+
+/* The engine mounts a volume of the driver "local" itself: only what bindshare can decide about goes through. */
+static void volumes_of_other_types_are_refused(void **state)
+{
+	static const struct row rows[] = {
+		{ "/volumes/create",
+		  "{\"DriverOpts\":{\"type\":\"overlay\",\"o\":\"lowerdir=/etc\",\"device\":\"overlay\"}}", NULL },
+		{ "/volumes/create", "{\"DriverOpts\":{\"type\":\"ext4\",\"device\":\"/dev/vda1\"}}", NULL },
+		{ "/volumes/create", "{\"Driver\":\"local\",\"DriverOpts\":{\"type\":\"proc\",\"device\":\"proc\"}}",
+		  NULL },
+		{ "/volumes/create", "{\"DriverOpts\":{\"type\":\"devtmpfs\"}}", NULL },
+		{ "/volumes/create", "{\"DriverOpts\":{\"type\":\"NFS\"}}", NULL },
+		{ "/volumes/create", "{\"DriverOpts\":{\"type\":\"ext4\",\"o\":\"bind\",\"device\":\"/x\"}}", "/x" },
+		{ "/volumes/create", "{\"DriverOpts\":{\"type\":\"tmpfs\",\"device\":\"tmpfs\",\"o\":\"size=1m\"}}",
+		  "" },
+		{ "/volumes/create", "{\"DriverOpts\":{\"type\":\"nfs4\",\"device\":\":/x\",\"o\":\"addr=a\"}}", "" },
+		{ "/volumes/create", "{\"DriverOpts\":{\"o\":\"size=1g\"}}", "" },
+		{ "/volumes/create", "{\"Driver\":\"rclone\",\"DriverOpts\":{\"type\":\"drive\"}}", "" },
+		{ "/containers/create",
+		  "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"volume\",\"VolumeOptions\":{\"DriverConfig\":{\"Options\":"
+		  "{\"type\":\"overlay\",\"o\":\"lowerdir=/etc\"}}}}]}}",
+		  NULL },
+		{ "/services/create",
+		  "{\"TaskTemplate\":{\"ContainerSpec\":{\"Mounts\":[{\"VolumeOptions\":{\"DriverConfig\":{\"Name\":"
+		  "\"local\",\"Options\":{\"type\":\"xfs\"}}}}]}}}",
+		  NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		check(&rows[i]);
+}
+
+static void directories_of_checkpoints_are_refused(void **state)
+{
+	static const struct {
+		const char *method, *uri, *body;
+		bool form, refused;
+	} rows[] = {
+		{ "POST", "/containers/a/checkpoints", "{\"CheckpointID\":\"c\",\"CheckpointDir\":\"/x\"}", false,
+		  true },
+		{ "POST", "/containers/a/checkpoints", "{\"CheckpointID\":\"c\",\"checkpointdir\":\"/x\"}", false,
+		  true },
+		{ "POST", "/containers/a/checkpoints", "{\"CheckpointID\":\"c\",\"CheckpointDir\":\"\"}", false,
+		  false },
+		{ "POST", "/containers/a/checkpoints", "{\"CheckpointID\":\"c\"}", false, false },
+		{ "POST", "/v1.41/containers/a/start?checkpoint=c&checkpoint-dir=/x", NULL, false, true },
+		{ "POST", "/v1.41/containers/a/start?checkpoint%2Ddir=%2Fx", NULL, false, true },
+		{ "POST", "/v1.41/containers/a/start?a;checkpoint-dir=/x", NULL, false, true },
+		{ "POST", "/v1.41/containers/a/start?checkpoint-dir=&checkpoint=c", NULL, false, false },
+		{ "POST", "/v1.41/containers/a/start", NULL, true, true },
+		{ "POST", "/v1.41/containers/a/stop?t=1", NULL, true, false },
+		{ "GET", "/v1.41/containers/a/checkpoints?dir=/x", NULL, false, true },
+		{ "GET", "/v1.41/containers/a/../b/checkpoints?dir=/x", NULL, false, true },
+		{ "DELETE", "/v1.41/containers/a/b/checkpoints/c?dir=/x", NULL, false, true },
+		{ "DELETE", "/v1.41/containers/a/checkpoints/c", NULL, false, false },
+		{ "GET", "/v1.41/containers/json?dir=/x", NULL, false, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct engine_request request = { rows[i].method, rows[i].uri,
+			                                rows[i].body,   rows[i].body == NULL ? 0 : strlen(rows[i].body),
+			                                false,          rows[i].form };
+		struct engine_binds binds;
+		char error[4096] = "";
+		enum engine_result result = engine_read(&request, &binds, error, sizeof(error));
+
+		if (result != (rows[i].refused ? ENGINE_REFUSED : ENGINE_HARMLESS))
+			fail_msg("%s %s: %d (%s)", rows[i].method, rows[i].uri, result, error);
+	}
 }
 
 int main(void)
@@ -165,6 +239,8 @@ int main(void)
 		cmocka_unit_test(names_may_have_slashes),
 		cmocka_unit_test(every_form_of_a_bind_is_found),
 		cmocka_unit_test(what_was_not_passed_on_is_refused),
+		cmocka_unit_test(volumes_of_other_types_are_refused),
+		cmocka_unit_test(directories_of_checkpoints_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("engine", tests, NULL, NULL);

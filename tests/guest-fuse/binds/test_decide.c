@@ -168,8 +168,42 @@ static void sockets_are_refused_with_advice(void **state)
 	assert_int_equal(mkfifo(scratch_path("me/fifo"), 0600), 0);
 	is_refused("/home/me/socket", "socket", "is a socket of the host");
 	is_refused("/home/me/fifo", "special", "neither a directory nor a regular file");
-	is_refused("/tmp/ssh-AbCd/agent.123", "not-shared", "/run/host-services/ssh-auth.sock");
+	is_refused("/tmp/ssh-AbCd/agent.123", "not-shared", "SSH agent is not supported yet");
+	is_refused("/tmp/.X11-unix/X0", "not-shared", "Displays of the host are not supported yet");
+	is_refused("/var/tmp/app.sock", "not-shared", "Sockets of the host are not supported yet");
 	is_refused("/home/you/.docker/docker.sock", "not-shared", "/var/run/docker.sock");
+}
+
+/* An engine would make an empty directory of it. */
+static void sockets_that_the_guest_does_not_have_are_refused(void **state)
+{
+	static const char *const paths[] = { "/run/host-services/ssh-auth.sock", "/var/run/host-services/ssh-auth.sock",
+		                             "/run/user/4242/keyring/ssh", "/run/user/4242/gnupg/S.gpg-agent.ssh",
+		                             "/run/user/4242/ssh-agent.socket" };
+	char *mine[] = { strdup(scratch_path("")), (char *) "/run", NULL };
+	const struct guest_config other = { .guest_paths = mine };
+	struct binds_question question = { strdup(scratch_path("app.sock")), NULL, true };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		is_refused(paths[i], "socket", "SSH agent is not supported yet");
+	is_refused("/run/user/4242/bus", "socket", "Sockets of the host are not supported yet");
+	/* One that is there is the guest's own; a directory in its place is none. */
+	mine[0][strlen(mine[0]) - 1] = '\0';
+	binds_decide(&other, &table, &question, &decision);
+	assert_int_equal(decision.verdict, BINDS_REFUSED);
+	(void) scratch_directory("app.sock");
+	binds_decide(&other, &table, &question, &decision);
+	assert_int_equal(decision.verdict, BINDS_REFUSED);
+	assert_int_equal(rmdir(question.source), 0);
+	strcpy(address.sun_path, question.source);
+	assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+	close(fd);
+	binds_decide(&other, &table, &question, &decision);
+	assert_int_equal(decision.verdict, BINDS_OWN);
+	free(mine[0]);
+	free((char *) question.source);
 }
 
 static void what_is_not_there_yet_is_waited_for(void **state)
@@ -219,6 +253,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_guests_own_is_left_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_missing_can_be_made_where_that_is_asked_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sockets_are_refused_with_advice, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(sockets_that_the_guest_does_not_have_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_there_yet_is_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_server_is_asked_about_what_lies_outside, set_up, tear_down),
 	};

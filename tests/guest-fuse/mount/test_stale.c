@@ -58,7 +58,7 @@ static bool second(struct asked *asked, uint32_t opcode, uint64_t nodeid, uint32
 {
 	asked->in = (struct fuse_in_header){ .opcode = opcode, .nodeid = nodeid, .pid = pid };
 	asked->lane.buffer = (uint8_t *) &asked->in;
-	return stale_is_second(&asked->stale, &asked->lane);
+	return stale_second_of(&asked->stale, &asked->lane) != 0;
 }
 
 static bool tell(struct asked *asked, uint32_t opcode, uint64_t nodeid, uint32_t pid)

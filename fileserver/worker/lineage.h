@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an object and the directories above it are, as the table of nodes has them: without asking the host. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fileserver/worker/nodes.h"
+
+struct lineage {
+	uint64_t device, ino; /* device: major and minor, 32 bits each */
+	mode_t type;          /* of the object that was asked about, S_IFMT bits */
+	unsigned above;       /* 0: that object; 1: its directory; and so on, up to the share's root */
+	/* What was looked at before, which lies in this directory by that name; NULL: nothing. */
+	const char *below_name;
+	uint64_t below_device, below_ino;
+};
+
+/*
+ * Calls look() for the node, or the one that the handle is of, and each directory above until it returns true; of a
+ * file with several names once for each. With the table locked: look() must not ask it anything. An id that is not
+ * there is passed over.
+ */
+void lineage_look(struct nodes *nodes, uint64_t node, uint64_t handle,
+                  bool (*look)(void *context, const struct lineage *lineage), void *context);
