@@ -209,12 +209,21 @@ static void check_configured(const char *path)
 	guest_config_done(&config);
 }
 
+/* Containers have clones of a share's mount; the device tells that they are one. */
+static size_t count_mounts(void)
+{
+	_cleanup_fclose_ FILE *file = fopen("/proc/self/mountinfo", "re");
+	_cleanup_json_ json_t *devices = json_object();
+	char line[8192], device[32];
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		if (strstr(line, " - fuse.bindshare ") != NULL && sscanf(line, "%*d %*d %31s", device) == 1)
+			(void) json_object_set_new(devices, device, json_true());
+	return json_object_size(devices);
+}
+
 void doctor_guest(const char *config)
 {
-	unsigned mounts = 0;
-	char line[8192];
-	FILE *file = fopen("/proc/self/mountinfo", "re");
-
 	if (geteuid() == 0)
 		doctor_found("root", "ok", NULL, "bindshare-mount may mount");
 	else
@@ -222,9 +231,6 @@ void doctor_guest(const char *config)
 	check_fuse();
 	check_guest_vsock();
 	doctor_files(getpid());
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-		mounts += strstr(line, " - fuse.bindshare ") != NULL;
-	cleanup_fclose(&file);
-	doctor_found("mounts", "ok", NULL, "%u shares are mounted", mounts);
+	doctor_found("mounts", "ok", NULL, "%zu shares are mounted", count_mounts());
 	check_configured(config);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the file server needs, and what it says about itself. */
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -32,11 +33,21 @@ static void check_confinement(const char *tier)
 	else
 		doctor_found("landlock", "note", "Boot with lsm=landlock,... to have it.",
 		             "the kernel has no Landlock");
-	if (namespaces != 0 && number_in("/proc/sys/kernel/unprivileged_userns_clone") != 0)
+	if (number_in("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") > 0)
+		doctor_found("namespaces", "note",
+		             "Give bindshare-fileserver an AppArmor profile with \"userns,\", or set "
+		             "kernel.apparmor_restrict_unprivileged_userns to 0.",
+		             "AppArmor keeps users from namespaces of their own: files that their owner's mode bits "
+		             "close (0444, 0555) stay closed to guests' root");
+	else if (namespaces != 0 && number_in("/proc/sys/kernel/unprivileged_userns_clone") != 0)
 		doctor_found("namespaces", "ok", NULL, "users may have namespaces of their own");
 	else
-		doctor_found("namespaces", "note", "Set user.max_user_namespaces to 1000 or so.",
-		             "users may not have namespaces of their own");
+		doctor_found(
+		        "namespaces", "note",
+		        "Set user.max_user_namespaces to 1000 or so, and kernel.unprivileged_userns_clone to 1 where "
+		        "there is one.",
+		        "users may not have namespaces of their own: files that their owner's mode bits close "
+		        "(0444, 0555) stay closed to guests' root");
 	if (tier != NULL)
 		doctor_found("sandbox", "ok", NULL, "workers run in the sandbox tier \"%s\"", tier);
 }
@@ -120,30 +131,65 @@ static void check_protected(const json_t *status)
 		             "guests have tried to change what the server is steered by");
 }
 
+/* A path as a shell takes it. */
+static void quote(const char *path, char *text, size_t size)
+{
+	size_t used = 1;
+
+	if (path[strspn(path, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+@%:,=")] == '\0') {
+		(void) snprintf(text, size, "%s", path);
+		return;
+	}
+	text[0] = '\'';
+	for (; *path != '\0' && used + 6 < size; path++) {
+		if (*path == '\'')
+			used += (size_t) snprintf(text + used, size - used, "'\\''");
+		else
+			text[used++] = *path;
+	}
+	text[used++] = '\'';
+	text[used] = '\0';
+}
+
+static void check_share(const json_t *share)
+{
+	const char *state = json_string_value(json_object_get(share, "state"));
+	const char *path = json_string_value(json_object_get(share, "path"));
+	char quoted[PATH_MAX], advice[PATH_MAX + 128];
+
+	if (state == NULL || path == NULL)
+		return;
+	quote(path, quoted, sizeof(quoted));
+	if (strcmp(state, "missing") == 0)
+		(void) snprintf(advice, sizeof(advice),
+		                "Make the directory, mount its file system, or run: bindsharectl share rm %s", quoted);
+	else if (strcmp(state, "replaced") == 0)
+		(void) snprintf(advice, sizeof(advice),
+		                "If what lies there now is right, run: bindsharectl share add %s", quoted);
+	else if (strcmp(state, "unconfirmed") == 0)
+		(void) snprintf(advice, sizeof(advice), "If what lies there is yours, run: bindsharectl share add %s",
+		                quoted);
+	else if (strcmp(state, "denied") == 0)
+		(void) snprintf(advice, sizeof(advice),
+		                "Ask the administrator, or take it off the list: bindsharectl share rm %s", quoted);
+	else
+		advice[0] = '\0';
+	doctor_found("share", advice[0] == '\0' ? "ok" : "warning", advice[0] == '\0' ? NULL : advice, "%s is %s", path,
+	             state);
+}
+
 static void check_shares(const char *path)
 {
-	static const struct {
-		const char *state, *advice;
-	} advice[] = {
-		{ "missing", "Make the directory, mount its file system, or run: bindsharectl share rm DIR" },
-		{ "replaced", "If what lies there now is right, run: bindsharectl share add DIR" },
-		{ "unconfirmed", "If what lies there is yours, run: bindsharectl share add DIR" },
-		{ "denied", "Ask the administrator, or take it off the list." },
-	};
 	const json_t *share;
 	size_t i;
 	int code;
 	json_t *answer = client_ask(path, client_request("shares"), &code);
 
+	if (answer != NULL && json_array_size(json_object_get(answer, "shares")) == 0)
+		doctor_found("share", "note", "Run: bindsharectl share add DIR", "no directory is shared");
 	json_array_foreach(json_object_get(answer, "shares"), i, share)
 	{
-		const char *state = json_string_value(json_object_get(share, "state")), *what = NULL;
-
-		for (unsigned k = 0; k < ARRAY_SIZE(advice); k++)
-			if (state != NULL && strcmp(state, advice[k].state) == 0)
-				what = advice[k].advice;
-		doctor_found("share", what == NULL ? "ok" : "warning", what, "%s is %s",
-		             json_string_value(json_object_get(share, "path")), state);
+		check_share(share);
 	}
 	json_decref(answer);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bindsharectl: asks a running file server what it serves, and changes that. */
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,55 +8,12 @@
 
 #include "fileserver/broker/control-path.h"
 #include "ctl/client.h"
+#include "ctl/command.h"
 #include "ctl/doctor.h"
 #include "ctl/tables.h"
 #include "ctl/top.h"
 #include "guest-fuse/binds/config.h"
 #include "protocol/cleanup.h"
-
-static const char help[] =
-        "Usage: bindsharectl [OPTION]... COMMAND\n"
-        "Asks the bindshare file server that runs as this user, and tells it what to share.\n"
-        "\n"
-        "  share ls            which directories are on the list, and in which state\n"
-        "  share add DIR       put a directory on the list, or say that what lies there now is the one meant\n"
-        "  share rm DIR        take one off; what is mounted and open of it fails at once\n"
-        "  status              what is mounted\n"
-        "  stats               requests, errors, bytes and times by operation\n"
-        "  top                 the same live: mounts, requests per second, latency, bytes, by whom\n"
-        "  events              what happens, line by line, until Ctrl-C\n"
-        "  token rotate        make a new token in the server's token file\n"
-        "  doctor              check this side, or with --guest the guest, and say what to do\n"
-        "\n"
-        "  -c, --control PATH  control socket (default: $XDG_RUNTIME_DIR/bindshare/control.sock)\n"
-        "  -j, --json          print JSON: the server's answer, or an object a line\n"
-        "  -r, --read-only     share add: only for reading\n"
-        "      --no-persist    share add, share rm: not in the settings file, only until the server ends\n"
-        "  -i, --interval S    top: seconds between two looks (default: 1)\n"
-        "  -n, --count N       top: end after so many looks\n"
-        "      --from-file     token rotate: take the token that is in the file by now\n"
-        "      --end-mounts    token rotate: end every mount, too\n"
-        "      --guest         doctor: check the guest: what mounting needs, bindshare-guestd, Docker\n"
-        "      --config PATH   doctor --guest: bindshare-guestd's (default: " GUEST_CONFIG_PATH ")\n"
-        "  -V, --version       print the version\n"
-        "  -h, --help          print this\n";
-
-struct arguments {
-	const char *path; /* of the control socket */
-	const char *directory;
-	const char *config; /* of bindshare-guestd */
-	bool json, read_only, no_persist, from_file, end_mounts, guest;
-	long interval_s, count; /* count 0: without end */
-};
-
-static int usage(const char *words)
-{
-	(void) fprintf(stderr,
-	               "bindsharectl: %s\nUsage: bindsharectl [--json] [--control PATH] share ls|add|rm | status | "
-	               "stats | top | events | token rotate | doctor\n",
-	               words);
-	return EX_USAGE;
-}
 
 static int print_json(const json_t *object)
 {
@@ -123,7 +79,7 @@ static int run_change(const struct arguments *arguments, const char *name, const
 	json_t *request, *text;
 
 	if (complete(arguments->directory, path) < 0)
-		return usage("the path is too long");
+		return command_usage(NULL, "%.64s...: the path is too long", arguments->directory);
 	text = json_string(path);
 	if (text == NULL) {
 		(void) fputs("bindsharectl: a path that is not UTF-8 cannot be told to the server; share a directory "
@@ -188,7 +144,12 @@ static int run_events(const struct arguments *arguments)
 
 static int run_top(const struct arguments *arguments)
 {
-	return top_run(arguments->path, arguments->interval_s, arguments->count, arguments->json);
+	const struct top_options options = { .interval_s = arguments->interval_s,
+		                             .count = arguments->count,
+		                             .as_json = arguments->json,
+		                             .sort = arguments->sort };
+
+	return top_run(arguments->path, &options);
 }
 
 static int run_doctor(const struct arguments *arguments)
@@ -196,53 +157,42 @@ static int run_doctor(const struct arguments *arguments)
 	return doctor_run(arguments->guest ? NULL : arguments->path, arguments->config, arguments->json);
 }
 
-struct command {
-	const char *words[2];
-	bool takes_directory;
-	int (*run)(const struct arguments *arguments);
+const struct command commands[] = {
+	{ { "share", "ls" }, NULL, "which directories are on the list, and in which state", { 0 }, run_list },
+	{ { "share", "add" },
+	  "DIR",
+	  "put a directory on the list, or say that what lies there now is the one meant",
+	  { 'r', OPTION_NO_PERSIST },
+	  run_add },
+	{ { "share", "rm" },
+	  "DIR",
+	  "take one off; what is mounted and open of it fails at once",
+	  { OPTION_NO_PERSIST },
+	  run_remove },
+	{ { "status" }, NULL, "what is mounted", { 0 }, run_status },
+	{ { "stats" }, NULL, "requests, errors, bytes and times by operation", { 0 }, run_stats },
+	{ { "top" },
+	  NULL,
+	  "the same live: mounts, requests per second, latency, bytes, by whom;\n"
+	  "q ends it, and the first letter of an order (see --sort) chooses that",
+	  { 'i', 'n', OPTION_SORT },
+	  run_top },
+	{ { "events" }, NULL, "what happens, line by line, until Ctrl-C", { 0 }, run_events },
+	{ { "token", "rotate" },
+	  NULL,
+	  "make a new token in the server's token file",
+	  { OPTION_FROM_FILE, OPTION_END_MOUNTS },
+	  run_rotate },
+	{ { "doctor" },
+	  NULL,
+	  "check this side, or with --guest the guest, and say what to do",
+	  { OPTION_GUEST, OPTION_CONFIG },
+	  run_doctor },
 };
-
-static const struct command commands[] = {
-	{ { "status" }, false, run_status },     { { "stats" }, false, run_stats },
-	{ { "share", "ls" }, false, run_list },  { { "share", "add" }, true, run_add },
-	{ { "share", "rm" }, true, run_remove }, { { "top" }, false, run_top },
-	{ { "events" }, false, run_events },     { { "token", "rotate" }, false, run_rotate },
-	{ { "doctor" }, false, run_doctor },
-};
-
-static const struct command *find_command(char **words, int count)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
-		const struct command *command = &commands[i];
-		int length = command->words[1] == NULL ? 1 : 2;
-
-		if (count == length + command->takes_directory && strcmp(words[0], command->words[0]) == 0 &&
-		    (length == 1 || strcmp(words[1], command->words[1]) == 0))
-			return command;
-	}
-	return NULL;
-}
-
-enum { OPTION_NO_PERSIST = 256, OPTION_FROM_FILE, OPTION_END_MOUNTS, OPTION_GUEST, OPTION_CONFIG };
-
-static const struct option long_options[] = {
-	{ "control", required_argument, NULL, 'c' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "read-only", no_argument, NULL, 'r' },
-	{ "no-persist", no_argument, NULL, OPTION_NO_PERSIST },
-	{ "interval", required_argument, NULL, 'i' },
-	{ "count", required_argument, NULL, 'n' },
-	{ "from-file", no_argument, NULL, OPTION_FROM_FILE },
-	{ "end-mounts", no_argument, NULL, OPTION_END_MOUNTS },
-	{ "guest", no_argument, NULL, OPTION_GUEST },
-	{ "config", required_argument, NULL, OPTION_CONFIG },
-	{ "version", no_argument, NULL, 'V' },
-	{ "help", no_argument, NULL, 'h' },
-	{ 0 },
-};
+const size_t command_count = ARRAY_SIZE(commands);
 
 /* -1, or EX_USAGE after a message. */
-static int take_number(const char *words, long *ret_number)
+static int take_number(const char *option, long *ret_number)
 {
 	char *end;
 
@@ -250,12 +200,12 @@ static int take_number(const char *words, long *ret_number)
 	*ret_number = strtol(optarg, &end, 10);
 	return errno != 0 || optarg[0] < '0' || optarg[0] > '9' || *end != '\0' || *ret_number < 1 ||
 	                       *ret_number > 86400
-	               ? usage(words)
+	               ? command_usage(NULL, "%s %s: not a number from 1 to 86400", option, optarg)
 	               : -1;
 }
 
 /* -1, or the exit code. */
-static int take(struct arguments *arguments, int option)
+static int take(struct arguments *arguments, int option, char **argv)
 {
 	switch (option) {
 	case 'c':
@@ -268,9 +218,12 @@ static int take(struct arguments *arguments, int option)
 		arguments->read_only = true;
 		return -1;
 	case 'i':
-		return take_number("--interval needs a number of seconds from 1 to 86400", &arguments->interval_s);
+		return take_number("--interval", &arguments->interval_s);
 	case 'n':
-		return take_number("--count needs a number from 1 to 86400", &arguments->count);
+		return take_number("--count", &arguments->count);
+	case OPTION_SORT:
+		arguments->sort = optarg;
+		return top_knows(optarg) ? -1 : command_usage(NULL, "--sort %s: not one of " TOP_KEYS, optarg);
 	case OPTION_NO_PERSIST:
 		arguments->no_persist = true;
 		return -1;
@@ -289,37 +242,60 @@ static int take(struct arguments *arguments, int option)
 	case 'V':
 		(void) puts("bindsharectl " BINDSHARE_VERSION);
 		return EX_OK;
-	case 'h':
-		(void) fputs(help, stdout);
-		return EX_OK;
 	default:
-		(void) fputs("Try: bindsharectl --help\n", stderr);
-		return EX_USAGE;
+		return command_bad_option(argv, option);
 	}
+}
+
+/* Asks at the usual place where nobody said another. EX_OK or an exit code after a message. */
+static int choose_socket(struct arguments *arguments, const struct command *command, char *path, size_t size)
+{
+	int r = arguments->path == NULL && !arguments->guest ? control_default_path(path, size, false) : 0;
+
+	if (r == -EPERM)
+		return command_usage(command,
+		                     "%s is in a directory of somebody else; say with --control where the control "
+		                     "socket is",
+		                     path);
+	if (r < 0)
+		return command_usage(command,
+		                     "XDG_RUNTIME_DIR is too long; say with --control where the control socket is");
+	if (arguments->path == NULL && !arguments->guest)
+		arguments->path = path;
+	return EX_OK;
 }
 
 int main(int argc, char **argv)
 {
-	struct arguments arguments = { .config = GUEST_CONFIG_PATH, .interval_s = 1 };
+	struct arguments arguments = { .config = GUEST_CONFIG_PATH, .interval_s = 1, .sort = TOP_DEFAULT_KEY };
 	const struct command *command;
+	int option, code = -1, given[64], count = 0;
 	char default_path[256];
-	int option, code = -1;
+	bool help = false;
 
-	while (code < 0 && (option = getopt_long(argc, argv, "c:jri:n:Vh", long_options, NULL)) != -1)
-		code = take(&arguments, option);
+	while (code < 0 &&
+	       (option = getopt_long(argc, argv, command_short_options, command_long_options, NULL)) != -1) {
+		help = help || option == 'h';
+		code = option == 'h' ? -1 : take(&arguments, option, argv);
+		if (count < (int) ARRAY_SIZE(given))
+			given[count++] = option;
+	}
 	if (code >= 0)
 		return code;
-	command = find_command(argv + optind, argc - optind);
+	argc -= optind;
+	argv += optind;
+	if (argc > 0 && strcmp(argv[0], "help") == 0)
+		return command_help(argv + 1, argc - 1);
+	if (argc == 2 && strcmp(argv[1], "help") == 0)
+		return command_help(argv, 1);
+	if (help)
+		return command_help(argv, argc);
+	command = command_find(argv, argc, false, &arguments.directory);
 	if (command == NULL)
-		return usage(
-		        "the command is one of: share ls, share add DIR, share rm DIR, status, stats, top, events, "
-		        "token rotate, doctor");
-	if (command->takes_directory)
-		arguments.directory = argv[argc - 1];
-	if (arguments.path == NULL && !arguments.guest) {
-		if (control_default_path(default_path, sizeof(default_path), false) < 0)
-			return usage("XDG_RUNTIME_DIR is not set; say with --control where the control socket is");
-		arguments.path = default_path;
-	}
-	return command->run(&arguments);
+		return EX_USAGE;
+	for (int i = 0; i < count; i++)
+		if (command_check_option(command, given[i]) != EX_OK)
+			return EX_USAGE;
+	code = choose_socket(&arguments, command, default_path, sizeof(default_path));
+	return code == EX_OK ? command->run(&arguments) : code;
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -13,16 +14,21 @@ static long long integer(const json_t *object, const char *key)
 }
 
 /* A path may hold what moves a terminal's cursor: a guest or another user may have chosen it. */
-static void print_text(const json_t *object, const char *key)
+static void write_text(FILE *out, const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
 	for (text = text == NULL ? "-" : text; *text != '\0'; text++) {
 		if ((unsigned char) *text < 0x20 || *text == 0x7f)
-			printf("\\x%02x", (unsigned) (unsigned char) *text);
+			(void) fprintf(out, "\\x%02x", (unsigned) (unsigned char) *text);
 		else
-			(void) putchar(*text);
+			(void) fputc(*text, out);
 	}
+}
+
+static void print_text(const json_t *object, const char *key)
+{
+	write_text(stdout, object, key);
 }
 
 static void print_path(const json_t *object, const char *key)
@@ -169,11 +175,73 @@ static double real(const json_t *object, const char *key)
 	return json_number_value(json_object_get(object, key));
 }
 
-void tables_top(const json_t *rows)
+/* Prints a line in a terminal's width (0: any): what is longer is cut, not folded. */
+static void print_cut(const char *line, int columns)
+{
+	size_t length = strlen(line);
+
+	if (columns > 0 && length > (size_t) columns) {
+		length = (size_t) columns;
+		/* Not within a character; those of several bytes count as wider than they are. */
+		while (length > 0 && ((unsigned char) line[length] & 0xc0) == 0x80)
+			length--;
+	}
+	printf("%.*s\n", (int) length, line);
+}
+
+/* What a row has room for beside the share, which counts most. */
+static bool shows_errors(int columns)
+{
+	return columns == 0 || columns >= 70;
+}
+
+static bool shows_all(int columns)
+{
+	return columns == 0 || columns >= 100;
+}
+
+/* Its end tells more than its beginning. Takes the text. */
+static void print_end(char *text, int room)
+{
+	size_t length = text == NULL ? 0 : strlen(text), skip = 0;
+
+	if (room > 3 && length > (size_t) room) {
+		skip = length - (size_t) room + 3;
+		while (((unsigned char) text[skip] & 0xc0) == 0x80)
+			skip++;
+		(void) fputs("...", stdout);
+	}
+	(void) puts(text == NULL ? "" : text + skip);
+	free(text);
+}
+
+static void print_row(const json_t *entry, int columns)
+{
+	int used = printf("%7lld %-2s %10.0f %8.1f us %10.2f ", integer(entry, "pid"), mode_of(entry),
+	                  real(entry, "requests_per_second"), real(entry, "mean_microseconds"),
+	                  real(entry, "bytes_per_second") / 1e6);
+	char *path = NULL;
+	size_t size;
+	FILE *out = open_memstream(&path, &size);
+
+	if (shows_errors(columns))
+		used += printf("%8.0f ", real(entry, "errors_per_second"));
+	if (shows_all(columns))
+		used += printf("%5lld %-20s ", integer(entry, "lanes"),
+		               json_string_value(json_object_get(entry, "peer")));
+	if (out != NULL) {
+		write_text(out, entry, "share");
+		(void) fclose(out);
+	}
+	print_end(path, columns > 0 ? columns - used : 0);
+}
+
+void tables_top(const json_t *rows, const char *order, int columns, int lines)
 {
 	const json_t *mounts = json_object_get(rows, "mounts");
 	const json_t *entry;
 	double requests = 0, bytes = 0;
+	char when[64], head[256];
 	size_t i;
 
 	json_array_foreach(mounts, i, entry)
@@ -181,16 +249,22 @@ void tables_top(const json_t *rows)
 		requests += real(entry, "requests_per_second");
 		bytes += real(entry, "bytes_per_second");
 	}
-	printf("%zu mounts, %.0f requests/s, %.1f MB/s\n\n%7s %-2s %10s %11s %10s %8s %5s %-20s %s\n",
-	       json_array_size(mounts), requests, bytes / 1e6, "PID", "", "REQUESTS/S", "MEAN", "MB/S", "ERRORS/S",
-	       "LANES", "WHO", "SHARE");
+	(void) snprintf(head, sizeof(head), "%s  %zu mounts, %.0f requests/s, %.1f MB/s%s%s%s",
+	                format_time(integer(rows, "time"), when, sizeof(when)) + strlen("2026-01-01 "),
+	                json_array_size(mounts), requests, bytes / 1e6, order == NULL ? "" : "  by ",
+	                order == NULL ? "" : order, order == NULL ? "" : " (keys: r t b e l p s; q ends)");
+	print_cut(head, columns);
+	(void) snprintf(head, sizeof(head), "%7s %-2s %10s %11s %10s %s%sSHARE", "PID", "", "REQUESTS/S", "MEAN",
+	                "MB/S", shows_errors(columns) ? "ERRORS/S " : "",
+	                shows_all(columns) ? "LANES WHO                  " : "");
+	(void) putchar('\n');
+	print_cut(head, columns);
 	json_array_foreach(mounts, i, entry)
 	{
-		printf("%7lld %-2s %10.0f %8.1f us %10.2f %8.0f %5lld %-20s ", integer(entry, "pid"), mode_of(entry),
-		       real(entry, "requests_per_second"), real(entry, "mean_microseconds"),
-		       real(entry, "bytes_per_second") / 1e6, real(entry, "errors_per_second"), integer(entry, "lanes"),
-		       json_string_value(json_object_get(entry, "peer")));
-		print_path(entry, "share");
+		/* The head, and the line on which the cursor stays. */
+		if (lines > 0 && (int) i + 4 >= lines)
+			break;
+		print_row(entry, columns);
 	}
 }
 

@@ -11,6 +11,7 @@ void tables_change(const json_t *answer);
 void tables_token(const json_t *answer);
 /* One event, a line. */
 void tables_event(const json_t *event);
-/* What top.c and doctor.c made. */
-void tables_top(const json_t *rows);
+/* What top.c made; order: NULL where no key chooses another. columns, lines: of the terminal, 0 for no limit. */
+void tables_top(const json_t *rows, const char *order, int columns, int lines);
+/* What doctor.c made. */
 void tables_doctor(const json_t *answer);

@@ -10,6 +10,22 @@
 
 #include "ctl/client.h"
 #include "ctl/tables.h"
+#include "ctl/terminal.h"
+#include "protocol/cleanup.h"
+
+/* The members by which rows are put in order: the largest first, but for numbers and names of things. */
+static const struct order {
+	const char *name, *member;
+	bool upwards;
+} orders[] = {
+	{ "requests", "requests_per_second", false },
+	{ "time", "mean_microseconds", false },
+	{ "bytes", "bytes_per_second", false },
+	{ "errors", "errors_per_second", false },
+	{ "lanes", "lanes", false },
+	{ "pid", "pid", true },
+	{ "share", "share", true },
+};
 
 /* Sums over a mount's operations. */
 struct figures {
@@ -94,7 +110,37 @@ static json_t *compare(json_t *mount, const struct look *before, const struct lo
 	return row;
 }
 
-static json_t *difference(const struct look *before, const struct look *after)
+/* How a row is before (negative) or behind another. */
+static int compare_rows(const void *left_row, const void *right_row, void *context)
+{
+	const struct order *order = context;
+	const json_t *left = json_object_get(*(json_t *const *) left_row, order->member);
+	const json_t *right = json_object_get(*(json_t *const *) right_row, order->member);
+	double difference = json_number_value(left) - json_number_value(right);
+	int result = difference < 0 ? -1 : difference > 0 ? 1 : 0;
+
+	if (json_is_string(left) && json_is_string(right))
+		result = strcmp(json_string_value(left), json_string_value(right));
+	return order->upwards ? result : -result;
+}
+
+static json_t *sorted(json_t *rows, const struct order *order)
+{
+	size_t count = json_array_size(rows);
+	_cleanup_free_ json_t **list = calloc(count + 1, sizeof(json_t *));
+	json_t *result = json_array();
+
+	for (size_t i = 0; i < count && list != NULL; i++)
+		list[i] = json_array_get(rows, i);
+	if (list != NULL)
+		qsort_r(list, count, sizeof(json_t *), compare_rows, (void *) order);
+	for (size_t i = 0; i < count && list != NULL; i++)
+		(void) json_array_append(result, list[i]);
+	json_decref(rows);
+	return result;
+}
+
+static json_t *difference(const struct look *before, const struct look *after, const struct order *order)
 {
 	json_t *rows = json_array(), *mount;
 	size_t i;
@@ -105,44 +151,111 @@ static json_t *difference(const struct look *before, const struct look *after)
 		if (mount_of(after->stats, json_integer_value(json_object_get(mount, "pid"))) != NULL)
 			(void) json_array_append_new(rows, compare(mount, before, after));
 	}
-	return json_pack("{si sf so}", "version", 1, "seconds", after->at - before->at, "mounts", rows);
+	return json_pack("{si sI sf so}", "version", 1, "time", (json_int_t) time(NULL), "seconds",
+	                 after->at - before->at, "mounts", sorted(rows, order));
 }
 
-static void show(const json_t *rows, bool as_json)
+static const struct order *order_named(const char *name)
 {
-	if (as_json) {
+	for (unsigned i = 0; i < ARRAY_SIZE(orders); i++)
+		if (strcmp(orders[i].name, name) == 0)
+			return &orders[i];
+	return NULL;
+}
+
+bool top_knows(const char *key)
+{
+	return order_named(key) != NULL;
+}
+
+static void show(const json_t *rows, const struct top_options *options, const struct order *order)
+{
+	int columns = 0, lines = 0;
+
+	if (options->as_json) {
 		(void) json_dumpf(rows, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 		(void) putchar('\n');
-	} else {
+	} else if (isatty(STDOUT_FILENO)) {
+		terminal_size(&columns, &lines);
 		/* To the upper left, and all below is empty. */
-		if (isatty(STDOUT_FILENO))
-			(void) fputs("\x1b[H\x1b[J", stdout);
-		tables_top(rows);
+		(void) fputs("\x1b[H\x1b[J", stdout);
+		tables_top(rows, order->name, columns, lines);
+	} else {
+		tables_top(rows, NULL, 0, 0);
 	}
 	(void) fflush(stdout);
 }
 
-int top_run(const char *path, long interval_s, long count, bool as_json)
+static long long now_ms(void)
 {
-	const struct timespec pause = { .tv_sec = interval_s };
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* Until the next look is due; keys choose the order meanwhile, which is shown at once. False: the user has ended it. */
+static bool wait_and_listen(const json_t *rows, const struct top_options *options, const struct order **order)
+{
+	long long due = now_ms() + options->interval_s * 1000;
+
+	for (long long left; (left = due - now_ms()) > 0;) {
+		int key = terminal_key((int) left);
+
+		if (key == -1 || key == 'q' || key == 'Q')
+			return false;
+		for (unsigned i = 0; i < ARRAY_SIZE(orders) && key != 0; i++) {
+			json_t *again = NULL;
+
+			if (orders[i].name[0] != key)
+				continue;
+			*order = &orders[i];
+			if (rows != NULL)
+				again = json_pack("{sO sO so}", "time", json_object_get(rows, "time"), "seconds",
+				                  json_object_get(rows, "seconds"), "mounts",
+				                  sorted(json_incref(json_object_get(rows, "mounts")), *order));
+			if (again != NULL)
+				show(again, options, *order);
+			json_decref(again);
+		}
+	}
+	return true;
+}
+
+/* The looks, until there were enough, the server is gone, or the user ends them. */
+static int look_on(const char *path, const struct top_options *options)
+{
+	const struct order *order = order_named(options->sort);
 	struct look before, after;
+	json_t *rows = NULL;
 	int code = take_look(path, &before);
 
 	if (code != EX_OK)
 		return code;
-	for (long i = 0; code == EX_OK && (count == 0 || i < count); i++) {
-		json_t *rows;
-
-		(void) nanosleep(&pause, NULL);
+	for (long i = 0; options->count == 0 || i < options->count; i++) {
+		if (!wait_and_listen(rows, options, &order))
+			break;
 		code = take_look(path, &after);
 		if (code != EX_OK)
 			break;
-		rows = difference(&before, &after);
-		show(rows, as_json);
 		json_decref(rows);
+		rows = difference(&before, &after, order);
+		show(rows, options, order);
 		look_done(&before);
 		before = after;
 	}
+	json_decref(rows);
 	look_done(&before);
+	return code;
+}
+
+int top_run(const char *path, const struct top_options *options)
+{
+	bool keys = !options->as_json && terminal_begin();
+	int code = look_on(path, options);
+
+	terminal_end();
+	if (keys && terminal_key(0) == -1)
+		terminal_die();
 	return code;
 }

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "protocol/cleanup.h"
@@ -29,6 +30,36 @@ const char *document_text(const json_t *value)
 	const char *text = json_string_value(value);
 
 	return text == NULL || strlen(text) != json_string_length(value) ? NULL : text;
+}
+
+json_t *document_member(const json_t *root, const char *name, const char *older)
+{
+	json_t *value = json_object_get(root, name);
+	const char *key;
+
+	if (value == NULL && older != NULL)
+		value = json_object_get(root, older);
+	if (value != NULL)
+		return value;
+	json_object_foreach((json_t *) root, key, value)
+	{
+		if (strcasecmp(key, name) == 0)
+			return value;
+	}
+	return NULL;
+}
+
+unsigned document_spellings(const json_t *root, const char *name)
+{
+	const char *key;
+	const json_t *value;
+	unsigned count = 0;
+
+	json_object_foreach((json_t *) root, key, value)
+	{
+		count += strcasecmp(key, name) == 0;
+	}
+	return count;
 }
 
 /* Opens the file and looks at the open one, so that nothing can be swapped in between. */

@@ -27,6 +27,14 @@ int document_write(const char *what, const char *path, const json_t *root, char 
 /* The same with any text, and with a link's target in place of a link. */
 int document_write_text(const char *what, const char *path, const char *text, char *error, size_t error_size);
 
+/*
+ * The member of this name, or of an older one (NULL: it had none), or else the first whose name differs in case only: a
+ * list that is silently none would be a trap. Borrowed; NULL: there is none.
+ */
+json_t *document_member(const json_t *root, const char *name, const char *older);
+/* How many members have this name, in whichever case. */
+unsigned document_spellings(const json_t *root, const char *name);
+
 /* A string's text, value's own; NULL: it is no string, or there is a NUL in it. */
 const char *document_text(const json_t *value);
 

@@ -250,7 +250,7 @@ class Runner:
             if self.chosen(name):
                 stage()
         if self.build("gcc", "build-tests", ["-Dtests=enabled"]):
-            self.tests("gcc", "build-tests")
+            self.tests("gcc", "build-tests", () if self.options.filters else ("-releases",))
         if self.chosen("clang") and self.build("clang", "build-clang", ["-Dtests=enabled"], "clang"):
             self.tidy()
         if self.chosen("message counts"):

@@ -8,6 +8,8 @@ from . import table
 # As in bench/workloads/measure.c.
 QUANTILES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1)
 
+_SHORT = {"passthrough_hp": "hp"}
+
 _STYLE = """
 :root { --back: #fbfaf7; --text: #22252b; --soft: #6b7280; --line: #d9d7d0; --card: #ffffff;
   --native: #6b7280; --bindshare: #c2410c; --passthrough_hp: #1d6fa5; --passthrough_hp_nopt: #5aa9d6;
@@ -24,15 +26,25 @@ p { max-width: 60rem; } .soft { color: var(--soft); }
   background: var(--back); border-bottom: 1px solid var(--line); }
 .key::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 2px;
   background: currentColor; vertical-align: -.05em; } .key span { color: var(--text); }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 1rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .8rem .9rem; }
 .card h3 { font-size: .95rem; margin: 0 0 .3rem; }
-svg { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; }
+svg { display: block; width: 100%; font: 11px system-ui, sans-serif; }
+svg.bars { font-size: 12px; }
 svg text { fill: var(--text); } svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); stroke-width: 1; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem; }
-th, td { text-align: right; padding: .2rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } .wide { overflow-x: auto; }
-.met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
+th, td { text-align: right; vertical-align: top; padding: .25rem .5rem; border-bottom: 1px solid var(--line); }
+td span { white-space: nowrap; } td span + span { display: block; color: var(--soft); }
+th:first-child, td:first-child { text-align: left; }
+.wide { overflow-x: auto; } .met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
+@media (max-width: 48rem) {
+  .legend { position: static; } tr:first-child { display: none; }
+  table, tbody, tr, td { display: block; } table { width: 100%; } tr { padding: .4rem 0; }
+  td { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: .1rem 0; text-align: right; }
+  td::before { content: attr(data-of); color: var(--soft); text-align: left; }
+  td:first-child { font-weight: 600; text-align: left; } td:first-child::before { display: none; }
+  tr { border-bottom: 1px solid var(--line); }
+}
 """
 
 
@@ -59,31 +71,33 @@ def _ratio_bars(rows, peers):
     values = [value for _, bars in shown for _, value in bars]
     # A few that are beyond all measure would leave no room for the others.
     low, high = math.log10(min(0.8, min(values))), math.log10(min(max(10.0, max(values)) * 1.15, 500.0))
-    left, width, bar, gap = 190, 1000, 11, 12
-    height = sum(len(bars) * bar + gap for _, bars in shown) + 24
+    # Widths are parts of the page's, heights and letters are not: a phone shows shorter bars, not smaller ones.
+    room, bar, gap, label = 84.0, 13, 10, 16
+    height = sum(label + len(bars) * bar + gap for _, bars in shown) + 24
 
     def at(value):
-        return left + (min(math.log10(value), high) - low) / (high - low) * (width - left - 60)
+        return (min(math.log10(value), high) - low) / (high - low) * room
     parts = []
     for power in range(math.ceil(low), math.floor(high) + 1):
         x = at(10 ** power)
-        parts.append(f'<line class="grid" x1="{x:.1f}" y1="16" x2="{x:.1f}" y2="{height}"/>')
-        parts.append(_text(x, 11, f"{10.0 ** power:g}x", "middle", "soft"))
+        parts.append(f'<line class="grid" x1="{x:.2f}%" y1="16" x2="{x:.2f}%" y2="{height}"/>'
+                     f'<text class="soft" x="{x:.2f}%" y="11" text-anchor="middle">{10.0 ** power:g}x</text>')
     y = 24
     for row, bars in shown:
-        parts.append(_text(left - 10, y + len(bars) * bar / 2 + 4, row, "end"))
+        parts.append(f'<text x="0" y="{y + label - 5}">{_escape(row)}</text>')
+        y += label
         for peer, value in bars:
             x, end = sorted((at(1), at(value)))
             cell = rows[row][peer]
             about = f"{row}, {peer}: {table.quantity(cell['median'], 'ns')}, {table.times(value)} native"
-            parts.append(f'<g><title>{_escape(about)}</title><rect x="{x:.1f}" y="{y}" rx="2" '
-                         f'width="{max(end - x, 1.5):.1f}" height="{bar - 2}" style="fill:{_color(peer)}"/>'
-                         + _text(max(end, at(1)) + 5, y + bar - 2.5,
-                                 ("» " if math.log10(value) > high else "") + table.times(value), "start", "soft")
-                         + "</g>")
+            shown_value = ("» " if math.log10(value) > high else "") + table.times(value)
+            parts.append(f'<g><title>{_escape(about)}</title><rect x="{x:.2f}%" y="{y}" rx="2" '
+                         f'width="{max(end - x, 0.3):.2f}%" height="{bar - 2}" style="fill:{_color(peer)}"/>'
+                         f'<text class="soft" x="{max(end, at(1)):.2f}%" dx="5" y="{y + bar - 3}">'
+                         f'{_escape(shown_value)}</text></g>')
             y += bar
         y += gap
-    return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
+    return f'<svg class="bars" height="{height}" role="img">{"".join(parts)}</svg>'
 
 
 def _distribution(cells, peers):
@@ -112,7 +126,7 @@ def _distribution(cells, peers):
         about = f"{peer}: p50 {table.quantity(ranks[5], 'ns')}, p99 {table.quantity(ranks[9], 'ns')}"
         parts.append(f'<polyline points="{points}" style="fill:none;stroke:{_color(peer)};stroke-width:2">'
                      f'<title>{_escape(about)}</title></polyline>')
-    return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {width} {height}" style="height: auto" role="img">{"".join(parts)}</svg>'
 
 
 def _distributions(rows, peers):
@@ -127,7 +141,13 @@ def _distributions(rows, peers):
 
 
 def _html_table(head, lines):
-    body = "".join("<tr>" + "".join(f"<td>{_escape(text)}</td>" for text in line) + "</tr>" for line in lines)
+    """Cells are texts, or lists of them for lines. On a narrow page each row is a list, with its columns' names."""
+    body = ""
+    for line in lines:
+        cells = ((text if isinstance(text, list) else [text]) for text in line)
+        body += "<tr>" + "".join(
+            f'<td data-of="{_escape(name)}"><div>{"".join(f"<span>{_escape(part)}</span>" for part in cell)}</div></td>'
+            for name, cell in zip(head, cells)) + "</tr>"
     return (f'<div class="wide"><table><tr>{"".join(f"<th>{_escape(text)}</th>" for text in head)}</tr>{body}'
             '</table></div>')
 
@@ -142,9 +162,9 @@ def _all_figures(rows, peers, ratio_to):
                 continue
             cell = cells[peer]
             text = f"{table.quantity(cell['median'], cell['unit'])} ±{cell['spread'] * 100:.0f}%"
-            more = [table.rate(cell)] + [f"{table.times(table.ratio(cells, peer, other))} {other}"
+            more = [table.rate(cell)] + [f"{table.times(table.ratio(cells, peer, other))} {_SHORT.get(other, other)}"
                                          for other in ratio_to if table.ratio(cells, peer, other) is not None]
-            line.append("; ".join([text, *(part for part in more if part)]))
+            line.append([text, *(part for part in more if part)])
         lines.append(line)
     return _html_table(["", *peers], lines)
 
@@ -153,16 +173,17 @@ def _bars_table(rows):
     found = table.bars(rows)
     if not found:
         return ""
-    body = "".join(f'<tr><td>{_escape(text)}</td><td>{value:.2f}</td><td>{limit:.2f}</td>'
-                   f'<td class="{"met" if met else "missed"}">{"met" if met else "missed"}</td></tr>'
+    body = "".join(f'<tr><td><div>{_escape(text)}</div></td><td data-of="is"><div>{value:.2f}</div></td>'
+                   f'<td data-of="at most"><div>{limit:.2f}</div></td>'
+                   f'<td class="{"met" if met else "missed"}"><div>{"met" if met else "missed"}</div></td></tr>'
                    for text, value, limit, met in found)
-    return ('<h2>Bars</h2><div class="wide"><table><tr><th></th><th>is</th><th>at most</th><th></th></tr>'
-            f'{body}</table></div>')
+    return f'<h2>Bars</h2><table><tr><th></th><th>is</th><th>at most</th><th></th></tr>{body}</table>'
 
 
 def _costs(found, peers):
-    lines = [[workload, *("{:.2f} + {:.2f} s, {:.0f} + {:.0f} MiB".format(*cells[peer]) if peer in cells else "-"
-                          for peer in peers if peer != "native")] for workload, cells in table.usage(found).items()]
+    lines = [[workload, *(["{:.2f} + {:.2f} s".format(*cells[peer][:2]), "{:.0f} + {:.0f} MiB".format(*cells[peer][2:])]
+                          if peer in cells else "-" for peer in peers if peer != "native")]
+             for workload, cells in table.usage(found).items()]
     if not lines:
         return ""
     return ("<h2>CPU seconds and peak memory, client + server</h2>" +
@@ -193,7 +214,8 @@ def render(found):
         "<h2>Latencies</h2><p class='soft'>Which part of the operations was done by when: further left is better.</p>"
         + cards if (cards := _distributions(rows, peers)) else "",
         _bars_table(rows),
-        "<h2>All figures</h2>" + _all_figures(rows, peers, table.ratios_to(found)),
+        "<h2>All figures</h2><p class='soft'>Median and spread of the rounds; bytes per second; times of native's "
+        "median, and of passthrough_hp's (hp).</p>" + _all_figures(rows, peers, table.ratios_to(found)),
         _costs(found, peers),
         _notes(found),
     ]

@@ -15,27 +15,31 @@ _bindsharectl()
 	-i | --interval | -n | --count)
 		return
 		;;
+	--sort)
+		mapfile -t COMPREPLY < <(compgen -W "requests time bytes errors lanes pid share" -- "$word")
+		return
+		;;
 	esac
 	if [[ $word == -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -W "--control --json --read-only --no-persist --interval --count \
+		mapfile -t COMPREPLY < <(compgen -W "--control --json --read-only --no-persist --interval --count --sort \
 			--from-file --end-mounts --guest --config --version --help" -- "$word")
 		return
 	fi
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-c | --control | -i | --interval | -n | --count | --config) ((i++)) ;;
+		-c | --control | -i | --interval | -n | --count | --sort | --config) ((i++)) ;;
 		-*) ;;
 		*) commands+=("${COMP_WORDS[i]}") ;;
 		esac
 	done
 	case "${commands[*]}" in
-	'')
-		mapfile -t COMPREPLY < <(compgen -W "share status stats top events token doctor" -- "$word")
+	'' | help)
+		mapfile -t COMPREPLY < <(compgen -W "share status stats top events token doctor help" -- "$word")
 		;;
-	share)
+	share | "help share")
 		mapfile -t COMPREPLY < <(compgen -W "ls add rm" -- "$word")
 		;;
-	token)
+	token | "help token")
 		mapfile -t COMPREPLY < <(compgen -W "rotate" -- "$word")
 		;;
 	"share add" | "share rm")

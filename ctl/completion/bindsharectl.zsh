@@ -12,6 +12,7 @@ _bindsharectl() {
 		'events:what happens, line by line'
 		'token:a new token'
 		'doctor:what is wrong, and what to do'
+		'help:what a command does and takes'
 	)
 
 	_arguments -C \
@@ -21,6 +22,7 @@ _bindsharectl() {
 		'--no-persist[share add, share rm: only until the server ends]' \
 		'(-i --interval)'{-i,--interval}'[top: seconds between two looks]:seconds' \
 		'(-n --count)'{-n,--count}'[top: end after so many looks]:looks' \
+		'--sort[top\: order]:order:(requests time bytes errors lanes pid share)' \
 		'--from-file[token rotate: take what is in the file]' \
 		'--end-mounts[token rotate: end every mount]' \
 		'--guest[doctor: check the guest]' \

@@ -15,7 +15,9 @@
 
 #include "fileserver/broker/control-path.h"
 #include "fileserver/broker/control.h"
+#include "fileserver/broker/expand.h"
 #include "fileserver/broker/guard.h"
+#include "protocol/document.h"
 #include "fileserver/broker/guests.h"
 #include "fileserver/broker/peers.h"
 #include "fileserver/broker/start.h"
@@ -66,10 +68,14 @@ static int exit_code(int error)
 /* A directory of the command line, which is to be there now. EX_OK or an exit code after a message. */
 static int add_share(struct shares *shares, const struct options_share *share)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], expanded[PATH_MAX];
+	const struct options_share whole = { .path = expanded, .read_only = share->read_only };
 	struct stat st;
 	int r;
 
+	/* No shell was there to do it, as in a unit's ExecStart=, or behind "--share=". */
+	if ((share->path[0] == '~' || share->path[0] == '$') && expand_path(share->path, expanded) == 0)
+		share = &whole;
 	if (stat(share->path, &st) < 0 || !S_ISDIR(st.st_mode) || realpath(share->path, path) == NULL) {
 		int saved = errno;
 
@@ -126,10 +132,8 @@ static int read_shares(struct broker *broker)
 		log_error("%s", error);
 		return exit_code(r);
 	}
-	if (shares->list.count == 0 && (shares->settings_path == NULL || shares->settings_are_optional)) {
-		log_error("nothing is shared: give --share DIR or --settings FILE");
-		return EX_USAGE;
-	}
+	if (shares->list.count == 0)
+		log_warning("nothing is shared yet; run: bindsharectl share add DIR");
 	return EX_OK;
 }
 
@@ -397,12 +401,22 @@ static void set_up_supervisor(struct broker *broker)
 	broker->supervisor.config.log_format = broker->options->log_format;
 }
 
+/* Why the server's runtime directory cannot be had. */
+static const char *words_of_directory(int error)
+{
+	return error == -EPERM ? "belongs to somebody else, or is no directory" : strerror(-error);
+}
+
 static int open_listener(struct broker *broker)
 {
 	const struct options *options = broker->options;
 	char error[512];
-	int r = listener_check_directory(&options->listen, error, sizeof(error));
+	int r = options->listen.kind == PROTO_ADDRESS_UNIX ? control_make_directory(options->listen.path) : 0;
 
+	if (r < 0)
+		(void) snprintf(error, sizeof(error), "its directory %s", words_of_directory(r));
+	else
+		r = listener_check_directory(&options->listen, error, sizeof(error));
 	if (r < 0) {
 		log_error("cannot listen at %s: %s", options->listen_text, error);
 		return exit_code(r);
@@ -426,8 +440,8 @@ static void choose_control(struct broker *broker)
 		return;
 	r = control_default_path(broker->control_default, sizeof(broker->control_default), true);
 	if (r < 0)
-		log_warning("no control socket: %s; use --control PATH",
-		            r == -ENOENT ? "XDG_RUNTIME_DIR is not set" : strerror(-r));
+		log_warning("no control socket %s: its directory %s; use --control PATH",
+		            r == -ENAMETOOLONG ? "" : broker->control_default, words_of_directory(r));
 	else
 		broker->control_path = broker->control_default;
 }

@@ -27,7 +27,14 @@ int listener_check_directory(const struct proto_address *address, char *error, s
 	if (stat(directory, &st) < 0) {
 		int saved = errno;
 
-		(void) snprintf(error, error_size, "the socket's directory %s: %s", directory, strerror(saved));
+		(void) snprintf(error, error_size, "the socket's directory %s: %s%s%s", directory, strerror(saved),
+		                saved == ENOENT ? "; make it: mkdir -m 700 " : "", saved == ENOENT ? directory : "");
+		if (saved == ENOENT && getenv("XDG_RUNTIME_DIR") == NULL)
+			(void) snprintf(error, error_size,
+			                "the socket's directory %s is not there; XDG_RUNTIME_DIR is not set, which a "
+			                "login session sets to /run/user/%u: if the address was to be there, write it "
+			                "out",
+			                directory, (unsigned) geteuid());
 		return -saved;
 	}
 	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022) != 0) {

@@ -9,41 +9,14 @@
 
 #include "fileserver/broker/allowlist.h"
 #include "fileserver/broker/canonical.h"
+#include "fileserver/broker/expand.h"
 #include "protocol/document.h"
 #include "protocol/cleanup.h"
 #include "protocol/paths.h"
 
 enum { POLICY_DIRECTORIES_MAX = 1024 };
 
-/* What stands for a variable; NULL: there is no such one. */
-static const char *value_of(const char *name, size_t length)
-{
-	const char *value = NULL;
-
-	if (length == 4 && strncmp(name, "HOME", length) == 0)
-		value = getenv("HOME");
-	else if ((length == 3 && strncmp(name, "TMP", length) == 0) ||
-	         (length == 4 && strncmp(name, "TEMP", length) == 0))
-		value = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-	return value;
-}
-
-/* "$HOME/x" and so on. 0 or -EINVAL. */
-static int expand(const char *text, char normal[PATH_MAX])
-{
-	char path[PATH_MAX];
-	const char *value = "";
-
-	if (text[0] == '$') {
-		size_t length = strcspn(text + 1, "/");
-
-		value = value_of(text + 1, length);
-		text += 1 + length;
-	}
-	if (value == NULL || snprintf(path, sizeof(path), "%s%s", value, text) >= (int) sizeof(path))
-		return -EINVAL;
-	return allowlist_normalise(path, normal);
-}
+static const char list_key[] = "filesharingAllowedDirectories";
 
 static int take_directory(json_t *entry, struct policy_directory *directory)
 {
@@ -52,7 +25,7 @@ static int take_directory(json_t *entry, struct policy_directory *directory)
 	char normal[PATH_MAX];
 
 	if (text == NULL || strlen(text) != json_string_length(json_object_get(entry, "path")) ||
-	    (by_default != NULL && !json_is_boolean(by_default)) || expand(text, normal) < 0)
+	    (by_default != NULL && !json_is_boolean(by_default)) || expand_path(text, normal) < 0)
 		return -EINVAL;
 	directory->path = strdup(normal);
 	directory->shared_by_default = json_is_true(by_default);
@@ -77,12 +50,16 @@ static int take_list(json_t *list, const char *path, struct policy *policy, char
 	{
 		int r = take_directory(entry, &policy->directories[i]);
 
-		if (r < 0)
-			return document_refuse(r, error, error_size,
-			                       "administrator's policy %s: entry %zu of filesharingAllowedDirectories "
-			                       "is not like {\"path\": \"$HOME/x\", \"sharedByDefault\": true}; "
-			                       "$HOME, $TMP and $TEMP are known",
-			                       path, i + 1);
+		if (r < 0) {
+			_cleanup_free_ char *quoted = json_dumps(entry, JSON_ENCODE_ANY | JSON_COMPACT);
+
+			return document_refuse(
+			        r, error, error_size,
+			        "administrator's policy %s: entry %zu of %s, %.200s, is not like "
+			        "{\"path\": \"$HOME/x\", \"sharedByDefault\": true}; ~, $HOME, $TMP and $TEMP "
+			        "are known",
+			        path, i + 1, list_key, quoted == NULL ? "?" : quoted);
+		}
 		policy->count++;
 	}
 	return 0;
@@ -97,8 +74,12 @@ int policy_read(const char *path, struct policy *ret_policy, char *error, size_t
 
 	if (r < 0)
 		return r;
-	list = json_object_get(root, "filesharingAllowedDirectories");
-	if (list != NULL)
+	list = document_member(root, list_key, NULL);
+	if (document_spellings(root, list_key) > 1)
+		r = document_refuse(-EINVAL, error, error_size,
+		                    "administrator's policy %s: %s is there more than once, in other cases", path,
+		                    list_key);
+	else if (list != NULL)
 		r = take_list(list, path, &policy, error, error_size);
 	if (r < 0)
 		policy_done(&policy);

@@ -275,11 +275,13 @@ static int compose(struct shares *shares)
 	return r;
 }
 
+/* 0 and, where something was left out, words. */
 static int read_settings(struct shares *shares, char *error, size_t error_size)
 {
 	struct settings settings;
 	int r;
 
+	error[0] = '\0';
 	if (shares->settings_path == NULL)
 		return 0;
 	r = settings_read(shares->settings_path, &settings, error, error_size);
@@ -308,6 +310,24 @@ static int read_policy(struct shares *shares, char *error, size_t error_size)
 	return 0;
 }
 
+/* Keeps and tells an error when it is a new one; "" when all is well. in_part: the rest of the file counts. */
+static void take_error(const struct shares *shares, const char *subject, char kept[SHARES_ERROR_SIZE],
+                       const char *error, bool in_part)
+{
+	char event[64];
+
+	if (strcmp(kept, error) == 0)
+		return;
+	if (error[0] != '\0')
+		log_warning("%s%s", error, in_part ? "" : "; what was shared before stays shared");
+	else
+		log_info("the %s is good again",
+		         strcmp(subject, "policy") == 0 ? "administrator's policy" : "settings file");
+	(void) snprintf(kept, SHARES_ERROR_SIZE, "%s", error);
+	(void) snprintf(event, sizeof(event), "%s-%s", subject, error[0] != '\0' ? "error" : "good");
+	events_tell(shares->events, event, json_pack("{so}", "error", error[0] ? events_text(error) : json_null()));
+}
+
 int shares_load(struct shares *shares, char *error, size_t error_size)
 {
 	int r = read_policy(shares, error, error_size);
@@ -317,6 +337,8 @@ int shares_load(struct shares *shares, char *error, size_t error_size)
 	r = read_settings(shares, error, error_size);
 	if (r < 0 && !(r == -ENOENT && shares->settings_are_optional))
 		return r;
+	if (r == 0)
+		take_error(shares, "settings", shares->settings_error, error, true);
 	r = compose(shares);
 	if (r < 0)
 		return document_refuse(r, error, error_size, "cannot make the list of shares: %s", strerror(-r));
@@ -331,33 +353,18 @@ int shares_load(struct shares *shares, char *error, size_t error_size)
 	return 0;
 }
 
-/* Keeps and tells an error when it is a new one; "" when all is well. */
-static void take_error(const struct shares *shares, const char *subject, char kept[SHARES_ERROR_SIZE],
-                       const char *error)
-{
-	char event[64];
-
-	if (strcmp(kept, error) == 0)
-		return;
-	if (error[0] != '\0')
-		log_warning("%s; what was shared before stays shared", error);
-	else
-		log_info("the %s is good again",
-		         strcmp(subject, "policy") == 0 ? "administrator's policy" : "settings file");
-	(void) snprintf(kept, SHARES_ERROR_SIZE, "%s", error);
-	(void) snprintf(event, sizeof(event), "%s-%s", subject, error[0] != '\0' ? "error" : "good");
-	events_tell(shares->events, event, json_pack("{so}", "error", error[0] ? events_text(error) : json_null()));
-}
-
 void shares_reload(struct shares *shares)
 {
 	char error[SHARES_ERROR_SIZE] = "";
 	int r = read_policy(shares, error, sizeof(error));
 
-	take_error(shares, "policy", shares->policy_error, r < 0 && !shares->policy_is_optional ? error : "");
-	error[0] = '\0';
+	if (r == -ENOENT && shares->policy_is_optional)
+		error[0] = '\0';
+	take_error(shares, "policy", shares->policy_error, error, false);
 	r = read_settings(shares, error, sizeof(error));
-	take_error(shares, "settings", shares->settings_error, r < 0 && !shares->settings_are_optional ? error : "");
+	if (r == -ENOENT && shares->settings_are_optional)
+		error[0] = '\0';
+	take_error(shares, "settings", shares->settings_error, error, r == 0);
 	r = compose(shares);
 	if (r < 0)
 		log_peer_error("cannot make the list of shares: %s; it stays as it was", strerror(-r));
@@ -440,6 +447,9 @@ int shares_add(struct shares *shares, const char *path, bool read_only, bool per
 	if (*ret_persistent) {
 		struct settings defaults = default_list(shares);
 
+		/* The default file of a user who has none. */
+		if (shares->settings_are_optional)
+			(void) settings_make_directory(shares->settings_path);
 		r = settings_add(shares->settings_path, normal, read_only, &defaults, ret_problem->text,
 		                 sizeof(ret_problem->text));
 		free(defaults.directories);

@@ -68,12 +68,18 @@ static serve_function *const serve[PROTO_OP_LIMIT] = {
 #include "protocol/ops.def"
 };
 
+/* That a name, an attribute or more data is not there is an answer like others: compilers ask so all day. */
+static bool is_error(int result)
+{
+	return result < 0 && result != -ENOENT && result != -ENODATA && result != -ENXIO;
+}
+
 static void count(struct lane *lane, unsigned op, int result, int64_t begin, size_t bytes)
 {
 	struct proto_counter *counter = &lane->session->counters->ops[op];
 
 	proto_counter_add(&counter->count, 1);
-	if (result < 0)
+	if (is_error(result))
 		proto_counter_add(&counter->errors, 1);
 	proto_counter_add(&counter->bytes, bytes);
 	proto_counter_add(&counter->nanoseconds, (uint64_t) (clock_ns() - begin));

@@ -434,7 +434,7 @@ bool nodes_wait_for_orphans(struct nodes *nodes)
 {
 	uint32_t before = count_orphans(nodes), now = before;
 
-	for (int waited = 0; now > 0 && now >= before && waited < ORPHANS_WAIT_MS; waited++) {
+	for (unsigned waited = 0; now > 0 && now >= before && waited < ORPHANS_WAIT_MS; waited++) {
 		(void) usleep(1000);
 		now = count_orphans(nodes);
 	}

@@ -154,6 +154,28 @@ def the_page_is_whole_and_loads_nothing():
 
 
 @case
+def the_page_fits_a_screen_and_a_phone():
+    found = fixture()
+    # As many peers as there are.
+    for name in ("passthrough_hp_nopt", "passthrough_ll", "sshfs"):
+        found["peers"][name] = name
+        found["measurements"] += [{**one, "peer": name} for one in found["measurements"]
+                                  if one["peer"] == "passthrough_hp"]
+    text = page.render(found)
+    # The bars are as high, and their letters as large, on a narrow page as on a wide one: only widths are relative.
+    bars, = re.findall(r'<svg class="bars".*?</svg>', text, re.DOTALL)
+    assert "viewBox" not in bars, bars
+    for element in xml.dom.minidom.parseString(bars).getElementsByTagName("rect"):
+        assert element.getAttribute("x").endswith("%") and element.getAttribute("width").endswith("%")
+        assert float(element.getAttribute("x")[:-1]) + float(element.getAttribute("width")[:-1]) <= 85
+    # What a column of figures needs: six of them and the names are less than 1280 pixels, with letters of 14.
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", text[text.index("All figures"):], re.DOTALL)
+    longest = max(len(part) for cell in cells for part in re.split(r"<[^>]*>", cell))
+    assert len(found["peers"]) == 6 and longest * 7 * 7 < 1280, longest
+    assert "@media (max-width" in text and 'data-of="sshfs"' in text
+
+
+@case
 def the_page_stands_without_native_and_without_latencies():
     found = fixture()
     found["measurements"] = [one for one in found["measurements"] if one["workload"] == "clients"]

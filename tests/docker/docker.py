@@ -283,7 +283,7 @@ def _api(pair, body):
         connection = http.client.HTTPConnection("docker", timeout=60)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(pair.engine.socket)
-        connection.request(method, "/v1.41" + path, json.dumps(content) if content is not None else None,
+        connection.request(method, path, json.dumps(content) if content is not None else None,
                            {"Content-Type": "application/json"})
         response = connection.getresponse()
         data = response.read()

@@ -256,8 +256,8 @@ def a_token_file_of_the_server_that_others_may_read():
 @case
 def settings_that_are_malformed():
     place = _directory("settings")
-    for text in ("{", "[]", '{"FilesharingDirectories": "/home"}', '{"FilesharingDirectories": [1]}',
-                 '{"FilesharingDirectories": ["relative"]}', "\0"):
+    for text in ("", "{", "[]", '{"FilesharingDirectories": ["/home"', '{"FilesharingDirectories": "/home"}',
+                 '{"FilesharingDirectories": [], "bindshare": {"share": {}}}', "\0"):
         path = write_file(place + "/settings.json", text, 0o600)
         _expect(Server([], arguments=["--settings", path], wait=False).try_run(), 78, path)
 

@@ -1,13 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """bindsharectl: its commands, tables and JSON, exit codes, completion."""
+import fcntl
 import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import threading
 
 from lib import Mount, Rig, Server, case, expect_errno, program, run, skip, wait_for, world, write_file
@@ -82,6 +86,52 @@ def what_is_wrong_has_its_exit_code_and_words():
         assert done.returncode == 69 and server.control + ".none" in done.stderr, (arguments, done)
 
 
+def _plain(*words):
+    return world.as_user([program("bindsharectl"), *words], env=world.sanitizer_environment())
+
+
+@case
+def a_usage_error_names_the_word_and_the_nearest_right_one():
+    for words, named in (
+            (["share", "list"], ['"share list"', '"share ls"']), (["share", "remove", "/a"], ['"share rm"']),
+            (["stauts"], ['"stauts"', '"status"']), (["ls"], ['"share ls"']), (["add", "/a"], ['"share add"']),
+            (["doctr"], ['"doctor"']), (["token", "rotat"], ['"token rotate"']),
+            (["share"], ["share ls", "share rm DIR"]),
+            (["frobnicate"], ['"frobnicate"', "share add DIR", "token rotate"]), ([], ["share ls", "doctor"]),
+            (["share", "add"], ["share add needs a directory", "share add DIR"]),
+            (["share", "rm"], ["share rm needs a directory"]), (["share", "add", "/a", "/b"], ['"/b"', "one DIR"]),
+            (["status", "now"], ['"now"', "status takes no argument"]), (["--redonly"], ["--redonly", "--read-only"]),
+            (["status", "--read-only"], ["--read-only is an option of share add, not of status"]),
+            (["share", "ls", "--guest"], ["--guest", "doctor", "share ls"]), (["top", "-x"], ["-x"]),
+            (["top", "--interval"], ["--interval needs a value"]), (["--json=1", "status"], ["--json takes no value"]),
+            (["top", "--sort", "age"], ["--sort age", "requests"]), (["top", "--count", "0"], ["--count 0"]),
+            (["help", "shar"], ['"shar"', '"share"'])):
+        done = _plain(*words)
+        assert done.returncode == 64 and done.stdout == "", (words, done)
+        for text in named:
+            assert text in done.stderr, (words, text, done.stderr)
+        assert "--help" in done.stderr, done
+    # What is far from every word is guessed at no more.
+    assert "did you mean" not in _plain("frobnicate").stderr
+
+
+@case
+def every_command_has_help():
+    whole = _plain("--help").stdout
+    assert _plain("help").stdout == whole
+    for words in (["share", "ls"], ["share", "add"], ["share", "rm"], ["status"], ["stats"], ["top"], ["events"],
+                  ["token", "rotate"], ["doctor"]):
+        done = _plain(*words, "--help")
+        assert done.returncode == 0 and done.stdout.startswith("Usage: bindsharectl " + " ".join(words)), done
+        assert _plain("help", *words).stdout == done.stdout and _plain("-h", *words).stdout == done.stdout
+        assert "--control" in done.stdout and ("--read-only" in done.stdout) == (words == ["share", "add"]), done
+        assert ("--sort" in done.stdout) == (words == ["top"]), done
+    for words in (["share", "--help"], ["help", "share"], ["share", "help"]):
+        text = _plain(*words).stdout
+        assert "share add DIR" in text and "doctor" not in text, text
+    assert "--from-file" in _plain("help", "token", "rotate").stdout
+
+
 @case
 def top_shows_who_does_how_much():
     rig = Rig()
@@ -126,6 +176,103 @@ def top_on_a_terminal_draws_the_table_in_place():
     os.close(ours)
 
 
+def _top(server, *arguments, columns=200, lines=24):
+    """bindsharectl top on a terminal of this size. Its process, and the terminal's other side."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    process = subprocess.Popen(_command(server, "top", *arguments), stdin=theirs, stdout=theirs, user=world.UID,
+                               group=world.GID, env=world.sanitizer_environment())
+    world.at_end(lambda: process.poll() is None and (process.kill(), process.wait()))
+    return process, ours, theirs
+
+
+def _screen(ours, what=b"SHARE"):
+    """The next whole screen with this in it."""
+    text = b""
+    while True:
+        text += os.read(ours, 65536)
+        screens = text.split(b"\x1b[H\x1b[J")
+        if len(screens) > 2 and what in screens[-2]:
+            return screens[-2].decode().replace("\r\n", "\n")
+
+
+@case
+def top_is_ended_by_q_and_leaves_the_terminal_as_it_was():
+    rig = Rig()
+    process, ours, theirs = _top(rig.server)
+    before = termios.tcgetattr(theirs)
+    screen = _screen(ours)
+    assert not termios.tcgetattr(theirs)[3] & (termios.ICANON | termios.ECHO)
+    assert re.match(r"\d\d:\d\d:\d\d  1 mounts", screen) and "q ends" in screen, screen
+    os.write(ours, b"xq")
+    assert process.wait(10) == 0
+    before[3] |= termios.ICANON | termios.ECHO
+    assert termios.tcgetattr(theirs)[3] == before[3]
+    process, ours, theirs = _top(rig.server)
+    _screen(ours)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == -signal.SIGTERM
+    assert termios.tcgetattr(theirs)[3] & termios.ECHO
+
+
+@case
+def top_sorts_by_a_key_and_keeps_to_the_width():
+    one, two = _directory("z-quiet"), _directory("a-busy")
+    server = Server([one, two])
+    Mount(server, one)
+    busy = Mount(server, two)
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set():
+            os.statvfs(busy.where)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for key, first in (("requests", "a-busy"), ("pid", "z-quiet"), ("share", None)):
+            rows = json.loads(server.ctl("top", "--json", "--count", "1", "--sort", key))["mounts"]
+            shares = [row["share"] for row in rows]
+            assert first is None or shares[0].endswith(first), (key, shares)
+            assert key != "share" or shares == sorted(shares), shares
+        process, ours, _ = _top(server, "--interval", "1", columns=60)
+        screen = _screen(ours)
+        assert all(len(line) <= 60 for line in screen.splitlines()), screen
+        assert re.search(r" \.\.\..*/a-busy$", screen, re.MULTILINE), screen
+        os.write(ours, b"p")
+        assert "by pid" in _screen(ours, b"by pid")
+        os.write(ours, b"q")
+        assert process.wait(10) == 0
+        process, ours, _ = _top(server, columns=200, lines=5)
+        assert len(_screen(ours).splitlines()) == 4
+        os.write(ours, b"q")
+        assert process.wait(10) == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+@case
+def a_name_that_is_not_there_is_no_error():
+    rig = Rig()
+    rig.fill("file", "x")
+    write_file(rig.guest("mine"), "x", owner=(0, 0))
+
+    def errors():
+        operations = json.loads(rig.server.ctl("stats", "--json"))["operations"]
+        return {name: (entry["count"], entry["errors"]) for name, entry in operations.items()}
+
+    for number in range(20):
+        expect_errno(2, os.stat, rig.guest(f"none{number}"))
+    expect_errno(61, os.getxattr, rig.guest("file"), "user.none")
+    found = errors()
+    assert found["lookup"][0] >= 20 and found["lookup"][1] == 0 and found.get("getxattr", (0, 0))[1] == 0, found
+    os.mkdir(rig.guest("full"))
+    os.mkdir(rig.guest("full/below"))
+    expect_errno(39, os.rmdir, rig.guest("full"))
+    assert errors()["rmdir"][1] == 1, errors()
+
+
 @case
 def events_are_lines_as_they_happen():
     rig = Rig()
@@ -161,7 +308,7 @@ def doctor_finds_what_is_wrong_and_says_what_to_do():
     done = server.ctl("doctor", "--json", check=False)
     assert done.returncode == 1, done
     found = {entry["text"].split(" ")[0]: entry for entry in json.loads(done.stdout)["findings"]}
-    assert found[gone]["level"] == "warning" and "share rm" in found[gone]["advice"], found
+    assert found[gone]["level"] == "warning" and f"share rm {gone}" in found[gone]["advice"], found
     assert any(entry["check"] == "settings" and entry["level"] == "error" for entry in found.values()), found
     table = server.ctl("doctor", check=False).stdout
     assert re.search(rf"^warning +share +{gone} is missing$", table, re.MULTILINE), table
@@ -170,8 +317,29 @@ def doctor_finds_what_is_wrong_and_says_what_to_do():
     assert done.returncode == 1 and "Start bindshare-fileserver" in done.stdout, done
 
 
+@case
+def doctor_names_the_path_in_its_advice():
+    share = _directory("it's a share")
+    server = Server([share])
+    os.rename(share, share + ".away")
+    os.mkdir(share)
+    done = wait_for(lambda: "replaced" in server.ctl("share", "ls") and server.ctl("doctor"), "it is replaced")
+    line, = re.findall(r"run: (bindsharectl share add .*)", done)
+    assert shlex.split(line) == ["bindsharectl", "share", "add", share], line
+    server.ctl("share", "rm", share)
+    assert re.search(r"^note +share +no directory is shared\n +Run: bindsharectl share add DIR$", server.ctl("doctor"),
+                     re.MULTILINE)
+
+
 def _findings(server):
     return {entry["check"]: entry for entry in json.loads(server.ctl("doctor", "--json"))["findings"]}
+
+
+def _shares_mounted():
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        shares = {line.split()[2] for line in file if " - fuse.bindshare " in line}
+    assert shares
+    return len(shares)
 
 
 @case
@@ -183,9 +351,15 @@ def doctor_of_the_guest_needs_no_server():
     found = {entry["check"]: entry for entry in answer["findings"]}
     assert done.returncode == 0 and answer["side"] == "guest", done
     assert found["fuse"]["level"] == found["root"]["level"] == "ok" and "idmap" in found and "vsock" in found, found
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        mounts = sum(" - fuse.bindshare " in line for line in file)
-    assert mounts >= 1 and found["mounts"]["text"] == f"{mounts} shares are mounted", found
+    assert found["mounts"]["text"] == f"{_shares_mounted()} shares are mounted", found
+    # What a container has of it is no other share.
+    clone = _directory("clone")
+    subprocess.run(["mount", "--bind", rig.mount.where, clone], check=True)
+    done = subprocess.run([program("bindsharectl"), "doctor", "--guest", "--json"], capture_output=True, text=True,
+                          check=False, timeout=20, env=world.sanitizer_environment())
+    found = {entry["check"]: entry for entry in json.loads(done.stdout)["findings"]}
+    subprocess.run(["umount", clone], check=True)
+    assert found["mounts"]["text"] == f"{_shares_mounted()} shares are mounted", found
     done = world.as_user([program("bindsharectl"), "doctor", "--guest"], env=world.sanitizer_environment())
     assert done.returncode == 1 and "as root" in done.stdout, done
     rig.end()

@@ -9,16 +9,10 @@ import subprocess
 import threading
 import time
 
-from lib import Mount, Server, case, expect_errno, mount_command, program, read_file, run, wait_for, world, write_file
+from lib import Mount, Server, case, expect_errno, program, read_file, run, wait_for, world, write_file
 from lib.control import Subscriber, ask
 from lib.hang import Hang
-
-
-def _directory(name="share", inside=None):
-    path = os.path.join(inside or world.case_directory("host"), name)
-    os.mkdir(path)
-    os.chown(path, world.UID, world.GID)
-    return path
+from lib.live import Live, directory, settings_of
 
 
 def _errno_of(function, *arguments):
@@ -29,77 +23,28 @@ def _errno_of(function, *arguments):
         return error.errno
 
 
-class Live:
-    """A server with a settings file, and optionally a policy."""
-
-    def __init__(self, content, policy=None, inside=None):
-        self.place = _directory("settings", inside)
-        self.path = os.path.join(self.place, "settings.json")
-        self.policy = os.path.join(self.place, "policy.json")
-        self.replace(content)
-        arguments = ["--settings", self.path]
-        if policy is not None:
-            self.replace(policy, self.policy)
-            arguments += ["--admin-settings", self.policy]
-        self.server = Server([], arguments=arguments)
-        self.control = self.server.control
-        self.events = Subscriber(self.control)
-
-    def replace(self, content, path=None):
-        """Another file in the place of the old one."""
-        text = content if isinstance(content, str) else json.dumps(content)
-        path = path or self.path
-        os.rename(write_file(path + ".new", text, 0o600), path)
-
-    def shares(self):
-        return {share["path"]: share["state"] for share in ask(self.control, "shares")["shares"]}
-
-    def error(self, name="settings_error"):
-        return ask(self.control, "status")[name]
-
-    def expect_error(self, *words):
-        """The error is told as an event, in the status and in the log; the list stays as it was."""
-        event = self.events.wait("settings-error")
-        for word in words:
-            assert word in event["error"], event
-        assert self.error() == event["error"]
-        assert event["error"].split(":")[0] in self.server.log_text()
-
-    def refuses(self, share, code=41):
-        done = mount_command(f"{self.server.address}:{share}", _directory("mnt"))
-        assert done.returncode == code, done
-        return done.stderr
-
-
-def _list(*paths, **own):
-    content = {"FilesharingDirectories": list(paths)}
-    if own:
-        content["bindshare"] = own
-    return content
-
-
 # How the file changes.
 
 @case
 def a_file_that_is_replaced_counts_at_once():
-    one, two = _directory("one"), _directory("two")
-    live = Live(_list(one))
+    one, two = directory("one"), directory("two")
+    live = Live(settings_of(one))
     live.refuses(two)
     begin = time.monotonic()
-    live.replace(_list(one, two))
+    live.replace(settings_of(one, two))
     live.events.wait("share-added", path=two)
     print(f"# a directory is on the list {(time.monotonic() - begin) * 1000:.1f} ms after its settings")
     Mount(live.server, two)
     for number in range(20):
-        live.replace(_list(one) if number % 2 else _list(two))
+        live.replace(settings_of(one) if number % 2 else settings_of(two))
     wait_for(lambda: list(live.shares()) == [one], "the last of many settings")
 
 
 @case
 def a_file_that_is_written_in_place_counts_when_it_is_whole():
-    one, two = _directory("one"), _directory("two")
-    live = Live(_list(one))
-    text = json.dumps(_list(one, two))
+    one, two = directory("one"), directory("two")
+    live = Live(settings_of(one))
+    text = json.dumps(settings_of(one, two))
     write_file(live.path, text[:20], 0o600)
     live.expect_error(live.path, "line 1")
     assert live.shares() == {one: "served"}
@@ -111,10 +56,10 @@ def a_file_that_is_written_in_place_counts_when_it_is_whole():
 
 @case
 def a_directory_on_the_way_that_is_a_link_is_set_anew():
-    one, two = _directory("one"), _directory("two")
+    one, two = directory("one"), directory("two")
     place = world.case_directory("links")
     for name, share in (("a", one), ("b", two)):
-        write_file(os.path.join(_directory(name, place), "settings.json"), json.dumps(_list(share)), 0o600)
+        write_file(os.path.join(directory(name, place), "settings.json"), json.dumps(settings_of(share)), 0o600)
     os.symlink("a", place + "/now")
     server = Server([], arguments=["--settings", place + "/now/settings.json"])
     events = Subscriber(server.control)
@@ -123,19 +68,19 @@ def a_directory_on_the_way_that_is_a_link_is_set_anew():
     events.wait("share-added", path=two)
     assert [share["path"] for share in ask(server.control, "shares")["shares"]] == [two]
     # What it leads to now is watched, too.
-    write_file(place + "/b/settings.json", json.dumps(_list(one)), 0o600)
+    write_file(place + "/b/settings.json", json.dumps(settings_of(one)), 0o600)
     events.wait("share-added", path=one)
 
 
 @case
 def a_file_that_is_removed_changes_nothing_and_counts_when_it_is_back():
-    one, two = _directory("one"), _directory("two")
-    live = Live(_list(one))
+    one, two = directory("one"), directory("two")
+    live = Live(settings_of(one))
     os.unlink(live.path)
     live.expect_error("No such file")
     assert live.shares() == {one: "served"}
     Mount(live.server, one)
-    live.replace(_list(two))
+    live.replace(settings_of(two))
     live.events.wait("settings-good")
     live.events.wait("share-added", path=two)
     assert list(live.shares()) == [two]
@@ -143,44 +88,44 @@ def a_file_that_is_removed_changes_nothing_and_counts_when_it_is_back():
     os.rename(live.place, live.place + ".away")
     live.events.wait("settings-error")
     os.mkdir(live.place)
-    live.replace(_list(one, two))
+    live.replace(settings_of(one, two))
     live.events.wait("share-added", path=one)
 
 
 @case
 def a_file_that_others_could_have_written_changes_nothing():
-    one, two = _directory("one"), _directory("two")
-    live = Live(_list(one))
-    path = write_file(live.path + ".new", json.dumps(_list(one, two)), 0o660)
+    one, two = directory("one"), directory("two")
+    live = Live(settings_of(one))
+    path = write_file(live.path + ".new", json.dumps(settings_of(one, two)), 0o660)
     os.rename(path, live.path)
     live.expect_error("chmod go-w")
     assert live.shares() == {one: "served"}
     os.chmod(live.path, 0o600)
     live.events.wait("share-added", path=two)
-    os.rename(write_file(live.path + ".new", json.dumps(_list()), 0o600, (1234, 1234)), live.path)
+    os.rename(write_file(live.path + ".new", json.dumps(settings_of()), 0o600, (1234, 1234)), live.path)
     live.expect_error("cannot open" if world.UID else "belongs to user 1234")
-    os.rename(write_file(live.path + ".new", json.dumps(_list()), 0o644, (1234, 1234)), live.path)
+    os.rename(write_file(live.path + ".new", json.dumps(settings_of()), 0o644, (1234, 1234)), live.path)
     live.expect_error("belongs to user 1234")
     os.unlink(live.path)
-    os.symlink(write_file(live.path + ".real", json.dumps(_list()), 0o600), live.path)
+    os.symlink(write_file(live.path + ".real", json.dumps(settings_of()), 0o600), live.path)
     live.expect_error("symbolic link")
     assert live.shares() == {one: "served", two: "served"}
 
 
 @case
 def own_keys_make_a_share_read_only_and_tell_the_guest_how_to_mount():
-    one, two = _directory("one"), _directory("two")
+    one, two = directory("one"), directory("two")
     write_file(one + "/file", "x")
-    live = Live(_list(one, two, cache="none", shares={one: {"readOnly": True, "owner": "host"}}))
+    live = Live(settings_of(one, two, cache="none", shares={one: {"readOnly": True, "owner": "host"}}))
     shares = {share["path"]: share for share in ask(live.control, "shares")["shares"]}
     assert shares[one]["read_only"] and not shares[two]["read_only"], shares
     assert (shares[one]["owner"], shares[one]["cache"], shares[one]["permissions"]) == ("host", "none", None), shares
     expect_errno(errno.EROFS, os.unlink, Mount(live.server, one) / "file")
     for own, word in (({"readonly": True}, "readonly"), ({"readOnly": 1}, "readOnly"), ({"owner": "me"}, "owner"),
                       ({"cache": None}, "cache"), ({"permissions": "all"}, "permissions"), (7, "object")):
-        live.replace(_list(one, two, shares={one: own}))
+        live.replace(settings_of(one, two, shares={one: own}))
         live.expect_error(word)
-    live.replace(_list(one, two, share={}))
+    live.replace(settings_of(one, two, share={}))
     live.expect_error("share")
     assert {share["path"]: share["read_only"] for share in ask(live.control, "shares")["shares"]} == {
         one: True, two: False}
@@ -214,19 +159,19 @@ def _measured(change, function, *arguments, expect):
 
 @case
 def a_share_that_is_removed_fails_at_once_and_old_handles_stay_dead():
-    share, kept = _directory("share"), _directory("kept")
-    live = Live(_list(share, kept))
+    share, kept = directory("share"), directory("kept")
+    live = Live(settings_of(share, kept))
     mount, other = Mount(live.server, share), Mount(live.server, kept)
     write_file(share + "/mapped", "." * 4096)
     write_file(share + "/file", "x" * 100)
     descriptor, memory = _mapped(mount / "mapped")
     handle = os.open(mount / "file", os.O_RDWR)
-    took = _measured(lambda: live.replace(_list(kept)), os.pwrite, handle, b"x", 0, expect=errno.EACCES)
+    took = _measured(lambda: live.replace(settings_of(kept)), os.pwrite, handle, b"x", 0, expect=errno.EACCES)
     print(f"# a write fails {took:.1f} ms after the share left the settings")
     expect_errno(errno.EACCES, os.mkdir, mount / "dir")
     expect_errno(errno.EACCES, os.pread, handle, 100, 4096)
     expect_errno((errno.EACCES, errno.EIO), memory.flush)
-    live.replace(_list(share, kept))
+    live.replace(settings_of(share, kept))
     live.events.wait("share-added", path=share)
     for again in (lambda: os.pwrite(handle, b"y", 0), lambda: os.mkdir(mount / "dir"), lambda: os.fsync(handle)):
         expect_errno(errno.EACCES, again)
@@ -249,8 +194,8 @@ def a_share_that_is_removed_fails_at_once_and_old_handles_stay_dead():
 
 @case
 def nothing_is_written_after_the_removal_is_answered():
-    share = _directory("share")
-    live = Live(_list(share))
+    share = directory("share")
+    live = Live(settings_of(share))
     mount = Mount(live.server, share)
     stop = threading.Event()
 
@@ -281,14 +226,14 @@ def nothing_is_written_after_the_removal_is_answered():
 
 @case
 def a_share_that_becomes_read_only_refuses_writes_at_once_and_is_read_on():
-    share = _directory("share")
-    live = Live(_list(share))
+    share = directory("share")
+    live = Live(settings_of(share))
     write_file(share + "/mapped", "." * 4096)
     write_file(share + "/file", "x" * 100)
     mount = Mount(live.server, share)
     descriptor, memory = _mapped(mount / "mapped")
     handle = os.open(mount / "file", os.O_RDWR)
-    read_only = _list(share, shares={share: {"readOnly": True}})
+    read_only = settings_of(share, shares={share: {"readOnly": True}})
     took = _measured(lambda: live.replace(read_only), os.pwrite, handle, b"x", 0, expect=errno.EROFS)
     print(f"# a write fails {took:.1f} ms after the share became read-only in the settings")
     live.events.wait("mount-read-only", share=share)
@@ -298,7 +243,7 @@ def a_share_that_becomes_read_only_refuses_writes_at_once_and_is_read_on():
     write_file(share + "/new", "new")
     assert wait_for(lambda: os.path.exists(mount / "new") and read_file(mount / "new"), "what is new") == b"new"
     # A mount gains no right back; a new one has it.
-    live.replace(_list(share))
+    live.replace(settings_of(share))
     live.events.wait("share-changed", path=share, read_only=False)
     expect_errno(errno.EROFS, os.pwrite, handle, b"y", 0)
     write_file(Mount(live.server, share) / "writable", "x", owner=(0, 0))
@@ -309,9 +254,9 @@ def a_share_that_becomes_read_only_refuses_writes_at_once_and_is_read_on():
 
 @case
 def a_worker_that_is_held_up_by_the_host_is_killed():
-    share = _directory("share")
+    share = directory("share")
     hang = Hang(share + "/slow")
-    live = Live(_list(share))
+    live = Live(settings_of(share))
     mount = Mount(live.server, share)
     worker = live.server.worker()
     threading.Thread(target=_errno_of, args=(os.stat, mount / "slow/hang"), daemon=True).start()
@@ -327,8 +272,8 @@ def a_worker_that_is_held_up_by_the_host_is_killed():
 
 @case
 def a_thousand_changes_leave_no_trace():
-    share, other = _directory("share"), _directory("other")
-    live = Live(_list(share))
+    share, other = directory("share"), directory("other")
+    live = Live(settings_of(share))
     mount = Mount(live.server, share)
 
     def change(times):
@@ -354,9 +299,9 @@ def _resident(pid):
 
 @case
 def a_server_that_has_nothing_to_do_is_not_woken():
-    place = _directory("quiet", "/run")  # of this world alone: /var/tmp is a way on which others work
-    share = _directory("share", place)
-    live = Live(_list(share), inside=place)
+    place = directory("quiet", "/run")  # of this world alone: /var/tmp is a way on which others work
+    share = directory("share", place)
+    live = Live(settings_of(share), inside=place)
     Mount(live.server, share)
     time.sleep(1)
     before = _wakes(live.server.process.pid)
@@ -375,10 +320,10 @@ def _wakes(pid):
 
 @case
 def the_policy_limits_what_is_shared_and_says_so():
-    allowed, inside_one, other = _directory("allowed"), None, _directory("other")
-    inside_one = _directory("inside", allowed)
+    allowed, inside_one, other = directory("allowed"), None, directory("other")
+    inside_one = directory("inside", allowed)
     policy = {"filesharingAllowedDirectories": [{"path": allowed}]}
-    live = Live(_list(inside_one, other), policy)
+    live = Live(settings_of(inside_one, other), policy)
     assert live.shares() == {inside_one: "served", other: "denied"}
     assert "policy" in live.server.log_text() and other in live.server.log_text()
     live.refuses(other)
@@ -400,9 +345,9 @@ def the_policy_limits_what_is_shared_and_says_so():
 
 @case
 def a_policy_that_is_bad_leaves_the_last_good_one():
-    allowed, other = _directory("allowed"), _directory("other")
+    allowed, other = directory("allowed"), directory("other")
     policy = {"filesharingAllowedDirectories": [{"path": allowed}]}
-    live = Live(_list(allowed), policy)
+    live = Live(settings_of(allowed), policy)
     for bad in ("{", '{"filesharingAllowedDirectories": {}}', '{"filesharingAllowedDirectories": ["/"]}',
                 '{"filesharingAllowedDirectories": [{"path": "$NAME"}]}',
                 '{"filesharingAllowedDirectories": [{"path": "/", "sharedByDefault": "yes"}]}'):
@@ -418,14 +363,14 @@ def a_policy_that_is_bad_leaves_the_last_good_one():
 
 
 @case
-def what_is_shared_by_default_is_until_the_settings_have_a_list():
-    allowed = _directory("allowed")
-    inside = _directory("inside", allowed)
+def what_is_shared_by_default_is_until_the_settings_have_asettings_of():
+    allowed = directory("allowed")
+    inside = directory("inside", allowed)
     live = Live({"theme": "dark"}, {"filesharingAllowedDirectories": [{"path": allowed, "sharedByDefault": True},
                                                                       {"path": "$HOME"}, {"path": "$TMP/x"}]})
     assert live.shares() == {allowed: "served"}
     Mount(live.server, inside)
-    live.replace(_list(inside))
+    live.replace(settings_of(inside))
     live.events.wait("share-added", path=inside)
     assert live.shares() == {inside: "served"}
     # Adding to the default writes it down.
@@ -443,8 +388,8 @@ def _ends(mount, code=errno.ESTALE):
 
 @case
 def a_share_that_is_moved_away_is_served_again_when_it_is_back():
-    share = _directory("share")
-    live = Live(_list(share))
+    share = directory("share")
+    live = Live(settings_of(share))
     mount = Mount(live.server, share)
     os.rename(share, share + ".away")
     live.events.wait("share-changed", path=share, state="missing")
@@ -463,8 +408,8 @@ def a_share_that_is_moved_away_is_served_again_when_it_is_back():
 
 @case
 def a_share_that_is_replaced_is_served_when_the_user_says_so():
-    share = _directory("share")
-    live = Live(_list(share))
+    share = directory("share")
+    live = Live(settings_of(share))
     mount = Mount(live.server, share)
     for _ in range(5):  # until the file system uses an inode's number again, too
         os.rmdir(share)
@@ -481,9 +426,9 @@ def a_share_that_is_replaced_is_served_when_the_user_says_so():
 
 @case
 def a_share_that_something_is_mounted_on_is_served_again_afterwards():
-    share = _directory("share")
+    share = directory("share")
     write_file(share + "/file", "x")
-    live = Live(_list(share))
+    live = Live(settings_of(share))
     mount = Mount(live.server, share)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", share], check=True)
     world.at_end(lambda: subprocess.run(["umount", "-l", share], check=False, capture_output=True))
@@ -497,7 +442,7 @@ def a_share_that_something_is_mounted_on_is_served_again_afterwards():
 
 @case
 def a_file_system_that_is_unmounted_and_mounted_again_is_the_same_share():
-    share = _directory("share")
+    share = directory("share")
     image = share + ".image"
     with open(image, "wb") as file:
         file.truncate(16 << 20)
@@ -506,7 +451,7 @@ def a_file_system_that_is_unmounted_and_mounted_again_is_the_same_share():
     if mounted.returncode:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", share], check=True)
     world.at_end(lambda: subprocess.run(["umount", "-l", share], check=False, capture_output=True))
-    live = Live(_list(share))
+    live = Live(settings_of(share))
     Mount(live.server, share)
     subprocess.run(["umount", "-l", share], check=True)
     live.events.wait("share-changed", path=share, state="replaced")
@@ -522,9 +467,9 @@ def a_file_system_that_is_unmounted_and_mounted_again_is_the_same_share():
 @case
 def a_share_in_a_directory_that_may_not_be_listed_is_looked_at_for_each_mount():
     top = world.case_directory("closed")
-    share = _directory("share", top)
+    share = directory("share", top)
     os.chmod(top, 0o711)
-    live = Live(_list(share))
+    live = Live(settings_of(share))
     assert ask(live.control, "status")["unwatched_directories"] == 1
     Mount(live.server, share)
     os.rename(share, share + ".away")
@@ -535,12 +480,12 @@ def a_share_in_a_directory_that_may_not_be_listed_is_looked_at_for_each_mount():
 
 @case
 def a_directory_beneath_a_share_that_is_made_anew_can_be_mounted_again():
-    share = _directory("share")
-    below = _directory("below", share)
-    live = Live(_list(share))
+    share = directory("share")
+    below = directory("below", share)
+    live = Live(settings_of(share))
     mount, top = Mount(live.server, below), Mount(live.server, share)
     os.rmdir(below)
-    _directory("below", share)
+    directory("below", share)
     _ends(mount)
     write_file(Mount(live.server, below) / "file", "x", owner=(0, 0))
     assert read_file(top / "below/file") == b"x"

@@ -250,8 +250,11 @@ static char token_path[] = "/tmp/bindshare-token-XXXXXX";
 
 static void write_token(const char *text, mode_t mode)
 {
-	FILE *file = fopen(token_path, "we");
+	FILE *file;
 
+	/* The one before may be read-only, which only root overlooks. */
+	(void) unlink(token_path);
+	file = fopen(token_path, "wxe");
 	assert_non_null(file);
 	assert_true(fputs(text, file) >= 0);
 	assert_int_equal(fclose(file), 0);

@@ -43,16 +43,18 @@ static void run(const struct served *served, const char *const *extra)
 	const char *build = getenv("BINDSHARE_BUILD");
 	char program[512], listen_on[128];
 	const char *arguments[32] = { "bindshare-fileserver", "--listen", listen_on, "--share", served->share };
-	int count = 5;
+	int count = 5, fd;
 
 	snprintf(program, sizeof(program), "%s/fileserver/bindshare-fileserver", build == NULL ? "." : build);
 	snprintf(listen_on, sizeof(listen_on), "unix:%s", served->socket);
 	for (; extra != NULL && *extra != NULL && count < 31; extra++)
 		arguments[count++] = *extra;
 	unsetenv("XDG_RUNTIME_DIR");
+	/* The user may not be able to go the way to it. */
+	fd = open(program, O_PATH | O_CLOEXEC);
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setgid(ORDINARY_USER) < 0 || setuid(ORDINARY_USER) < 0))
 		_exit(127);
-	execv(program, (char *const *) arguments);
+	(void) fexecve(fd, (char *const *) arguments, environ);
 	perror(program);
 	_exit(127);
 }

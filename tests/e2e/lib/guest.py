@@ -45,10 +45,10 @@ class Guest:
     def command(self, *command):
         return ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "--wdns=/", *command]
 
-    def do(self, *command, check=True, timeout=60, **more):
+    def do(self, *command, check=True, timeout=60, env=None, **more):
         """Runs something in the guest."""
         done = subprocess.run(self.command(*command), check=False, timeout=timeout, capture_output=True, text=True,
-                              stdin=subprocess.DEVNULL, env=world.sanitizer_environment(), **more)
+                              stdin=subprocess.DEVNULL, env=env or world.sanitizer_environment(), **more)
         assert not check or done.returncode == 0, f"{command}: {done.returncode}: {done.stderr}"
         return done
 

@@ -24,23 +24,40 @@ PLACES = {
 }
 
 
-def program(name):
-    """The path of a fresh binary; a copy of it where an ordinary user cannot reach the build directory."""
+def _built(name):
+    """Where a program was built."""
     path = os.path.join(world.BUILD, PLACES[name])
-    if not os.path.exists(path):
-        # Each program lies in its part's directory, possibly in a room of it.
-        found = glob.glob(os.path.join(world.BUILD, PLACES[name].split("/", maxsplit=1)[0], "*", name))
-        assert found, f"{name} is not built in {world.BUILD}"
-        path = found[0]
+    if os.path.exists(path):
+        return path
+    # Each program lies in its part's directory, possibly in a room of it.
+    found = glob.glob(os.path.join(world.BUILD, PLACES[name].split("/", maxsplit=1)[0], "*", name))
+    return found[0] if found else None
+
+
+def _is_reachable(path):
+    """An ordinary user may go the way to it."""
     folder = os.path.dirname(path)
     while folder != "/":
         if not os.stat(folder).st_mode & 0o001:
-            copy = os.path.join(world.work_directory(), name)
-            if not os.path.exists(copy):
-                shutil.copy(path, copy)
-            return copy
+            return False
         folder = os.path.dirname(folder)
-    return path
+    return True
+
+
+def program(name):
+    """
+    The path of a fresh binary; a copy of it where an ordinary user cannot reach the build directory. All are copied
+    then: some look for others in their own directory.
+    """
+    path = _built(name)
+    assert path is not None, f"{name} is not built in {world.BUILD}"
+    if _is_reachable(path):
+        return path
+    for other in PLACES:
+        copy = os.path.join(world.work_directory(), other)
+        if _built(other) is not None and not os.path.exists(copy):
+            shutil.copy(_built(other), copy)
+    return os.path.join(world.work_directory(), name)
 
 
 class Server:

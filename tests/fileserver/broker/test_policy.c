@@ -85,6 +85,7 @@ static void what_makes_no_sense_is_refused(void **state)
 {
 	refused("{}", "not a list");
 	refused("[7]", "entry 1");
+	refused("[{\"path\": \"/\"}, {\"path\": \"me\"}]", "{\"path\":\"me\"}");
 	refused("[{\"path\": \"/\"}, {}]", "entry 2");
 	refused("[{\"path\": \"relative\"}]", "entry 1");
 	refused("[{\"path\": \"/a/../b\"}]", "entry 1");
@@ -92,6 +93,23 @@ static void what_makes_no_sense_is_refused(void **state)
 	refused("[{\"path\": \"/\", \"sharedByDefault\": 1}]", "entry 1");
 	assert_int_equal(unsetenv("HOME"), 0);
 	refused("[{\"path\": \"$HOME\"}]", "entry 1");
+}
+
+static void a_key_in_another_case_limits_all_the_same(void **state)
+{
+	struct policy policy = read_text("{\"FileSharingAllowedDirectories\": [{\"path\": \"/srv\"}]}");
+	char error[512] = "";
+
+	assert_true(policy_allows(&policy, "/srv"));
+	assert_false(policy_allows(&policy, "/etc"));
+	policy_done(&policy);
+	assert_int_equal(policy_read(scratch_file("bad",
+	                                          "{\"filesharingAllowedDirectories\": [{\"path\": \"/\"}],"
+	                                          " \"FilesharingAllowedDirectories\": []}",
+	                                          0644),
+	                             &policy, error, sizeof(error)),
+	                 -EINVAL);
+	assert_non_null(strstr(error, "more than once"));
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
@@ -103,6 +121,7 @@ int main(void)
 		CASE(directories_and_what_is_beneath_them_are_allowed),
 		CASE(a_home_that_is_a_link_may_be_written_either_way),
 		CASE(what_makes_no_sense_is_refused),
+		CASE(a_key_in_another_case_limits_all_the_same),
 	};
 
 	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);

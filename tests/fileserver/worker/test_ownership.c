@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "fileserver/sandbox/own-files.h"
+#include "fileserver/worker/lift.h"
 #include "fileserver/worker/ownership.h"
 #include "tests/support/share.h"
 
@@ -32,6 +34,9 @@ static int tear_down(void **state)
 static int set_up_unprivileged(void **state)
 {
 	if (geteuid() == 0 && seteuid(65534) < 0)
+		return -1;
+	/* What root keeps while he is somebody else, an ordinary user has in a namespace, as a worker has. It stays. */
+	if (getuid() != 0 && own_files_enter(true) < 0)
 		return -1;
 	return set_up(state);
 }
@@ -158,6 +163,8 @@ static void the_owners_own_mode_bits_are_lifted_for_the_moment_and_put_back(void
 	struct stat st;
 	uint64_t handle;
 
+	if (!lift_possible(geteuid()))
+		skip();
 	assert_int_equal(share_create(share, share->root, "ro", PROTO_OPEN_WRITE, 0444, &created), 0);
 	assert_int_equal(share_open(share, created.entry.node, PROTO_OPEN_WRITE, &handle), 0);
 	assert_int_equal(fstatat(share->host, "ro", &st, 0), 0);
