@@ -234,11 +234,11 @@ static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 	int r = known_answer(name);
 
 	if (r == 0)
+		r = xattr_name_set(&request.name, name);
+	if (r == 0)
 		r = target_of(lane, ino, &request.node);
 	if (r == 0 && is_bare(lane, request.node))
 		r = -ENODATA;
-	if (r == 0)
-		r = xattr_name_set(&request.name, name);
 	if (r == 0)
 		r = rpc_getxattr(lane, &request, &reply);
 	if (r == 0)
@@ -283,20 +283,26 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 	reply_error(req, r);
 }
 
+/* Without those that the process may not see. They lie in the lane's memory. */
+static void show_names(fuse_req_t req, struct proto_blob *names)
+{
+	bool trusted = names->length > 0 && memmem(names->bytes, names->length, "trusted.", 8) != NULL;
+
+	if (trusted && !caller_has_capability(fuse_req_ctx(req)->pid, CAP_SYS_ADMIN))
+		names->length = hide_trusted((char *) names->bytes, names->length);
+}
+
 static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct lane *lane = lane_current();
 	struct proto_listxattr_request request = { .node = 0 };
 	struct proto_listxattr_reply reply = { .names = { .length = 0 } };
 	int r = target_of(lane, ino, &request.node);
-	bool trusted;
 
 	if (r == 0 && !is_bare(lane, request.node))
 		r = rpc_listxattr(lane, &request, &reply);
-	trusted = reply.names.length > 0 && memmem(reply.names.bytes, reply.names.length, "trusted.", 8) != NULL;
-	/* They lie in the lane's memory. */
-	if (r == 0 && trusted && !caller_has_capability(fuse_req_ctx(req)->pid, CAP_SYS_ADMIN))
-		reply.names.length = hide_trusted((char *) reply.names.bytes, reply.names.length);
+	if (r == 0)
+		show_names(req, &reply.names);
 	if (r == 0)
 		reply_blob(req, &reply.names, size);
 	else

@@ -360,13 +360,16 @@ static void ids_of_another_session_mean_nothing_here(void **state)
 	unlink(in_share("file"));
 }
 
-static void xattrs_beyond_user_are_refused(void **state)
+/* trusted.* too is never the host's attribute of that name. */
+static void xattrs_of_the_hosts_own_are_refused(void **state)
 {
 	static const char *const names[] = { "security.capability",
 		                             "security.selinux",
-		                             "trusted.overlay.opaque",
+		                             "trusted.",
 		                             "system.posix_acl_access",
 		                             "user.containers.override_stat",
+		                             "user.bindshare.links",
+		                             "user.bindshare.trusted.overlay.opaque",
 		                             "user.",
 		                             "x" };
 	struct proto_setxattr_reply set;
@@ -380,6 +383,14 @@ static void xattrs_beyond_user_are_refused(void **state)
 		                                 .node = node, .name = raw_name(names[i]), .value = { 1, "v" } },
 		                         &set) < 0);
 	assert_int_equal(listxattr(in_share("file"), NULL, 0), 0);
+	assert_int_equal(raw_setxattr(&session.raw,
+	                              &(struct proto_setxattr_request){ .node = node,
+	                                                                .name = raw_name("trusted.overlay.opaque"),
+	                                                                .value = { 1, "y" } },
+	                              &set),
+	                 0);
+	assert_true(getxattr(in_share("file"), "trusted.overlay.opaque", NULL, 0) < 0);
+	assert_int_equal(getxattr(in_share("file"), "user.bindshare.trusted.overlay.opaque", NULL, 0), 1);
 	unlink(in_share("file"));
 }
 
@@ -426,7 +437,7 @@ int main(void)
 		TEST(a_directory_exchanged_with_a_link_never_leads_out),
 		TEST(a_directory_that_the_host_moves_out_leads_to_its_own_entries_only),
 		TEST(ids_of_another_session_mean_nothing_here),
-		TEST(xattrs_beyond_user_are_refused),
+		TEST(xattrs_of_the_hosts_own_are_refused),
 		TEST(a_path_that_is_not_shared_is_refused_without_saying_whether_it_exists),
 		TEST(a_link_in_the_share_cannot_be_mounted_as_what_it_points_to),
 	};
