@@ -41,6 +41,8 @@ struct followed {
 	struct rights rights; /* of the target; mode 0: it was not looked up yet */
 	int64_t changed;      /* clock_ns() when they did, or the kernel was told others; 0: never */
 	int64_t told;         /* clock_ns() when the kernel was told these after that; 0: not yet */
+	uint32_t modes;       /* all permissions that the kernel may decide by for a while after it */
+	bool owners;          /* and by other owners or groups */
 	bool out_of_memory;
 	UT_hash_handle hh;
 };
@@ -133,18 +135,37 @@ static struct rights rights_of(const struct proto_attr *attr)
 	return (struct rights){ .mode = attr->mode, .uid = attr->uid, .gid = attr->gid };
 }
 
+/* With the lock held: the kernel may have been told these, too, which are not those of what stands for the node now. */
+static void note_others(struct followed *followed, const struct rights *others)
+{
+	int64_t now = clock_ns();
+
+	if (followed->changed == 0 || now - followed->changed > QUEUED_NS) {
+		followed->modes = 0;
+		followed->owners = false;
+	}
+	followed->modes |= others->mode;
+	followed->owners =
+	        followed->owners || others->uid != followed->rights.uid || others->gid != followed->rights.gid;
+	followed->changed = now;
+	followed->told = 0;
+}
+
+static bool differ(const struct rights *left, const struct rights *right)
+{
+	return memcmp(left, right, sizeof(*left)) != 0;
+}
+
 /* With the lock held. True: they were others before, and what the kernel has is to be invalidated. */
 static bool set_rights(struct followed *followed, const struct proto_attr *attr)
 {
-	struct rights rights = rights_of(attr);
-	bool changed = followed->rights.mode != 0 && memcmp(&rights, &followed->rights, sizeof(rights)) != 0;
+	struct rights before = followed->rights;
 
-	followed->rights = rights;
-	if (changed) {
-		followed->changed = clock_ns();
-		followed->told = 0;
-	}
-	return changed;
+	followed->rights = rights_of(attr);
+	if (before.mode == 0 || !differ(&before, &followed->rights))
+		return false;
+	note_others(followed, &before);
+	return true;
 }
 
 static void retarget(struct client *client, uint64_t node, const struct proto_lookup_request *request,
@@ -169,7 +190,6 @@ static void retarget(struct client *client, uint64_t node, const struct proto_lo
 		changed = set_rights(followed, &entry->attr);
 	}
 	pthread_mutex_unlock(&follow->lock);
-	/* Answers that are on their way do not count any more for the kernel (fuse_reverse_inval_inode()). */
 	if (changed)
 		(void) fuse_lowlevel_notify_inval_inode(client->fuse, node, -1, 0);
 	if (gone || entry->node == before || entry->node == node)
@@ -223,15 +243,11 @@ void follow_told(struct lane *lane, uint64_t node, const struct proto_attr *attr
 		return;
 	pthread_mutex_lock(&follow->lock);
 	followed = find(follow, node);
-	if (followed != NULL && followed->rights.mode != 0) {
-		if (memcmp(&rights, &followed->rights, sizeof(rights)) != 0) {
-			/* Of an older file that is still open, or of the one that was bound. */
-			followed->changed = clock_ns();
-			followed->told = 0;
-		} else if (followed->told == 0 && atomic_load(&lane->since) > followed->changed) {
-			followed->told = clock_ns();
-		}
-	}
+	/* Others: of an older file that is still open, or of the one that was bound. */
+	if (followed != NULL && followed->rights.mode != 0 && differ(&rights, &followed->rights))
+		note_others(followed, &rights);
+	else if (followed != NULL && followed->told == 0 && atomic_load(&lane->since) > followed->changed)
+		followed->told = clock_ns();
 	pthread_mutex_unlock(&follow->lock);
 }
 
@@ -248,13 +264,12 @@ static bool may(struct lane *lane, uint64_t node, bool open)
 	followed = find(follow, node);
 	if (followed != NULL && followed->changed != 0) {
 		bool settled = now - followed->changed > QUEUED_NS;
+		/* Whatever was permitted by those is permitted by these. */
+		bool wider = !followed->owners && (followed->modes & ~followed->rights.mode & 07777) == 0;
 
-		good = open ? settled || lane->second_of > followed->changed
-		            : settled && followed->told != 0 && now - followed->told > TAKEN_NS;
+		good = open ? settled || wider : settled && followed->told != 0 && now - followed->told > TAKEN_NS;
 	}
 	pthread_mutex_unlock(&follow->lock);
-	if (!good && open)
-		stale_note(&lane->client->stale, lane);
 	return good;
 }
 

@@ -43,10 +43,10 @@ uint64_t follow_target(struct follow *follow, uint64_t node);
 /* The kernel is told these attributes of a node, in answer to the lane's request. */
 void follow_told(struct lane *lane, uint64_t node, const struct proto_attr *attr);
 /*
- * Whether what stands for a node may be opened, or changed, by the permission that the kernel has given for it: owner,
- * group and mode are those that it decided by. All who use a node share what the kernel was told of it, and the answer
- * to one comes in while another decides; so after they have changed, an open is good when its thread was sent to ask
- * once more since, and a change, before which the kernel does not ask, when what it was told has been the same for a
+ * Whether what stands for a node may be opened, or changed, by the permission that the kernel has given for it. All who
+ * use a node share what the kernel was told of it, and the answer to one comes in while another decides. So for ten
+ * seconds after owner, group or permissions have changed, a file is opened only if it allows all that those before it
+ * allowed; and a change, before which the kernel does not ask, waits until what it was told has been the same for a
  * while. True for every node that does not follow its name.
  */
 bool follow_may_open(struct lane *lane, uint64_t node);

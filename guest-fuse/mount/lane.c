@@ -197,12 +197,10 @@ void lane_begin(struct lane *lane)
 	lane->pid = (pid_t) in->pid;
 	lane->interrupted = lane->answered = false;
 	pthread_mutex_unlock(&lane->state);
-	lane->second_of = 0;
-	if (stale_is_awaited(&lane->client->stale))
-		lane->second_of =
-		        stale_second_of(&lane->client->stale, lane,
-		                        nodes_looked_up_at(lane->client->nodes, client_node(lane->client, in->nodeid)));
-	lane->anew = lane->second_of != 0;
+	lane->anew =
+	        stale_is_awaited(&lane->client->stale) &&
+	        stale_second_of(&lane->client->stale, lane,
+	                        nodes_looked_up_at(lane->client->nodes, client_node(lane->client, in->nodeid))) != 0;
 }
 
 void lane_end(struct lane *lane)

@@ -48,7 +48,6 @@ struct lane {
 	pid_t pid;             /* the thread that waits for it; 0: one of another pid namespace, or none */
 	bool interrupted;      /* a signal arrived for that thread */
 	bool answered;         /* the kernel has the answer already */
-	int64_t second_of;     /* the lane's thread: stale_second_of() */
 	bool anew;             /* the lane's thread: what the server is asked now carries PROTO_FRAME_ANEW */
 	_Atomic uint64_t rpc;  /* id of the request that the server has not answered; 0: none */
 	_Atomic int64_t since; /* clock_ns() when the kernel's request came */

@@ -196,11 +196,11 @@ static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index
 		return 0;
 	fill_entry(lane_current(), &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
 	left = fresh_for(client, &directory->piece, dirent.node);
-	if (left > 0 && give(client, directory, item, &dirent)) {
+	/* What follows its name is told of in answer to questions about it alone. */
+	if (left > 0 && !follow_has(&client->follow, dirent.node) && give(client, directory, item, &dirent)) {
 		param.ino = *ret_given = dirent.node;
-		param.attr_timeout = follow_timeout(&client->follow, param.ino, left);
+		param.attr_timeout = left;
 		param.entry_timeout = left;
-		follow_told(lane_current(), param.ino, &dirent.attr);
 	}
 	return fuse_add_direntry_plus(req, at, room, dirent.name.text, &param, (off_t) dirent.cookie);
 }
