@@ -228,7 +228,7 @@ def only_root_can_have_a_file_follow_its_name():
         # The old form of it, without an argument.
         expect_errno(errno.ENOTTY, fcntl.ioctl, file, ord("b") << 8 | 0x66)
     path = _secret_path(rig)
-    assert world.as_user(["cat", path]).returncode != 0
+    assert world.as_user(["cat", path], 1000, 1000).returncode != 0
     rig.end()
     assert not os.path.exists(path)
 
