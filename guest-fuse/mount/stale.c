@@ -28,7 +28,13 @@
 /* How long a second try may take. */
 #define TOLD_NS INT64_C(10000000000)
 
-enum { STALE_STATX = 52 /* FUSE_STATX of Linux 6.6 */, ARGUMENTS = 6, SYSCALL_LINE = 256 };
+enum {
+	RUNNING_TRIES = 50,
+	RUNNING_US = 100,
+	STALE_STATX = 52 /* FUSE_STATX of Linux 6.6 */,
+	ARGUMENTS = 6,
+	SYSCALL_LINE = 256
+};
 
 void stale_init(struct stale *stale)
 {
@@ -46,23 +52,35 @@ bool stale_is_awaited(const struct stale *stale)
 	return atomic_load_explicit(&stale->count, memory_order_relaxed) != 0;
 }
 
-/* What the thread does, as in proc(5); length 0: it cannot be seen. */
+static size_t read_once(const char *path, char line[SYSCALL_LINE])
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, SYSCALL_LINE - 1);
+
+	line[n < 0 ? 0 : n] = '\0';
+	return n < 0 ? 0 : (size_t) n;
+}
+
+/*
+ * What the thread does, as in proc(5); length 0: it cannot be seen. It waits for the answer to its request, or is about
+ * to: until then it is said to be running.
+ */
 static size_t read_call(pid_t pid, char line[SYSCALL_LINE])
 {
 	char path[64];
-	_cleanup_close_ int fd = -EBADF;
-	ssize_t n;
+	size_t length = 0;
 
 	line[0] = '\0';
 	if (pid == 0)
 		return 0;
 	(void) snprintf(path, sizeof(path), "/proc/%d/syscall", (int) pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, line, SYSCALL_LINE - 1);
-	if (n <= 0)
-		return 0;
-	line[n] = '\0';
-	return (size_t) n;
+	for (int tries = 0; tries < RUNNING_TRIES; tries++) {
+		length = read_once(path, line);
+		if (line[0] != 'r')
+			return length;
+		(void) usleep(RUNNING_US);
+	}
+	return 0;
 }
 
 static uint64_t sum_of_call(pid_t pid)
@@ -110,12 +128,14 @@ int64_t stale_second_of(struct stale *stale, const struct lane *lane, int64_t lo
 	const struct fuse_in_header *in = lane_request(lane);
 	pid_t pid = (pid_t) in->pid;
 	struct stale_told told;
+	uint64_t call;
 
 	/* Whatever else the thread asks for, its call has come to an end, without a second try. */
 	if (!stale_is_awaited(stale) || is_on_the_way(in->opcode) || !take(stale, pid, &told) ||
 	    (told.nodeid != in->nodeid && looked_up <= told.when))
 		return 0;
-	return told.call == 0 || told.call == sum_of_call(pid) ? told.when : 0;
+	call = sum_of_call(pid);
+	return told.call == 0 || call == 0 || told.call == call ? told.when : 0;
 }
 
 void stale_note(struct stale *stale, const struct lane *lane)

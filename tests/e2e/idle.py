@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A mount that nobody uses: no program of it runs, and little memory is taken."""
-import json
 import os
 import time
 
@@ -24,12 +23,6 @@ def _wake_ups(pids):
 def _private_kib(pid):
     with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith(("Private_Clean:", "Private_Dirty:")))
-
-
-def _has_sanitizer():
-    """The programs were built with one, which takes far more memory."""
-    with open(os.path.join(world.BUILD, "meson-info/intro-buildoptions.json"), encoding="utf-8") as file:
-        return any(option["name"] == "b_sanitize" and option["value"] not in ("none", []) for option in json.load(file))
 
 
 def _processes(rig):
@@ -71,7 +64,7 @@ def nothing_runs_with_guestd_either():
     assert _is_quiet(_all_processes(pair))
     kib = {pid: _private_kib(pid) for pid in _all_processes(pair)}
     print(f"# private memory, KiB: {kib}")
-    assert _has_sanitizer() or sum(kib.values()) < MEMORY, kib
+    assert world.has_sanitizer() or sum(kib.values()) < MEMORY, kib
     pair.end()
 
 
@@ -85,7 +78,7 @@ def little_memory_is_taken():
             file.read()
     kib = {pid: _private_kib(pid) for pid in _processes(rig)}
     print(f"# private memory, KiB: {kib}")
-    assert _has_sanitizer() or sum(kib.values()) < MEMORY, kib
+    assert world.has_sanitizer() or sum(kib.values()) < MEMORY, kib
     rig.end()
 
 

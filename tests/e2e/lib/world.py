@@ -7,6 +7,7 @@ with the namespaces. The file server runs in it as an ordinary user (a numeric i
 """
 import ctypes
 import glob
+import json
 import os
 import shutil
 import signal
@@ -287,6 +288,15 @@ def token_file(token):
     """A file with a token that root can give to a mount."""
     path = os.path.join(work_directory(), "token")
     return path if os.path.exists(path) else write_file(path, token + "\n", 0o600, (0, 0))
+
+
+def has_sanitizer():
+    """The programs were built with one, which takes far more memory. In a virtual machine nobody knows: False."""
+    options = os.path.join(BUILD, "meson-info", "intro-buildoptions.json")
+    if not os.path.exists(options):
+        return False
+    with open(options, encoding="utf-8") as file:
+        return any(option["name"] == "b_sanitize" and option["value"] not in ("none", []) for option in json.load(file))
 
 
 def read_file(path):
