@@ -131,7 +131,7 @@ static void check_engine(const struct guest_config *config)
 		doctor_found("docker", "error", "Run: systemctl enable --now bindshare-plugin.socket",
 		             "nobody listens at %s: Docker waits half a minute with each request, and refuses it",
 		             config->plugin_socket);
-	else if (strcmp(name, config->runtime_name) != 0)
+	else if (name != NULL && strcmp(name, config->runtime_name) != 0)
 		doctor_found("docker", "warning", "Give the same name as \"runtimeName\" in the guest's configuration.",
 		             "bindshare-runtime is called %s in " DOCKER_CONFIG
 		             ", and %s here: containers that ask for it "

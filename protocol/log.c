@@ -73,8 +73,11 @@ static bool is_journal(void)
 	unsigned long long device, inode;
 	struct stat st;
 
-	return stream != NULL && log_format == LOG_FORMAT_TEXT && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+	if (stream == NULL || log_format != LOG_FORMAT_TEXT)
+		return false;
+	if (sscanf(stream, "%llu:%llu", &device, &inode) != 2) /* NOLINT(cert-err34-c) */
+		return false;
+	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 /*

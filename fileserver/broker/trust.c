@@ -25,9 +25,12 @@ static bool is_overflow(uid_t uid)
 	_cleanup_fclose_ FILE *overflow = fopen("/proc/sys/kernel/overflowuid", "re");
 	unsigned number = 65534, inside, outside, count;
 
+	/* The kernel's own numbers. */
 	if (overflow != NULL)
-		(void) !fscanf(overflow, "%u", &number);
-	if (uid != number || map == NULL || fscanf(map, "%u %u %u", &inside, &outside, &count) != 3)
+		(void) !fscanf(overflow, "%u", &number); /* NOLINT(cert-err34-c) */
+	if (uid != number || map == NULL)
+		return false;
+	if (fscanf(map, "%u %u %u", &inside, &outside, &count) != 3) /* NOLINT(cert-err34-c) */
 		return false;
 	return count != UINT_MAX;
 }

@@ -292,12 +292,14 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 	int fd;
 
 	for (int tries = 0; tries < 8; tries++) {
+		const struct place *place;
 		bool same, moved;
 
 		nodes_lock(nodes);
-		moved = places_parent(node) != parent->node;
+		place = node->place;
+		moved = place == NULL || place->parent != parent->node;
 		if (!moved)
-			memcpy(name, node->place->name, strlen(node->place->name) + 1);
+			memcpy(name, place->name, strlen(place->name) + 1);
 		nodes_unlock(nodes);
 		if (moved)
 			return -EAGAIN;
@@ -317,7 +319,8 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 			devices_meet(&nodes->devices, &stx, fd, NULL);
 		nodes_lock(nodes);
 		same = fd >= 0 && nodes_same(nodes, node, &stx);
-		moved = places_parent(node) != parent->node || strcmp(name, node->place->name) != 0;
+		place = node->place;
+		moved = place == NULL || place->parent != parent->node || strcmp(name, place->name) != 0;
 		if (same)
 			descriptors_give(nodes, node, fd);
 		nodes_unlock(nodes);

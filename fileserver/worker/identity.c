@@ -72,8 +72,10 @@ void devices_meet(struct devices *devices, const struct statx *stx, int fd, cons
 
 	if (find(devices, number) != NULL)
 		return;
-	if (name != NULL)
-		fd = pinned = resolve_pin(fd, name);
+	if (name != NULL) {
+		pinned = resolve_pin(fd, name);
+		fd = pinned;
+	}
 	/* The host may have put something else there since: then whoever comes next makes it known. */
 	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_TYPE, &found) < 0 ||
 	    devices_number(&found) != number)

@@ -239,7 +239,7 @@ int worker_link(struct lane *lane, const struct proto_link_request *request, str
 	struct session *session = lane->session;
 	struct tree_directory directory;
 	struct node *node;
-	struct node_fd fd;
+	struct node_fd fd = { .fd = -EBADF };
 	int r = nodes_get(session->nodes, request->node, &node);
 
 	if (r < 0)

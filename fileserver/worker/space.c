@@ -114,7 +114,7 @@ static int claim_once(struct session *session, uint64_t device, int fd, uint64_t
                       struct space_claim *claim)
 {
 	struct space_disk *disk = disk_of(session, device);
-	uint64_t bytes, files, given = wanted;
+	uint64_t bytes = 0, files = 0, given = wanted;
 	bool known;
 	int r = 0;
 
@@ -198,7 +198,7 @@ void space_settle(struct session *session, struct space_claim *claim)
 int space_fits(struct session *session, struct node *node, int fd, uint64_t wanted)
 {
 	struct space_disk *disk = disk_of(session, nodes_device(node));
-	uint64_t bytes, files;
+	uint64_t bytes = 0, files = 0;
 	int r;
 
 	if (session->config.disk_reserve == 0)

@@ -400,13 +400,15 @@ static int listening_socket(void)
 {
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
 
-	return pid != NULL && count != NULL && atoi(pid) == (int) getpid() && strcmp(count, "1") == 0 ? 3 : -EBADF;
+	if (pid == NULL || count == NULL || strcmp(count, "1") != 0)
+		return -EBADF;
+	return strtol(pid, NULL, 10) == (long) getpid() ? 3 : -EBADF;
 }
 
 int plugin_run(const char *config_file, const char *path, char *error, size_t error_size)
 {
 	const struct plugin_options options = { .config_file = config_file, .path = path, .fd = listening_socket() };
-	struct plugin *plugin;
+	struct plugin *plugin = NULL;
 	sigset_t signals;
 	int number, r;
 

@@ -222,6 +222,7 @@ int stale_call_is_by_name(const char *line, uint32_t opcode)
 	long number;
 
 	/* proc(5): the number, six arguments, stack pointer, program counter. */
+	/* NOLINTNEXTLINE(cert-err34-c) */
 	if (sscanf(line, "%ld %llx %llx %llx %llx %llx %llx %llx", &number, &arguments[0], &arguments[1], &arguments[2],
 	           &arguments[3], &arguments[4], &arguments[5], &stack) != ARGUMENTS + 2)
 		return -1;
