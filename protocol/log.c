@@ -149,35 +149,36 @@ static void write_text(enum log_level level, const char *text)
 	(void) !write(STDERR_FILENO, line, length);
 }
 
-void log_write(enum log_level level, const char *format, ...)
+/* A text of more than so many bytes ends there in "..."; TEXT_SIZE: it just ends where the room ends. */
+static void write_format(enum log_level level, size_t most, const char *format, va_list arguments)
 {
 	char text[TEXT_SIZE];
 	int saved = errno;
-	va_list arguments;
 
 	if (level > log_most)
 		return;
-	va_start(arguments, format);
-	(void) vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
+	if (vsnprintf(text, sizeof(text), format, arguments) > (int) most && most < sizeof(text) - 3)
+		strcpy(text + most, "...");
 	write_text(level, text);
 	errno = saved;
 }
 
-void log_write_cut(enum log_level level, const char *format, ...)
+void log_write(enum log_level level, const char *format, ...)
 {
-	char text[TEXT_SIZE];
-	int saved = errno;
 	va_list arguments;
 
-	if (level > log_most)
-		return;
 	va_start(arguments, format);
-	if (vsnprintf(text, sizeof(text), format, arguments) > LOG_PEER_MAX)
-		strcpy(text + LOG_PEER_MAX, "...");
+	write_format(level, TEXT_SIZE, format, arguments);
 	va_end(arguments);
-	write_text(level, text);
-	errno = saved;
+}
+
+void log_write_cut(enum log_level level, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	write_format(level, LOG_PEER_MAX, format, arguments);
+	va_end(arguments);
 }
 
 bool log_limit_allows(struct log_limit *limit)
