@@ -173,3 +173,16 @@ int share_enter_namespace(void)
 		(void) usleep(10000);
 	return r;
 }
+
+int share_become_unprivileged(void)
+{
+	if (geteuid() == 0 && seteuid(65534) < 0)
+		return -1;
+	return share_enter_namespace() < 0 ? -1 : 0;
+}
+
+int share_tear_down_unprivileged(void **state)
+{
+	share_free(*state);
+	return getuid() == 0 ? seteuid(0) : 0;
+}

@@ -23,6 +23,11 @@ struct share {
  */
 int share_enter_namespace(void);
 
+/* For root no mode bit is in the way: sets the effective user to 65534 when it is root, and enters that namespace.
+ * share_tear_down_unprivileged() is a cmocka teardown that frees *state and undoes the user. 0 or negative. */
+int share_become_unprivileged(void);
+int share_tear_down_unprivileged(void **state);
+
 /* flags: PROTO_HELLO_*; descriptors: the budget. NULL when it cannot be made. */
 struct share *share_new(uint32_t flags, uint32_t descriptors);
 /* Ends the session and removes the directory. */

@@ -29,20 +29,9 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* For root no mode bit is in the way. */
 static int set_up_unprivileged(void **state)
 {
-	if (geteuid() == 0 && seteuid(65534) < 0)
-		return -1;
-	if (share_enter_namespace() < 0)
-		return -1;
-	return set_up(state);
-}
-
-static int tear_down_unprivileged(void **state)
-{
-	share_free(*state);
-	return getuid() == 0 ? seteuid(0) : 0;
+	return share_become_unprivileged() < 0 ? -1 : set_up(state);
 }
 
 static void setuid_setgid_and_sticky_never_reach_the_host(void **state)
@@ -191,7 +180,7 @@ int main(void)
 		TEST(the_private_xattr_is_hidden_from_every_call),
 		TEST(a_hostile_record_widens_nothing),
 		cmocka_unit_test_setup_teardown(the_owners_own_mode_bits_are_lifted_for_the_moment_and_put_back,
-		                                set_up_unprivileged, tear_down_unprivileged),
+		                                set_up_unprivileged, share_tear_down_unprivileged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

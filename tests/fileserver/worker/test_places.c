@@ -203,17 +203,7 @@ static void a_directory_that_may_not_be_searched_is_checked_all_the_same(void **
 
 static int set_up_unprivileged(void **state)
 {
-	if (geteuid() == 0 && seteuid(65534) < 0)
-		return -1;
-	if (share_enter_namespace() < 0)
-		return -1;
-	return set_up(state);
-}
-
-static int tear_down_unprivileged(void **state)
-{
-	share_free(*state);
-	return getuid() == 0 ? seteuid(0) : 0;
+	return share_become_unprivileged() < 0 ? -1 : set_up(state);
 }
 
 static void at_the_limit_what_was_learned_first_is_forgotten(void **state)
@@ -298,7 +288,7 @@ int main(void)
 		TEST(a_directory_that_the_host_moved_is_stale_and_all_that_is_in_it),
 		TEST(every_name_that_the_guest_was_told_counts),
 		cmocka_unit_test_setup_teardown(a_directory_that_may_not_be_searched_is_checked_all_the_same,
-		                                set_up_unprivileged, tear_down_unprivileged),
+		                                set_up_unprivileged, share_tear_down_unprivileged),
 		cmocka_unit_test_setup_teardown(at_the_limit_what_was_learned_first_is_forgotten, set_up_small,
 		                                tear_down),
 		TEST(what_nobody_uses_is_closed_and_found_again),
