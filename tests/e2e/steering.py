@@ -45,7 +45,7 @@ class Home:
         self.path = os.path.join(inside or world.case_directory("host"), "home")
         self.make("")
         for name in (".docker", ".docker/desktop", ".config", ".config/bindshare", ".config/systemd",
-                     ".config/systemd/user", "bin", "log", "work"):
+                     ".config/systemd/user", "bin", "log", "kept"):
             if settings or not name.startswith(".docker"):
                 self.make(name)
         world.write_file(self.host(".config/systemd/user/bindshare-fileserver.service"), "[Service]\n")
@@ -101,7 +101,7 @@ def _picture(home, names):
 
 def _attack_file(home, name):
     """Every way to a file that is there."""
-    path, work = home.guest(name), home.guest("work/mine")
+    path, work = home.guest(name), home.guest("kept/mine")
     home_directory = os.path.dirname(path)
     write_file(work, '{"FilesharingDirectories":["/"]}', 0o600, (0, 0))
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND, os.O_RDONLY | os.O_TRUNC,
@@ -113,10 +113,10 @@ def _attack_file(home, name):
     expect_errno(_REFUSED, os.utime, path)
     expect_errno(_REFUSED, os.setxattr, path, "user.x", b"1")
     expect_errno(_REFUSED, os.unlink, path)
-    expect_errno(_REFUSED, os.rename, path, home.guest("work/taken"))
+    expect_errno(_REFUSED, os.rename, path, home.guest("kept/taken"))
     expect_errno(_REFUSED, os.rename, work, path)
     expect_errno(_REFUSED, _exchange, work, path)
-    expect_errno(_REFUSED, os.link, path, home.guest("work/linked"))
+    expect_errno(_REFUSED, os.link, path, home.guest("kept/linked"))
     # A new version on its way, and a directory on the way to it.
     for new in ("new", "." + os.path.basename(name) + ".swp"):
         expect_errno(_REFUSED, _write, os.path.join(home_directory, new), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -126,12 +126,12 @@ def _attack_file(home, name):
     expect_errno((errno.EPERM, errno.EOPNOTSUPP), os.open, home_directory, os.O_TMPFILE | os.O_WRONLY, 0o600)
     step = home_directory
     while step != home.mount.where:
-        expect_errno(_REFUSED, os.rename, step, home.guest("work/taken"))
+        expect_errno(_REFUSED, os.rename, step, home.guest("kept/taken"))
         expect_errno(_REFUSED, os.chmod, step, 0o777)
         expect_errno((errno.EPERM, errno.ENOTEMPTY), os.rmdir, step)
-        os.mkdir(home.guest("work/other"))
-        expect_errno(_REFUSED, _exchange, home.guest("work/other"), step)
-        os.rmdir(home.guest("work/other"))
+        os.mkdir(home.guest("kept/other"))
+        expect_errno(_REFUSED, _exchange, home.guest("kept/other"), step)
+        os.rmdir(home.guest("kept/other"))
         step = os.path.dirname(step)
     os.unlink(work)
 
@@ -146,19 +146,19 @@ def the_settings_cannot_be_changed_by_any_way_that_a_guest_has():
     assert home.shares() == [home.path]
     # All else is as it was: beside the way to it, and in what does not steer the server.
     _write(home.guest(".docker/config.json"), os.O_WRONLY | os.O_CREAT)
-    _write(home.guest("work/file"), os.O_WRONLY | os.O_CREAT)
-    os.rename(home.guest("work"), home.guest("works"))
+    _write(home.guest("kept/file"), os.O_WRONLY | os.O_CREAT)
+    os.rename(home.guest("kept"), home.guest("kepts"))
     assert json.loads(read_file(home.guest(_SETTINGS)))["FilesharingDirectories"] == [home.path]
 
 
 @case
 def settings_that_are_not_there_yet_cannot_be_made():
     home = Home(settings=False)
-    other = home.guest("work/prepared")
+    other = home.guest("kept/prepared")
     os.makedirs(other + "/desktop")
     _write(other + "/desktop/settings-store.json", os.O_WRONLY | os.O_CREAT)
     expect_errno(_REFUSED, os.mkdir, home.guest(".docker"))
-    expect_errno(_REFUSED, os.symlink, "work/prepared", home.guest(".docker"))
+    expect_errno(_REFUSED, os.symlink, "kept/prepared", home.guest(".docker"))
     expect_errno(_REFUSED, os.rename, other, home.guest(".docker"))
     expect_errno(_REFUSED, _write, home.guest(".docker"), os.O_WRONLY | os.O_CREAT)
     assert not os.path.lexists(home.host(".docker"))
@@ -251,22 +251,22 @@ def an_editors_new_version_is_protected_before_it_has_its_name():
     assert read_file(home.host(_SETTINGS)).decode() == content
     wait_for(lambda: _reads(home.guest(_SETTINGS), content), "the last version is seen")
     # The last version's inode number may be the next new file's, until the server has looked.
-    wait_for(lambda: not _fails(_write, home.guest("work/probe"), os.O_WRONLY | os.O_CREAT), "new files can be made")
+    wait_for(lambda: not _fails(_write, home.guest("kept/probe"), os.O_WRONLY | os.O_CREAT), "new files can be made")
     _attack_file(home, _SETTINGS)
 
 
 @case
 def a_hard_link_and_what_was_opened_before_do_not_help():
     home = Home()
-    os.link(home.host(_SETTINGS), home.host("work/linked"))
-    expect_errno(_REFUSED, _write, home.guest("work/linked"))
-    expect_errno(_REFUSED, os.truncate, home.guest("work/linked"), 0)
-    expect_errno(_REFUSED, os.chmod, home.guest("work/linked"), 0o666)
-    os.unlink(home.guest("work/linked"))
+    os.link(home.host(_SETTINGS), home.host("kept/linked"))
+    expect_errno(_REFUSED, _write, home.guest("kept/linked"))
+    expect_errno(_REFUSED, os.truncate, home.guest("kept/linked"), 0)
+    expect_errno(_REFUSED, os.chmod, home.guest("kept/linked"), 0o666)
+    os.unlink(home.guest("kept/linked"))
     # The user makes a file of the share his settings, while the guest has it open.
-    write_file(home.host("work/draft"), json.dumps({"FilesharingDirectories": [home.path]}), 0o600)
-    descriptor = os.open(home.guest("work/draft"), os.O_RDWR | os.O_DIRECT)
-    os.rename(home.host("work/draft"), home.host(_SETTINGS))
+    write_file(home.host("kept/draft"), json.dumps({"FilesharingDirectories": [home.path]}), 0o600)
+    descriptor = os.open(home.guest("kept/draft"), os.O_RDWR | os.O_DIRECT)
+    os.rename(home.host("kept/draft"), home.host(_SETTINGS))
     wait_for(lambda: _fails(os.pwrite, descriptor, b"x" * 512, 4096), "what is open is protected")
     expect_errno(_REFUSED, os.ftruncate, descriptor, 0)
     os.close(descriptor)
@@ -275,19 +275,19 @@ def a_hard_link_and_what_was_opened_before_do_not_help():
 @case
 def a_link_and_a_mount_on_the_way_are_steps_of_it():
     home = Home()
-    os.rename(home.host(".docker/desktop"), home.host("work/real"))
-    os.symlink("../work/real", home.host(".docker/desktop"))
+    os.rename(home.host(".docker/desktop"), home.host("kept/real"))
+    os.symlink("../kept/real", home.host(".docker/desktop"))
     os.makedirs(home.host("seen"))
-    subprocess.run(["mount", "--bind", home.host("work"), home.host("seen")], check=True)
+    subprocess.run(["mount", "--bind", home.host("kept"), home.host("seen")], check=True)
     world.at_end(lambda: subprocess.run(["umount", "-l", home.host("seen")], check=False))
-    wait_for(lambda: _fails(os.rmdir, home.guest("work/real")), "the target of the link")
+    wait_for(lambda: _fails(os.rmdir, home.guest("kept/real")), "the target of the link")
     expect_errno(_REFUSED, os.unlink, home.guest(".docker/desktop"))
     expect_errno(_REFUSED, os.rename, home.guest(".docker/desktop"), home.guest("bin/link"))
-    for way in ("work", "seen"):
+    for way in ("kept", "seen"):
         expect_errno(_REFUSED, _write, home.guest(way + "/real/settings-store.json"))
         expect_errno(_REFUSED, os.unlink, home.guest(way + "/real/settings-store.json"))
         expect_errno((errno.EPERM, errno.EBUSY), os.rename, home.guest(way + "/real"), home.guest(way + "/away"))
-    expect_errno((errno.EPERM, errno.EBUSY), os.rename, home.guest("work"), home.guest("bin/work"))
+    expect_errno((errno.EPERM, errno.EBUSY), os.rename, home.guest("kept"), home.guest("bin/work"))
 
 
 @case
@@ -296,15 +296,15 @@ def the_token_is_neither_read_nor_listed():
     folder = home.guest(".config/bindshare")
     write_file(home.host(".config/bindshare/token.77.tmp"), _TOKEN, 0o600)
     write_file(home.host(".config/bindshare/other"), "seen", 0o644)
-    os.link(home.host(".config/bindshare/token"), home.host("work/linked"))
+    os.link(home.host(".config/bindshare/token"), home.host("kept/linked"))
     assert os.listdir(folder) == ["other"]
     for name in ("token", "token.77.tmp"):
         expect_errno(errno.ENOENT, os.stat, os.path.join(folder, name))
         expect_errno(errno.ENOENT, os.open, os.path.join(folder, name), os.O_RDONLY)
-    wait_for(lambda: _fails(os.open, home.guest("work/linked"), os.O_RDONLY), "another name of the token")
+    wait_for(lambda: _fails(os.open, home.guest("kept/linked"), os.O_RDONLY), "another name of the token")
     expect_errno(_REFUSED, _write, os.path.join(folder, "token"), os.O_WRONLY | os.O_CREAT)
     expect_errno(_REFUSED, os.rename, os.path.join(folder, "other"), os.path.join(folder, "token"))
-    expect_errno(_REFUSED, os.rename, folder, home.guest("work/folder"))
+    expect_errno(_REFUSED, os.rename, folder, home.guest("kept/folder"))
     assert read_file(home.host(".config/bindshare/token")).decode().strip() == _TOKEN
     # A new one is hidden as well.
     home.server.ctl("token", "rotate")
@@ -320,12 +320,12 @@ def the_log_is_written_by_the_server_alone():
     expect_errno(_REFUSED, os.rename, home.guest("log"), home.guest("away"))
     _write(home.guest("log/mine"), os.O_WRONLY | os.O_CREAT)
     # A link that was there before the server is not followed.
-    write_file(home.host("work/bystander"), "as it was")
-    os.symlink("../work/bystander", home.host("log/link.log"))
+    write_file(home.host("kept/bystander"), "as it was")
+    os.symlink("../kept/bystander", home.host("log/link.log"))
     server = Server([home.path], arguments=["--log-file", home.host("log/link.log")], wait=False)
     done = server.try_run()
     assert done.returncode == 73 and "link.log" in done.stderr and "symbolic link" in done.stderr, done
-    assert read_file(home.host("work/bystander")) == b"as it was"
+    assert read_file(home.host("kept/bystander")) == b"as it was"
 
 
 @case
@@ -339,8 +339,8 @@ def the_service_managers_units_cannot_be_made_or_changed():
     expect_errno(_REFUSED, os.symlink, "x", home.guest(".config/systemd/user/default.target.wants"))
     expect_errno(_REFUSED, _write, home.guest(".config/systemd/user.conf"), os.O_WRONLY | os.O_CREAT)
     expect_errno(_REFUSED, os.mkdir, home.guest(".config/environment.d"))
-    expect_errno(_REFUSED, os.rename, home.guest(".config/systemd"), home.guest("work/systemd"))
-    expect_errno(_REFUSED, os.rename, home.guest(".config"), home.guest("work/config"))
+    expect_errno(_REFUSED, os.rename, home.guest(".config/systemd"), home.guest("kept/systemd"))
+    expect_errno(_REFUSED, os.rename, home.guest(".config"), home.guest("kept/config"))
     assert _picture(home, [".config/systemd", ".config/systemd/user"]) == before
     # A share of what lies in there can only be read.
     deep = home.make(".config/systemd/user/deep")
@@ -357,7 +357,7 @@ def the_program_and_its_directory_cannot_be_changed():
     expect_errno((errno.EPERM, errno.ETXTBSY), _write, path)
     expect_errno(_REFUSED, os.unlink, path)
     expect_errno(_REFUSED, _write, home.guest("bin/bindsharectl"), os.O_WRONLY | os.O_CREAT)
-    expect_errno(_REFUSED, os.rename, home.guest("bin"), home.guest("work/bin"))
+    expect_errno(_REFUSED, os.rename, home.guest("bin"), home.guest("kept/bin"))
     assert read_file(home.host("bin/bindshare-fileserver")) == before
 
 
