@@ -13,10 +13,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "fileserver/broker/way.h"
 #include "protocol/cleanup.h"
-#include "protocol/paths.h"
 
-enum { LINKS_MAX = 40, STEPS_MAX = 1024 };
+enum { STEPS_MAX = 1024 };
 
 /* In a user namespace root of the host is a number that many have: what is known is that it is not the user. */
 static bool is_overflow(uid_t uid)
@@ -68,90 +68,39 @@ static bool is_open_to_others(int directory, const struct stat *st)
 	return getxattr(path, "system.posix_acl_access", NULL, 0) > 0 || !is_own_group(st->st_gid);
 }
 
-/* A way down a path. */
-struct way {
-	int fd;
-	char at[PATH_MAX], text[2 * PATH_MAX];
-	const char *rest;
-	unsigned links, steps;
-	bool crossed; /* a link that a guest could have made */
-	bool (*is_shared)(void *context, const char *directory);
-	void *context;
-};
-
-/* Puts a link's target before the rest of the way. */
-static bool follow(struct way *way, int link)
+/* False: what the name leads to may have been put there by others. */
+static bool is_trusted(int at, const char *name, const struct stat *st)
 {
-	char target[PATH_MAX], joined[sizeof(way->text)];
-	ssize_t length = readlinkat(link, "", target, sizeof(target) - 1);
+	struct stat directory;
 
-	if (length < 0 || ++way->links > LINKS_MAX)
+	if (fstat(at, &directory) < 0)
 		return false;
-	way->crossed = way->crossed || way->is_shared(way->context, way->at);
-	target[length] = '\0';
-	if (snprintf(joined, sizeof(joined), "%s/%s", target, way->rest) >= (int) sizeof(joined))
+	if (strcmp(name, "..") == 0)
+		return true;
+	if (!is_ours(directory.st_uid))
 		return false;
-	strcpy(way->text, joined);
-	way->rest = way->text;
-	if (target[0] == '/') {
-		strcpy(way->at, "/");
-		close_fd(way->fd);
-		way->fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
-	return way->fd >= 0;
-}
-
-/* One component further. False: it is not there, or not to be trusted. */
-static bool step(struct way *way, const char *name)
-{
-	_cleanup_close_ int next = openat(way->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	bool up = strcmp(name, "..") == 0;
-	struct stat directory, st;
-
-	if (next < 0 || fstat(way->fd, &directory) < 0 || fstat(next, &st) < 0)
-		return false;
-	if (!up) {
-		if (!is_ours(directory.st_uid))
-			return false;
-		if (is_open_to_others(way->fd, &directory) &&
-		    ((directory.st_mode & S_ISVTX) == 0 || !is_ours(st.st_uid)))
-			return false;
-	}
-	if (S_ISLNK(st.st_mode))
-		return follow(way, next);
-	if (!S_ISDIR(st.st_mode) || (up ? 0 : paths_append(way->at, name, strlen(name))) < 0)
-		return false;
-	if (up)
-		(void) paths_pop(way->at);
-	close_fd(way->fd);
-	way->fd = TAKE_FD(next);
-	return true;
+	return !is_open_to_others(at, &directory) || ((directory.st_mode & S_ISVTX) != 0 && is_ours(st->st_uid));
 }
 
 bool trust_path(const char *path, bool (*is_shared)(void *context, const char *directory), void *context)
 {
-	struct way way = { .fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC),
-		           .at = "/",
-		           .rest = way.text,
-		           .is_shared = is_shared,
-		           .context = context };
-	bool trusted = way.fd >= 0 && snprintf(way.text, sizeof(way.text), "%s", path) < (int) sizeof(way.text);
+	struct way way;
 	char name[NAME_MAX + 1];
+	bool trusted = way_begin(&way, path, STEPS_MAX);
+	bool crossed = false; /* a link that a guest could have made */
+	int more = 0;
 
-	while (trusted) {
-		size_t skip = strspn(way.rest, "/"), length = strcspn(way.rest + skip, "/");
+	while (trusted && (more = way_next(&way, name)) > 0) {
+		_cleanup_close_ int next = openat(way.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		struct stat st;
 
-		if (length == 0)
-			break;
-		trusted = length <= NAME_MAX && way.steps++ < STEPS_MAX;
+		trusted = next >= 0 && fstat(next, &st) == 0 && is_trusted(way.fd, name, &st);
 		if (!trusted)
 			break;
-		memcpy(name, way.rest + skip, length);
-		name[length] = '\0';
-		way.rest += skip + length;
-		trusted = strcmp(name, ".") == 0 || step(&way, name);
+		crossed = crossed || (S_ISLNK(st.st_mode) && is_shared(context, way.at));
+		trusted = way_step(&way, name, TAKE_FD(next), &st);
 	}
-	close_fd(way.fd);
+	way_end(&way);
 	/* A guest gains nothing by a link to what it may write to anyway. */
-	return trusted && (!way.crossed || is_shared(context, way.at));
+	return trusted && more == 0 && (!crossed || is_shared(context, way.at));
 }

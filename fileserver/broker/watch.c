@@ -13,12 +13,12 @@
 
 #include "fileserver/broker/canonical.h"
 #include "fileserver/broker/identity.h"
+#include "fileserver/broker/way.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
-#include "protocol/paths.h"
 
 /* Of one way: what lies in a share a guest may have made. */
-enum { LINKS_MAX = 40, STEPS_MAX = 4 * CANONICAL_DEPTH_MAX };
+enum { STEPS_MAX = 4 * CANONICAL_DEPTH_MAX };
 
 struct watch_name {
 	struct watch_name *next;
@@ -207,77 +207,22 @@ static void want(struct watch *watch, int fd, const char *path, const char *name
 	wanted->generation = watch->generation;
 }
 
-/* A way: at is where it has come to, rest what is still to be walked. */
-struct way {
-	int fd;
-	char at[PATH_MAX], text[2 * PATH_MAX];
-	const char *rest;
-	unsigned links, steps;
-};
-
-/* Puts a link's target before the rest of the way. False: the way ends here. */
-static bool follow(struct way *way, int link)
-{
-	char target[PATH_MAX], joined[sizeof(way->text)];
-	ssize_t length = readlinkat(link, "", target, sizeof(target) - 1);
-
-	if (length < 0 || ++way->links > LINKS_MAX)
-		return false;
-	target[length] = '\0';
-	if (snprintf(joined, sizeof(joined), "%s/%s", target, way->rest) >= (int) sizeof(joined))
-		return false;
-	strcpy(way->text, joined);
-	way->rest = way->text;
-	if (target[0] == '/') {
-		strcpy(way->at, "/");
-		close_fd(way->fd);
-		way->fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
-	return way->fd >= 0;
-}
-
-/* One component. False: the way ends here. */
-static bool step(struct watch *watch, struct way *way, const char *name, bool content)
-{
-	bool up = strcmp(name, "..") == 0;
-	_cleanup_close_ int next = -EBADF;
-	struct stat st;
-
-	if (strcmp(name, ".") == 0)
-		return true;
-	if (!up)
-		want(watch, way->fd, way->at, name, content && way->rest[strspn(way->rest, "/")] == '\0');
-	next = openat(way->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (next < 0 || fstat(next, &st) < 0)
-		return false;
-	if (S_ISLNK(st.st_mode))
-		return follow(way, next);
-	if (!S_ISDIR(st.st_mode) || (up ? 0 : paths_append(way->at, name, strlen(name))) < 0)
-		return false;
-	if (up)
-		(void) paths_pop(way->at);
-	close_fd(way->fd);
-	way->fd = TAKE_FD(next);
-	return true;
-}
-
 void watch_add(struct watch *watch, const char *path, bool content)
 {
-	struct way way = { .fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), .at = "/", .rest = way.text };
+	struct way way;
 	char name[NAME_MAX + 1];
-	bool goes_on = way.fd >= 0 && snprintf(way.text, sizeof(way.text), "%s", path) < (int) sizeof(way.text);
+	bool goes_on = way_begin(&way, path, STEPS_MAX);
 
-	while (goes_on && way.steps++ < STEPS_MAX) {
-		size_t skip = strspn(way.rest, "/"), length = strcspn(way.rest + skip, "/");
+	while (goes_on && way_next(&way, name) > 0) {
+		_cleanup_close_ int next = -EBADF;
+		struct stat st;
 
-		if (length == 0 || length > NAME_MAX)
-			break;
-		memcpy(name, way.rest + skip, length);
-		name[length] = '\0';
-		way.rest += skip + length;
-		goes_on = step(watch, &way, name, content);
+		if (strcmp(name, "..") != 0)
+			want(watch, way.fd, way.at, name, content && way.rest[strspn(way.rest, "/")] == '\0');
+		next = openat(way.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		goes_on = next >= 0 && fstat(next, &st) == 0 && way_step(&way, name, TAKE_FD(next), &st);
 	}
-	close_fd(way.fd);
+	way_end(&way);
 }
 
 int watch_open(struct watch *watch, uv_loop_t *loop, void (*changed)(void *context), void *context)
