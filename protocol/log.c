@@ -150,7 +150,8 @@ static void write_text(enum log_level level, const char *text)
 }
 
 /* A text of more than so many bytes ends there in "..."; TEXT_SIZE: it just ends where the room ends. */
-static void write_format(enum log_level level, size_t most, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void write_format(enum log_level level, size_t most, const char *format,
+                                                               va_list arguments)
 {
 	char text[TEXT_SIZE];
 	int saved = errno;
