@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 
-from lib import UID, GID, Rig, case, expect_errno, fill_directory, read_file, run, skip, wait_for, world
+from lib import UID, GID, Rig, case, expect_errno, fill_directory, process, read_file, run, skip, wait_for, world
 
 # The promise is five seconds; the rest is for a busy machine.
 SOON = 8
@@ -39,8 +39,7 @@ def space_of_files_that_the_host_deletes_comes_back():
 
     def deleted():
         """Files of the share that a process of the server has open and that have no name any more."""
-        worker = rig.server.worker()
-        links = (os.readlink(f"/proc/{worker}/fd/{name}") for name in os.listdir(f"/proc/{worker}/fd"))
+        links = process.open_files(rig.server.worker()).values()
         return sum("large" in link and link.endswith("(deleted)") for link in links)
 
     for number in range(4):

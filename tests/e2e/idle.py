@@ -4,7 +4,7 @@
 import os
 import time
 
-from lib import Pair, Rig, case, run, world
+from lib import Pair, Rig, case, process, run, world
 
 WINDOW = 10  # seconds
 MEMORY = 10 * 1024  # resident and private, of broker, worker, client and guestd together, in KiB
@@ -12,12 +12,8 @@ MEMORY = 10 * 1024  # resident and private, of broker, worker, client and guestd
 
 def _wake_ups(pids):
     """How often the threads of these processes have gone to sleep so far."""
-    total = 0
-    for pid in pids:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/status", encoding="utf-8") as file:
-                total += int(file.read().split("\nvoluntary_ctxt_switches:")[1].split()[0])
-    return total
+    return sum(int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+               for pid in pids for text in process.threads(pid))
 
 
 def _private_kib(pid):

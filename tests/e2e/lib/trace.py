@@ -9,17 +9,13 @@ import signal
 import subprocess
 import types
 
-from . import world
+from . import process, world
 from .tap import skip, wait_for
 
 
 def _is_traced(pid):
     """Every thread of it."""
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/status", encoding="utf-8") as file:
-            if "TracerPid:\t0\n" in file.read():
-                return False
-    return True
+    return all("TracerPid:\t0\n" not in text for text in process.threads(pid))
 
 
 @contextlib.contextmanager

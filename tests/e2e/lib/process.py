@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What /proc tells of a running process. Its threads come and go, and its files close, while one looks: what is gone is left out."""
+import os
+
+
+def open_files(pid):
+    """Where each of its descriptors leads, by number."""
+    links = {}
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            links[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
+        except FileNotFoundError:
+            pass
+    return links
+
+
+def threads(pid):
+    """The text of /proc/PID/task/TID/status of each of its threads."""
+    texts = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/status", encoding="utf-8") as file:
+                texts.append(file.read())
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return texts
