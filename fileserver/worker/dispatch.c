@@ -41,11 +41,7 @@ static int permit(const struct session *session, const struct proto_op_info *inf
 #define HANDLER_EVENT(SYMBOL, op)
 #define HANDLER_LIST(SYMBOL, op)
 #define HANDLER_HANDSHAKE(SYMBOL, op)
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(SYMBOL, op)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(SYMBOL, op)
 #include "protocol/ops.def"
 #undef HANDLER_DATA
 #undef HANDLER_EVENT
@@ -60,11 +56,7 @@ static serve_function *const serve[PROTO_OP_LIMIT] = {
 #define HANDLER_EVENT(number, op)
 #define HANDLER_LIST(number, op)
 #define HANDLER_HANDSHAKE(number, op)
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(number, op)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(number, op)
 #include "protocol/ops.def"
 };
 

@@ -15,11 +15,7 @@
 #define HANDLER_EVENT(op)
 #define HANDLER_LIST(op)
 #define HANDLER_HANDSHAKE(op)
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(op)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(op)
 #include "protocol/ops.def"
 #undef HANDLER_DATA
 #undef HANDLER_EVENT

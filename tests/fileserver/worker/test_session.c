@@ -391,17 +391,15 @@ static void the_table_alone_decides_what_a_read_only_share_refuses(void **state)
 			continue;
 		proto_writer_init(&writer, memory, sizeof(memory));
 		switch (op) {
-#define OP(SYMBOL, op_, number, lane, changes, replay, doc) case number:
+#define OP(SYMBOL, op_, number, lane, from, changes, replay, doc) case number:
 #define REQUEST(op_)                                                                                                   \
 	{                                                                                                              \
 		struct proto_##op_##_request request;                                                                  \
 		memset(&request, 0, sizeof(request));                                                                  \
 		r = proto_encode_##op_##_request(&writer, &request);
-#define FIELD(kind, name, doc)
 #define REPLY(op_)                                                                                                     \
 	break;                                                                                                         \
 	}
-#define END(op_)
 #include "protocol/ops.def"
 		}
 		/* Names of zeros are refused when they are encoded; that row has its handler's test above. */
