@@ -10,11 +10,11 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/links.h"
-#include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"

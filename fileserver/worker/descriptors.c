@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fileserver/worker/resolve.h"
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/search.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"

@@ -7,9 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"

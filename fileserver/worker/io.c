@@ -5,12 +5,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
 #include "fileserver/worker/space.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"

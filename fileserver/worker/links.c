@@ -10,8 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
 #include "fileserver/worker/xattr-at.h"
 #include "fileserver/worker/xattrs.h"
 #include "protocol/cleanup.h"

@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/links.h"
-#include "fileserver/worker/resolve.h"
 #include "fileserver/worker/tree.h"
 #include "fileserver/worker/whiteout.h"
 #include "protocol/cleanup.h"

@@ -11,10 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/attributes.h"
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 

@@ -10,12 +10,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fileserver/common/handover.h"
 #include "fileserver/worker/inodes.h"
 #include "fileserver/worker/nodes.h"
 #include "fileserver/worker/protect.h"
 #include "fileserver/worker/space.h"
 #include "fileserver/worker/sync.h"
-#include "fileserver/worker/worker.h"
 #include "protocol/channel.h"
 #include "protocol/log.h"
 

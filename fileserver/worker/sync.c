@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/dispatch.h"
-#include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"

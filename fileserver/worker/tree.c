@@ -8,12 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
 #include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/links.h"
-#include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 

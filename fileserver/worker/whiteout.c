@@ -6,8 +6,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the control socket is, and the directory that it is in. */
-#include "fileserver/broker/control-path.h"
+#include "protocol/control-path.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From names to descriptors: the only file that opens anything by name. */
-#include "fileserver/worker/resolve.h"
+#include "fileserver/common/resolve.h"
 
 #include <errno.h>
 #include <fcntl.h>
