@@ -26,8 +26,9 @@ struct proto_writer {
 /* Takes from memory of the caller's; pointers that get functions hand out point into it. */
 struct proto_reader {
 	const uint8_t *next, *end;
-	size_t missing;    /* bytes of the data field that have not been received yet */
-	bool wants_change; /* an open_flags field asked for more than reading */
+	size_t missing;         /* bytes of the data field that have not been received yet */
+	bool wants_change;      /* an open_flags field asked for more than reading */
+	bool wants_permissions; /* a setattr field asked for another mode */
 	int error;
 };
 

@@ -79,6 +79,12 @@ enum proto_op {
 	PROTO_OP_LIMIT = 256, /* all numbers are below */
 };
 
+/* The same by the lower-case name, for tables made from the rows: PROTO_NUMBER_lookup. */
+enum {
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) PROTO_NUMBER_##op = (number),
+#include "ops.def"
+};
+
 struct proto_op_info {
 	const char *name; /* lower case; NULL: no such operation */
 	const char *doc;
