@@ -50,6 +50,7 @@
 		return r < 0 ? r : proto_encode_##op##_reply(writer, &reply);                                          \
 	}
 #define HANDLER_EVENT(op)
+#define HANDLER_EVENT_LIST(op)
 #define HANDLER_LIST(op)
 #define HANDLER_HANDSHAKE(op)
 #define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(op)

@@ -29,11 +29,13 @@
 #define HANDLER_DATA(op)                                                                                               \
 	int worker_##op(struct call *call, const struct worker_##op *request, struct proto_##op##_reply *ret_reply);
 #define HANDLER_EVENT(op)
+#define HANDLER_EVENT_LIST(op)
 #define HANDLER_LIST(op)
 #define HANDLER_HANDSHAKE(op)
 #define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(op)
 #include "protocol/ops.def"
 #undef HANDLER_DATA
 #undef HANDLER_EVENT
+#undef HANDLER_EVENT_LIST
 #undef HANDLER_LIST
 #undef HANDLER_HANDSHAKE
