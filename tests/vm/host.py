@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the cases of virtual machines share: the guest with this build's programs, and the e2e library."""
+import glob
 import os
 import subprocess
 import sys
@@ -48,6 +49,14 @@ def image(kernel, modules=(), more=None):
     path = os.path.join(world.case_directory("image"), "initramfs")
     made.write(path)
     return path
+
+
+def case_file(name):
+    """The path of a file of e2e cases in the guest."""
+    found = glob.glob(f"{E2E}/*/{name}.py")
+    if not found:
+        raise RuntimeError(f"there is no {name}.py in the folders of {E2E}")
+    return f"/bindshare/tests/e2e/{os.path.relpath(found[0], E2E)}"
 
 
 def installed(name):

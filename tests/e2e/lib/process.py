@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc tells of a running process. Its threads come and go, and its files close, while one looks: what is gone is left out."""
+"""What /proc tells of a running process. What ends or closes while it is read is left out."""
 import os
 
 

@@ -19,8 +19,9 @@ import time
 
 UID = int(os.environ.get("BINDSHARE_TEST_UID", "65534"))
 GID = int(os.environ.get("BINDSHARE_TEST_GID", "65534"))
-BUILD = os.environ.get("BINDSHARE_BUILD") or os.path.abspath(
-    os.path.join(os.path.dirname(__file__), "..", "..", "..", "build"))
+# Each folder of cases has a link to this one.
+BUILD = os.environ.get("BINDSHARE_BUILD") or os.path.join(
+    os.path.dirname(os.path.realpath(__file__)), "..", "..", "..", "build")
 INSIDE = "BINDSHARE_E2E_INSIDE"  # set for the process within the namespaces: its work directory
 PREFIX = "bindshare-e2e."
 

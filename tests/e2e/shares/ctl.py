@@ -16,7 +16,7 @@ import threading
 
 from lib import Mount, Rig, Server, case, expect_errno, program, run, skip, wait_for, world, write_file
 
-COMPLETION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "ctl", "completion")
+COMPLETION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "ctl", "completion")
 
 
 def _directory(name="share"):

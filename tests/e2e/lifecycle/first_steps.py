@@ -14,7 +14,7 @@ import subprocess
 from lib import Guest, Server, case, mount_command, program, read_file, run, skip, wait_for, world, write_file
 from lib.server import PLACES, TOKEN
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")
 UNIT = os.path.join(world.BUILD, "fileserver", "bindshare-fileserver.service")
 # What needs a service manager, or an engine that knows the runtime: a case of its own here, tests/packages and
 # tests/docker run these.
