@@ -29,7 +29,7 @@ PROTECTED = "fs.protected_regular goes by the owners that the kernel knows, and 
 SENDFILE = "sendfile(2) goes by the size that the kernel knows, and only a check of permissions at open asks anew"
 
 DIFFERS = {
-    "bad_input": {"somebody who is not root": [(AS_ROOT, SERVES_ROOT)]},
+    "bad_input": {"mounting without root is refused": [(AS_ROOT, SERVES_ROOT)]},
     "calls_data": {"programs and libraries run from the mount": [(USER, NOT_LIFTED)]},
     "calls_names": {"access is answered like an open": [(BOTH, NOT_CHECKED)]},
     "closed": {
@@ -45,7 +45,7 @@ DIFFERS = {
         "permissions stand in the way of guests users as they do locally": [(BOTH, NOT_CHECKED)],
         "the hosts own refusals arrive": [(AS_ROOT, SERVES_ROOT)],
     },
-    "file_binds": {"sendfile sees it too": [(BOTH, SENDFILE)]},
+    "file_binds": {"sendfile sees an atomic save on the host": [(BOTH, SENDFILE)]},
     "links": {
         "a link belongs to who made it and to whom it is given": [(BOTH, NOT_CHECKED)],
         "in a sticky directory a user replaces his own links and nobody elses": [(BOTH, NOT_CHECKED)],
@@ -70,7 +70,7 @@ DIFFERS = {
         "a hostile record widens nothing": [(BOTH, NOT_CHECKED)],
         "real numbers by a server that is no root": [(AS_ROOT, SERVES_ROOT)],
     },
-    "regressions": {"pod24725 mkdir with mode 0": [(USER, NOT_LIFTED)]},
+    "regressions": {"a directory made with mode 0 has it and is usable by root": [(USER, NOT_LIFTED)]},
     "whole_interface": {"an id mapped bind shows files as the containers users": [(BOTH, KERNEL)]},
 }
 

@@ -366,7 +366,7 @@ def doctor_of_the_guest_needs_no_server():
 
 
 @case
-def the_token_is_rotated():
+def token_rotate_changes_the_token_file():
     share = _directory()
     server = Server([share], token="ab" * 32)
     assert server.token_file in server.ctl("token", "rotate")
