@@ -91,7 +91,7 @@ def writing_ends_before_the_reserve_however_it_is_done():
 
 
 @case
-def a_burst_of_many_files_at_once_does_not_reach_it():
+def a_burst_of_many_files_at_once_does_not_reach_the_reserve():
     """Each was looked at for itself, every 200 ms."""
     for kind in ("tmpfs", "ext4"):
         rig = rig_on(kind)
@@ -137,7 +137,7 @@ def fallocate_counts_by_its_length():
 
 
 @case
-def many_allocations_at_a_time_do_not_reach_it():
+def many_allocations_at_a_time_do_not_reach_the_reserve():
     rig = rig_on("tmpfs")
     descriptors = [os.open(rig.guest(f"file{number}"), os.O_CREAT | os.O_RDWR) for number in range(32)]
 
@@ -159,7 +159,7 @@ def many_allocations_at_a_time_do_not_reach_it():
 
 
 @case
-def copying_ends_before_it():
+def copying_ends_before_the_reserve():
     rig = rig_on("tmpfs")
     source, target = os.open(rig.host("filler"), os.O_RDONLY), os.open(rig.guest("copy"), os.O_CREAT | os.O_RDWR)
     os.close(source)
@@ -176,7 +176,7 @@ def copying_ends_before_it():
 
 
 @case
-def names_and_attributes_end_before_it():
+def names_and_attributes_end_before_the_reserve():
     """Each takes a block here."""
     rig = rig_on("ext4")
     os.mkdir(rig.guest("dir"))

@@ -41,7 +41,7 @@ def _expect_mount_fails(code, words, source, where=None, options=(), flags=()):
 # The mount's side.
 
 @case
-def a_server_that_is_not_there():
+def a_server_that_is_not_there_is_reported():
     share = _directory()
     path = os.path.join(world.case_directory("run"), "s")
     _expect_mount_fails(40, ["unix:" + path], f"unix:{path}:{share}")
@@ -52,7 +52,7 @@ def a_server_that_is_not_there():
 
 
 @case
-def a_server_that_does_not_answer():
+def a_server_that_does_not_answer_is_reported():
     path = os.path.join(world.case_directory("run"), "s")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -63,21 +63,21 @@ def a_server_that_does_not_answer():
 
 
 @case
-def a_path_that_is_not_on_the_list():
+def a_path_that_is_not_on_the_list_is_refused():
     server = Server([_directory()])
     _expect_mount_fails(41, ["Mounts denied: The path /etc is not shared from the host and is not known to bindshare.",
                              "--share"], f"{server.address}:/etc")
 
 
 @case
-def a_share_that_is_missing():
+def a_share_that_is_missing_is_reported():
     share = _directory()
     server = Server([share])
     _expect_mount_fails(42, [share + "/nowhere"], f"{server.address}:{share}/nowhere")
 
 
 @case
-def a_share_that_is_a_file():
+def a_share_that_is_a_file_is_refused():
     share = _directory()
     write_file(share + "/file", "x")
     server = Server([share])
@@ -85,7 +85,7 @@ def a_share_that_is_a_file():
 
 
 @case
-def a_wrong_token():
+def a_wrong_token_is_refused():
     share = _directory()
     server = Server([share], token=TOKEN)
     _expect_mount_fails(44, ["token"], f"{server.address}:{share}", options=["token-file=" + _token_file(OTHER_TOKEN)])
@@ -94,14 +94,14 @@ def a_wrong_token():
 
 
 @case
-def a_server_that_does_not_hold_the_token():
+def a_server_that_does_not_hold_the_token_is_refused():
     share = _directory()
     server = Server([share], token=OTHER_TOKEN)
     _expect_mount_fails(44, ["token"], f"{server.address}:{share}", options=["token-file=" + _token_file(TOKEN)])
 
 
 @case
-def a_token_file_that_others_may_read():
+def a_token_file_that_others_may_read_is_refused():
     share = _directory()
     server = Server([share], token=TOKEN)
     for mode in (0o644, 0o640, 0o602):
@@ -110,7 +110,7 @@ def a_token_file_that_others_may_read():
 
 
 @case
-def a_token_file_that_is_no_token():
+def a_token_file_without_a_token_is_refused():
     share = _directory()
     server = Server([share], token=TOKEN)
     for text in ("", "secret\n", TOKEN[:-1] + "\n", TOKEN + "00\n", "z" * 64 + "\n"):
@@ -120,7 +120,7 @@ def a_token_file_that_is_no_token():
 
 
 @case
-def a_mountpoint_that_is_missing_or_a_file():
+def a_mountpoint_that_is_missing_or_a_file_is_refused():
     share = _directory()
     server = Server([share])
     missing = os.path.join(_mountpoint(), "nowhere")
@@ -130,7 +130,7 @@ def a_mountpoint_that_is_missing_or_a_file():
 
 
 @case
-def a_mountpoint_that_is_busy():
+def a_mountpoint_that_is_busy_is_refused():
     share = _directory()
     server = Server([share])
     mount = Mount(server, share)
@@ -140,7 +140,7 @@ def a_mountpoint_that_is_busy():
 
 
 @case
-def options_that_make_no_sense():
+def options_that_make_no_sense_are_refused():
     share = _directory()
     server = Server([share])
     source = f"{server.address}:{share}"
@@ -151,7 +151,7 @@ def options_that_make_no_sense():
 
 
 @case
-def sources_that_make_no_sense():
+def sources_that_make_no_sense_are_refused():
     for source in ("nonsense", "unix:relative", "tcp:1:/share", "vsock:x:1:/share", "vsock:2:0:/share",
                    "unix:/run/s", "unix:" + "/x" * 80 + ":/share"):
         done = mount_command(source, _mountpoint())
@@ -160,7 +160,7 @@ def sources_that_make_no_sense():
 
 
 @case
-def somebody_who_is_not_root():
+def mounting_without_root_is_refused():
     share = _directory()
     server = Server([share])
     done = world.as_user([program("bindshare-mount"), f"{server.address}:{share}", _mountpoint()])
@@ -168,7 +168,7 @@ def somebody_who_is_not_root():
 
 
 @case
-def no_arguments_at_all():
+def no_arguments_at_all_gives_the_usage():
     for name, code in (("bindshare-mount", 1), ("bindshare-fileserver", 64), ("bindsharectl", 64)):
         done = world.as_user([program(name)])
         _expect(done, code, "sage")
@@ -186,7 +186,7 @@ def help_and_version_are_given():
 # The server's side.
 
 @case
-def a_shared_directory_that_is_missing_or_a_file():
+def a_shared_directory_that_is_missing_or_a_file_is_refused():
     share = _directory()
     path = write_file(share + "/file", "x")
     _expect(Server([share + "/nowhere"], wait=False).try_run(), 66, share + "/nowhere")
@@ -194,7 +194,7 @@ def a_shared_directory_that_is_missing_or_a_file():
 
 
 @case
-def an_address_in_use():
+def an_address_in_use_is_reported():
     share = _directory()
     first = Server([share])
     second = Server([share], listen=first.address, wait=False)
@@ -214,7 +214,7 @@ def a_socket_left_by_a_killed_server_is_replaced():
 
 
 @case
-def addresses_that_make_no_sense():
+def addresses_that_make_no_sense_are_refused():
     share = _directory()
     for address in ("nonsense", "unix:", "vsock:", "vsock:x", "vsock:0", "unix:" + "/x" * 80):
         done = Server([share], listen=address, wait=False).try_run()
@@ -223,7 +223,7 @@ def addresses_that_make_no_sense():
 
 
 @case
-def a_vsock_address_without_a_token():
+def a_vsock_address_without_a_token_is_refused():
     share = _directory()
     _expect(Server([share], listen="vsock:7000", wait=False).try_run(), 64, "--trust-cid")
     _expect(Server([share], listen="vsock:7000", arguments=["--trust-cid", "3"], wait=False).try_run(), 64,
@@ -231,14 +231,14 @@ def a_vsock_address_without_a_token():
 
 
 @case
-def a_hybrid_address_without_a_token():
+def a_hybrid_address_without_a_token_is_refused():
     place = world.case_directory("run")
     os.chown(place, world.UID, world.GID)
     _expect(Server([_directory()], listen=f"unix:{place}/s_7000", wait=False).try_run(), 64, "--token-file")
 
 
 @case
-def a_socket_directory_that_others_may_write_to():
+def a_socket_directory_that_others_may_write_to_is_refused():
     share = _directory()
     place = world.case_directory("open")
     os.chmod(place, 0o777)
@@ -247,14 +247,14 @@ def a_socket_directory_that_others_may_write_to():
 
 
 @case
-def a_token_file_of_the_server_that_others_may_read():
+def a_token_file_of_the_server_that_others_may_read_is_refused():
     share = _directory()
     path = _token_file(TOKEN, 0o644, (world.UID, world.GID))
     _expect(Server([share], arguments=["--token-file", path], wait=False).try_run(), 77, path)
 
 
 @case
-def settings_that_are_malformed():
+def settings_that_are_malformed_are_refused():
     place = _directory("settings")
     for text in ("", "{", "[]", '{"FilesharingDirectories": ["/home"', '{"FilesharingDirectories": "/home"}',
                  '{"FilesharingDirectories": [], "bindshare": {"share": {}}}', "\0"):
@@ -263,7 +263,7 @@ def settings_that_are_malformed():
 
 
 @case
-def settings_that_others_may_write():
+def settings_that_others_may_write_are_refused():
     share = _directory()
     path = write_file(_directory("settings") + "/settings.json", json.dumps({"FilesharingDirectories": [share]}), 0o666)
     done = Server([], arguments=["--settings", path], wait=False).try_run()
@@ -271,13 +271,13 @@ def settings_that_others_may_write():
 
 
 @case
-def settings_that_are_not_there():
+def settings_that_are_not_there_are_reported():
     done = Server([], arguments=["--settings", "/nowhere/settings.json"], wait=False).try_run()
     assert done.returncode in (66, 78) and "/nowhere/settings.json" in done.stderr, done
 
 
 @case
-def options_of_the_server_that_make_no_sense():
+def options_of_the_server_that_make_no_sense_are_refused():
     share = _directory()
     for more in (["--no-such-option"], ["--lanes", "0"], ["--lanes", "x"], ["surplus"], ["--trust-cid", "me"]):
         _expect(Server([share], arguments=more, wait=False).try_run(), 64)
@@ -292,7 +292,7 @@ def the_server_refuses_to_run_as_root():
 
 
 @case
-def bindsharectl_without_a_server():
+def bindsharectl_without_a_server_says_so():
     path = os.path.join(world.case_directory("run"), "control")
     _expect(world.as_user([program("bindsharectl"), "status", "--control", path]), 69, path)
     _expect(world.as_user([program("bindsharectl"), "no-such-command", "--control", path]), 64)

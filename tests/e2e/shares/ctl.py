@@ -16,7 +16,7 @@ import threading
 
 from lib import Mount, Rig, Server, case, expect_errno, program, run, skip, wait_for, world, write_file
 
-COMPLETION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "ctl", "completion")
+COMPLETION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "ctl", "completion")
 
 
 def _directory(name="share"):
@@ -366,7 +366,7 @@ def doctor_of_the_guest_needs_no_server():
 
 
 @case
-def the_token_is_rotated():
+def token_rotate_changes_the_token_file():
     share = _directory()
     server = Server([share], token="ab" * 32)
     assert server.token_file in server.ctl("token", "rotate")

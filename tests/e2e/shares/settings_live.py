@@ -363,7 +363,7 @@ def a_policy_that_is_bad_leaves_the_last_good_one():
 
 
 @case
-def what_is_shared_by_default_is_until_the_settings_have_asettings_of():
+def what_is_shared_by_default_is_shared_until_the_settings_have_a_list():
     allowed = directory("allowed")
     inside = directory("inside", allowed)
     live = Live({"theme": "dark"}, {"filesharingAllowedDirectories": [{"path": allowed, "sharedByDefault": True},

@@ -1,10 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""
-Faults that users of other products reported, one case each, named after the issue: fm docker/for-mac, fw
-docker/for-win, dfb docker/desktop-feedback, sbx docker/sbx-releases, pod containers/podman, ovt vmware/open-vm-tools,
-col abiosoft/colima.
-"""
+"""Faults that users of other products reported; the docstring of a case names the report (GitHub)."""
 import errno
 import fcntl
 import os
@@ -29,7 +25,8 @@ def _mkdir(path):
 
 
 @case
-def fm7494_host_shrinks_a_file_in_place():
+def a_file_that_the_host_makes_shorter_in_place_is_read_as_it_is():
+    """docker/for-mac issue 7494."""
     rig = Rig()
     rig.fill("config", "0123456789" * 1000)
     assert read_file(rig.guest("config")) == b"0123456789" * 1000
@@ -43,7 +40,8 @@ def fm7494_host_shrinks_a_file_in_place():
 
 
 @case
-def fm7501_host_grows_a_file_in_place():
+def a_file_that_the_host_makes_longer_in_place_is_read_as_it_is():
+    """docker/for-mac issue 7501."""
     rig = Rig()
     rig.fill("config", "short")
     assert read_file(rig.guest("config")) == b"short"
@@ -54,7 +52,8 @@ def fm7501_host_grows_a_file_in_place():
 
 
 @case
-def dfb341_host_overwrites_in_place():
+def what_the_host_overwrites_in_place_is_read():
+    """docker/desktop-feedback issue 341."""
     rig = Rig()
     for number in range(4):
         rig.fill("page", b"%04d" % number * 5000)
@@ -65,7 +64,8 @@ def dfb341_host_overwrites_in_place():
 
 
 @case
-def dfb520_lstat_readdir_and_open_agree_after_an_unlink_by_the_host():
+def lstat_readdir_and_open_agree_after_an_unlink_by_the_host():
+    """docker/desktop-feedback issue 520."""
     rig = Rig()
     for number in range(10):
         rig.fill(f"f{number}", "x")
@@ -84,7 +84,8 @@ def dfb520_lstat_readdir_and_open_agree_after_an_unlink_by_the_host():
 
 
 @case
-def fm7616_directory_mtime_follows_changes_of_either_side():
+def mtime_of_a_directory_follows_changes_of_either_side():
+    """docker/for-mac issue 7616."""
     rig = Rig()
     _mkdir(rig.host("dir"))
     before = os.stat(rig.guest("dir")).st_mtime_ns
@@ -107,7 +108,8 @@ def fm7616_directory_mtime_follows_changes_of_either_side():
 
 
 @case
-def fm6989_host_removes_the_root_of_the_share_and_makes_it_again():
+def a_share_whose_root_is_removed_and_made_again_is_shared_when_the_user_says_so():
+    """docker/for-mac issue 6989."""
     rig = Rig()
     rig.fill("file", "old")
     assert read_file(rig.guest("file")) == b"old"
@@ -127,7 +129,8 @@ def fm6989_host_removes_the_root_of_the_share_and_makes_it_again():
 
 
 @case
-def sbx526_copy_of_a_sparse_file_keeps_its_data():
+def copies_of_a_sparse_file_keep_its_data():
+    """docker/sbx-releases issue 526."""
     rig = Rig()
     content = bytearray(4 << 20)
     for at in (0, 4096 * 3, 1 << 20, (4 << 20) - 4096):
@@ -179,7 +182,8 @@ def _check_storm(where, processes, files):
 
 
 @case
-def sbx539_parallel_creates_all_arrive():
+def files_that_many_processes_create_all_arrive():
+    """docker/sbx-releases issue 539."""
     rig = Rig()
     _create_storm(rig.guest(), 16, 100)
     _check_storm(rig.host(), 16, 100)
@@ -187,7 +191,8 @@ def sbx539_parallel_creates_all_arrive():
 
 
 @case
-def sbx533_parallel_creates_and_removals_of_a_whole_tree():
+def a_tree_that_many_processes_made_is_removed_whole():
+    """docker/sbx-releases issue 533."""
     rig = Rig()
     for _ in range(3):
         _create_storm(rig.guest(), 8, 60)
@@ -196,7 +201,8 @@ def sbx533_parallel_creates_and_removals_of_a_whole_tree():
 
 
 @case
-def sbx502_parallel_unpacking_keeps_every_byte():
+def archives_unpacked_at_the_same_time_keep_every_byte():
+    """docker/sbx-releases issue 502."""
     rig = Rig()
     source = case_directory("source")
     for number in range(200):
@@ -214,7 +220,8 @@ def sbx502_parallel_unpacking_keeps_every_byte():
 
 
 @case
-def sbx507_the_working_directory_survives_many_creates():
+def the_working_directory_survives_many_creates():
+    """docker/sbx-releases issue 507."""
     rig = Rig()
     os.makedirs(rig.guest("project/src"))
     os.chdir(rig.guest("project/src"))
@@ -229,7 +236,8 @@ def sbx507_the_working_directory_survives_many_creates():
 
 
 @case
-def dfb646_size_and_links_of_a_symbolic_link_in_lstat():
+def lstat_of_a_symbolic_link_gives_its_length_and_one_link():
+    """docker/desktop-feedback issue 646."""
     rig = Rig()
     for number, target in enumerate(("t", "some/where/else", "x" * 300)):
         os.symlink(target, rig.guest(f"g{number}"))
@@ -240,7 +248,8 @@ def dfb646_size_and_links_of_a_symbolic_link_in_lstat():
 
 
 @case
-def fm7004_two_processes_never_hold_one_lock():
+def two_processes_never_hold_one_lock():
+    """docker/for-mac issue 7004."""
     rig = Rig()
     rig.fill("lock", "0")
     for lock in (lambda file: fcntl.flock(file, fcntl.LOCK_EX), lambda file: fcntl.lockf(file, fcntl.LOCK_EX)):
@@ -265,7 +274,8 @@ def fm7004_two_processes_never_hold_one_lock():
 
 
 @case
-def git_creates_0444_and_then_writes():
+def a_file_created_read_only_is_written_by_who_created_it():
+    """As git writes its loose objects."""
     rig = Rig()
     descriptor = os.open(rig.guest("object"), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o444)
     assert os.write(descriptor, b"content") == 7
@@ -278,7 +288,8 @@ def git_creates_0444_and_then_writes():
 
 
 @case
-def dfb186_cp_p_of_a_read_only_file():
+def cp_p_of_a_read_only_file_keeps_mode_and_times():
+    """docker/desktop-feedback issue 186."""
     rig = Rig()
     write_file(rig.guest("source"), "content", 0o444, owner=(0, 0))
     os.utime(rig.guest("source"), (1_000_000_000, 1_100_000_000))
@@ -291,7 +302,8 @@ def dfb186_cp_p_of_a_read_only_file():
 
 
 @case
-def pod24725_mkdir_with_mode_0():
+def a_directory_made_with_mode_0_has_it_and_is_usable_by_root():
+    """containers/podman issue 24725."""
     rig = Rig()
     os.mkdir(rig.guest("closed"), 0)
     assert stat.S_IMODE(os.stat(rig.host("closed")).st_mode) == 0
@@ -305,7 +317,8 @@ def pod24725_mkdir_with_mode_0():
 
 
 @case
-def fm6593_hard_link_to_a_symbolic_link():
+def a_symbolic_link_can_have_a_hard_link():
+    """docker/for-mac issue 6593."""
     rig = Rig()
     os.symlink("nowhere", rig.guest("link"))
     os.link(rig.guest("link"), rig.guest("second"), follow_symlinks=False)
@@ -315,7 +328,8 @@ def fm6593_hard_link_to_a_symbolic_link():
 
 
 @case
-def fm4862_absolute_target_of_a_symbolic_link_is_kept():
+def the_absolute_target_of_a_symbolic_link_is_kept():
+    """docker/for-mac issue 4862."""
     rig = Rig()
     for target in ("/usr/bin/env", "/", rig.host("inside"), "/nowhere/at/all"):
         os.symlink(target, rig.guest("link"))
@@ -338,7 +352,8 @@ def times_and_modes_set_again_and_again_stay():
 
 
 @case
-def fw5519_bind_of_a_socket():
+def a_socket_is_bound_connected_to_and_removed():
+    """docker/for-win issue 5519."""
     rig = Rig()
     os.chdir(rig.guest())
     with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
@@ -358,7 +373,8 @@ def fw5519_bind_of_a_socket():
 
 
 @case
-def dfb265_nested_mounts_and_mounts_with_a_common_prefix():
+def mounts_inside_each_other_and_with_a_common_prefix_show_their_own_files():
+    """docker/desktop-feedback issue 265."""
     top = case_directory("shares")
     os.chmod(top, 0o755)
     paths = [f"{top}/{name}" for name in ("app", "app-data", "app/node_modules", "app2")]
@@ -382,7 +398,8 @@ def dfb265_nested_mounts_and_mounts_with_a_common_prefix():
 
 
 @case
-def ovt488_listing_ten_thousand_entries():
+def ten_thousand_entries_are_listed_in_seconds_and_few_messages():
+    """vmware/open-vm-tools issue 488."""
     rig = Rig()
     _mkdir(rig.host("many"))
     for number in range(10_000):
@@ -398,7 +415,8 @@ def ovt488_listing_ten_thousand_entries():
 
 
 @case
-def col1471_names_with_spaces_commas_newlines_and_bytes_that_are_no_text():
+def names_with_spaces_commas_newlines_and_bytes_that_are_no_text_are_kept():
+    """abiosoft/colima issue 1471."""
     rig = Rig()
     for name in (b"with space", b" leading", b"trailing ", b"a,b", b"a=b,c=d", b"line\nfeed", b"\x80\xff", b"tab\there",
                  b"quote'\"", b"$HOME", b"-dash"):
@@ -431,7 +449,8 @@ def rmdir_of_a_full_directory_is_enotempty():
 
 
 @case
-def fm6783_descriptors_do_not_grow_with_the_files_that_are_looked_at():
+def descriptors_of_the_server_do_not_grow_with_the_files_that_are_looked_at():
+    """docker/for-mac issue 6783."""
     rig = Rig()
     for number in range(3000):
         os.close(os.open(rig.host(f"f{number}"), os.O_CREAT | os.O_WRONLY))
@@ -449,7 +468,8 @@ def fm6783_descriptors_do_not_grow_with_the_files_that_are_looked_at():
 
 
 @case
-def fw12775_an_editors_atomic_save_on_either_side():
+def an_editors_atomic_save_on_either_side_is_seen_on_the_other():
+    """docker/for-win issue 12775."""
     rig = Rig()
     rig.fill("file", "version 0")
     for number in range(1, 12):
@@ -472,7 +492,8 @@ def _content(path):
 
 
 @case
-def melange981_an_ordinary_project_gets_no_metadata():
+def the_files_of_an_ordinary_project_get_no_extended_attributes():
+    """chainguard-dev/melange issue 981."""
     rig = Rig()
     os.makedirs(rig.guest("src/deep"))
     write_file(rig.guest("src/deep/main.c"), "int main;", owner=(0, 0))

@@ -46,7 +46,7 @@ def every_share_is_mounted_beneath_the_root_and_at_its_own_path():
 
 
 @case
-def the_list_is_followed():
+def shares_added_and_removed_on_the_host_are_mounted_and_unmounted():
     pair = Pair("one")
     times = []
     for number in range(3):
@@ -68,7 +68,7 @@ def the_list_is_followed():
 
 
 @case
-def a_busy_mount_goes_lazily():
+def a_busy_mount_of_a_removed_share_is_unmounted_lazily():
     pair = Pair("one", "two")
     pair.fill("one/file", bytes(1 << 20))
     with open(pair.mounted("one/file"), "rb") as file:
@@ -157,7 +157,7 @@ def nested_shares_come_and_go_in_order():
 
 
 @case
-def one_that_cannot_be_mounted_is_in_nobodys_way():
+def a_share_that_cannot_be_mounted_is_in_nobodys_way():
     base = world.case_directory("host")
     for name in ("one/deep", "two"):
         os.makedirs(f"{base}/{name}")
@@ -206,7 +206,7 @@ def a_symbolic_link_of_the_host_leads_no_mount_astray():
 
 
 @case
-def another_address_or_root_leaves_nothing_of_the_first():
+def a_change_of_address_or_root_leaves_no_mount_of_the_old_one():
     pair = Pair("one", "two")
     pair.fill("one/file", b"content")
     pair.guest.stop()
@@ -315,7 +315,7 @@ def names_that_look_alike_are_told_apart():
 
 
 @case
-def what_the_guest_has_is_left_alone():
+def where_the_guest_has_files_no_share_is_mounted_at_its_own_path():
     base = world.case_directory("host")
     for name in ("has/sub", "empty", "link", "file"):
         os.makedirs(f"{base}/{name}")
@@ -374,7 +374,7 @@ def a_share_that_is_not_there_on_the_host_is_said_to_be():
 
 
 @case
-def paths_are_decided():
+def the_source_of_a_bind_is_shared_own_missing_or_refused():
     pair = Pair("share")
     pair.make("share/dir")
     pair.make("other")
@@ -497,7 +497,7 @@ def doctor_says_what_is_wrong():
 
 
 @case
-def bad_requests_are_answered():
+def bad_requests_are_answered_with_a_code():
     pair = Pair("one")
     for line, code in ((b"nonsense\n", "bad-request"), (b"[]\n", "bad-request"), (b'{"version":1}\n', "bad-request"),
                        (b'{"request":"status"}\n', "bad-version"),
@@ -522,7 +522,7 @@ def bad_requests_are_answered():
 
 
 @case
-def mistakes_are_named():
+def mistakes_in_the_configuration_are_named():
     server = Server([world.case_directory("host")], token=TOKEN)
     guest = Guest(server.address, token=TOKEN)
     for config, code, words in (

@@ -41,7 +41,7 @@ def _is_quiet(processes):
 
 
 @case
-def nothing_runs_for_ten_seconds():
+def no_program_of_an_idle_mount_runs_for_ten_seconds():
     rig = Rig()
     os.mkdir(rig.host("dir"))
     rig.fill("dir/file", "content")
@@ -53,7 +53,7 @@ def nothing_runs_for_ten_seconds():
 
 
 @case
-def nothing_runs_with_guestd_either():
+def no_program_of_an_idle_guestd_runs_for_ten_seconds():
     pair = Pair("share")
     pair.fill("share/file", b"content")
     assert os.listdir(pair.mounted("share")) == ["file"]
@@ -65,7 +65,7 @@ def nothing_runs_with_guestd_either():
 
 
 @case
-def little_memory_is_taken():
+def an_idle_mount_takes_little_memory():
     rig = Rig()
     for number in range(100):
         rig.fill(f"file{number}", "content")

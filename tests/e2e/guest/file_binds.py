@@ -84,7 +84,7 @@ def an_atomic_save_on_the_host_is_seen():
 
 
 @case
-def sendfile_sees_it_too():
+def sendfile_sees_an_atomic_save_on_the_host():
     rig = Rig()
     rig.fill("config", b"one")
     where = _bind(rig, "config")
@@ -126,7 +126,7 @@ def what_is_open_keeps_the_file_that_it_was_opened_with():
 
 
 @case
-def what_is_written_goes_to_what_lies_there():
+def what_is_written_goes_to_the_file_that_has_the_name_now():
     rig = Rig()
     rig.fill("data", b"one", owner=(world.UID, world.GID))
     where = _bind(rig, "data")
@@ -143,7 +143,7 @@ def what_is_written_goes_to_what_lies_there():
 
 
 @case
-def a_save_in_the_guest_is_seen_too():
+def an_atomic_save_in_the_guest_is_seen():
     rig = Rig()
     rig.fill("config", b"one")
     where = _bind(rig, "config")
@@ -158,7 +158,7 @@ def a_save_in_the_guest_is_seen_too():
 
 
 @case
-def while_the_name_is_gone_the_file_stays():
+def while_the_name_is_gone_the_bind_shows_the_last_file():
     rig = Rig()
     rig.fill("config", b"one")
     where = _bind(rig, "config")
@@ -177,7 +177,7 @@ def while_the_name_is_gone_the_file_stays():
 
 
 @case
-def it_can_be_mapped_and_run():
+def a_bound_file_can_be_mapped_and_run():
     rig = Rig()
     with open("/bin/true", "rb") as file:
         rig.fill("program", file.read(), owner=(world.UID, world.GID))

@@ -165,7 +165,7 @@ def settings_that_are_not_there_yet_cannot_be_made():
 
 
 @case
-def what_the_user_makes_of_it_later_is_protected_too():
+def settings_that_the_user_makes_later_are_protected():
     home = Home(settings=False)
     events = Subscriber(home.server.control)
     stop = threading.Event()
@@ -256,7 +256,7 @@ def an_editors_new_version_is_protected_before_it_has_its_name():
 
 
 @case
-def a_hard_link_and_what_was_opened_before_do_not_help():
+def settings_are_protected_through_a_hard_link_and_what_was_opened_before():
     home = Home()
     os.link(home.host(_SETTINGS), home.host("kept/linked"))
     expect_errno(_REFUSED, _write, home.guest("kept/linked"))
@@ -379,7 +379,7 @@ def a_mount_of_a_directory_on_the_way_is_no_way_round():
 
 
 @case
-def the_user_is_told_at_once():
+def the_user_is_told_of_a_refused_change_of_his_settings():
     home = Home()
     assert f"settings file {home.host(_SETTINGS)} lies in the shared directory {home.path}" in home.log()
     events = Subscriber(home.server.control)

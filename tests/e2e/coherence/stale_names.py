@@ -186,7 +186,7 @@ def what_is_changed_in_a_deeper_directory_is_what_is_there_now():
 
 
 @case
-def it_is_the_same_while_somebody_has_the_old_file_open():
+def what_is_changed_by_name_is_what_is_there_now_while_the_old_file_is_open():
     rig, problems = Rig(), []
     local = world.case_directory("local")
     for number, (host, (step, function)) in enumerate(itertools.product(HOST[:4], GUEST.items())):
@@ -278,7 +278,7 @@ def many_threads_find_the_new_file_at_once():
 
 
 @case
-def a_user_of_the_guest_is_no_different():
+def what_a_user_of_the_guest_changes_by_name_is_what_is_there_now():
     rig = Rig()
     rig.fill("file", "old", mode=0o666)
     read_file(rig.guest("file"))

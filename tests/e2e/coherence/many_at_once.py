@@ -131,21 +131,21 @@ def sixteen_processes_in_one_directory_end_with_the_same_tree_on_both_sides():
 
 
 @case
-def the_same_with_few_descriptors():
+def sixteen_processes_end_with_the_same_tree_also_when_the_server_has_few_descriptors():
     rig = Rig(server_arguments=("--descriptors", "128"))
     _storm_on(rig, [rig.guest("storm")] * 16)
     rig.end()
 
 
 @case
-def the_same_through_two_mounts_of_one_share():
+def sixteen_processes_on_two_mounts_of_one_share_end_with_the_same_tree():
     rig = Rig()
     second = Mount(rig.server, rig.share)
     _storm_on(rig, [rig.guest("storm"), second / "storm"] * 8)
 
 
 @case
-def the_same_with_processes_of_the_host_among_them():
+def processes_of_guest_and_host_in_one_directory_end_with_the_same_tree():
     if world.AGENT:
         skip("the host's processes would work through another file system of the guest's")
     rig = Rig()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc tells of a running process. Its threads come and go, and its files close, while one looks: what is gone is left out."""
+"""What /proc tells of a running process. What ends or closes while it is read is left out."""
+import glob
 import os
 
 
@@ -24,3 +25,17 @@ def threads(pid):
         except (FileNotFoundError, ProcessLookupError):
             pass
     return texts
+
+
+def children(pid):
+    """Pids of the processes that it has started and that run."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                state, parent = file.read().rsplit(")", 1)[1].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(path.split("/")[2]))
+    return sorted(found)

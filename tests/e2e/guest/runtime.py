@@ -65,7 +65,7 @@ def a_user_who_is_not_root_owns_the_files():
 
 
 @case
-def one_that_starts_as_root_and_drops_works():
+def a_container_that_starts_as_root_and_drops_its_rights_works():
     pair = _pair("share")
     for runtime in _runtimes():
         box = Container(pair.guest, runtime, [bind(pair.host("share"), "/data")],
@@ -80,7 +80,7 @@ def one_that_starts_as_root_and_drops_works():
 
 
 @case
-def a_user_namespace_is_mapped():
+def a_containers_user_namespace_is_mapped():
     pair = _pair("share")
     pair.fill("share/file", b"content")
     maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
@@ -98,7 +98,7 @@ def a_user_namespace_is_mapped():
 
 
 @case
-def a_file_follows_its_name():
+def a_bound_file_follows_its_name():
     pair = _pair("share")
     pair.fill("share/config", b"one")
     for runtime in _runtimes():
@@ -142,7 +142,7 @@ def what_is_not_shared_is_refused():
 
 
 @case
-def the_guests_own_is_left_alone():
+def binds_of_the_guests_own_paths_are_left_alone():
     pair = _pair("share")
     own = os.path.join(world.case_directory("own"), "data")
     os.mkdir(own)
@@ -242,7 +242,7 @@ def what_a_killed_runtime_left_is_undone():
 
 
 @case
-def a_name_can_be_used_again():
+def a_containers_name_can_be_used_again():
     pair = _pair("share")
     pair.fill("share/file", b"content")
     for _ in range(3):
@@ -257,7 +257,7 @@ def a_name_can_be_used_again():
 
 
 @case
-def many_at_once():
+def twenty_containers_start_at_once():
     pair = _pair("share")
     pair.fill("share/file", b"content")
     boxes = [Container(pair.guest, "runc", [bind(pair.host("share"), "/src")], user=(1000, 1000),
@@ -296,7 +296,7 @@ def propagation_works_as_asked():
 
 
 @case
-def mistakes_are_named():
+def mistakes_in_bundle_and_configuration_are_named():
     pair = _pair("share")
     box = Container(pair.guest, "runc", [bind(pair.host("share"), "/src")])
     for text, words in (("{", "config.json, line 1"), ("[]", "is not a container's configuration"),

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A host that lies to bindshare-guestd about what it shares: nothing of the guest is covered or used up."""
-import os
 import struct
 
 from lib import Guest, case, run, wait_for

@@ -12,9 +12,10 @@ import signal
 import subprocess
 
 from lib import Guest, Server, case, mount_command, program, read_file, run, skip, wait_for, world, write_file
-from lib.server import PLACES, TOKEN
+from lib.common.programs import BUILT
+from lib.server import TOKEN
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")
 UNIT = os.path.join(world.BUILD, "fileserver", "bindshare-fileserver.service")
 # What needs a service manager, or an engine that knows the runtime: a case of its own here, tests/packages and
 # tests/docker run these.
@@ -52,7 +53,7 @@ class User:
             os.mkdir(path, 0o700)
             os.chown(path, world.UID, world.GID)
         world.at_end(lambda: shutil.rmtree(self.runtime))
-        for name in PLACES:
+        for name in BUILT:
             if name.startswith("bindshare"):
                 os.symlink(program(name), os.path.join(self.programs, name))
         self.environment = {**world.sanitizer_environment(), "HOME": self.home, "XDG_RUNTIME_DIR": self.runtime,
