@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "fileserver/worker/allotment.h"
+#include "fileserver/worker/session/allotment.h"
 #include "fileserver/worker/dispatch.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"

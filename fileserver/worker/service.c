@@ -7,10 +7,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "fileserver/worker/attributes.h"
-#include "fileserver/worker/lift.h"
-#include "fileserver/worker/nodes-ids.h"
-#include "fileserver/worker/reach.h"
+#include "fileserver/worker/host/attributes.h"
+#include "fileserver/worker/host/lift.h"
+#include "fileserver/worker/nodes/ids.h"
+#include "fileserver/worker/host/reach.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"
