@@ -10,6 +10,7 @@
 #include "ctl/client.h"
 #include "ctl/doctor.h"
 #include "protocol/cleanup.h"
+#include "protocol/number.h"
 
 enum { LANDLOCK_VERSION = 1 /* of the flags of landlock_create_ruleset(2) */ };
 
@@ -18,8 +19,13 @@ static long long number_in(const char *path)
 {
 	_cleanup_fclose_ FILE *file = fopen(path, "re");
 	char text[64];
+	uint64_t number;
+	const char *end;
 
-	return file == NULL || fgets(text, sizeof(text), file) == NULL ? -1 : strtoll(text, NULL, 10);
+	return file == NULL || fgets(text, sizeof(text), file) == NULL ||
+	                       number_begin(text, 10, INT64_MAX, &number, &end) < 0
+	               ? -1
+	               : (long long) number;
 }
 
 /* What a worker can be confined with. */

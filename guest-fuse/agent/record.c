@@ -9,6 +9,7 @@
 
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
+#include "protocol/words.h"
 
 static const char what[] = "record of mounts";
 
@@ -16,7 +17,7 @@ static int file_path(const char *run_directory, char path[PATH_MAX], char *error
 {
 	if (snprintf(path, PATH_MAX, "%s/state.json", run_directory) < PATH_MAX)
 		return 0;
-	return document_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
+	return words_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
 }
 
 static void share_done(struct record_share *share)
@@ -131,15 +132,15 @@ int record_read(const char *run_directory, struct record *ret_record, char *erro
 	address = document_text(json_object_get(root, "address"));
 	beneath = path_text(json_object_get(root, "root"));
 	if (address == NULL || beneath == NULL || !json_is_array(shares))
-		return document_refuse(-EINVAL, error, error_size,
-		                       "the %s %s has no \"address\", \"root\" and \"shares\" that make sense", what,
-		                       path);
+		return words_refuse(-EINVAL, error, error_size,
+		                    "the %s %s has no \"address\", \"root\" and \"shares\" that make sense", what,
+		                    path);
 	record.address = strdup(address);
 	record.root = strdup(beneath);
 	r = record.address == NULL || record.root == NULL ? -ENOMEM : read_shares(shares, &record);
 	if (r < 0) {
 		record_done(&record);
-		return document_refuse(r, error, error_size, "%s %s: %s", what, path, strerror(-r));
+		return words_refuse(r, error, error_size, "%s %s: %s", what, path, strerror(-r));
 	}
 	*ret_record = record;
 	return 0;
@@ -167,6 +168,6 @@ int record_write(const char *run_directory, const struct record *record, char *e
 		(void) json_array_append_new(shares, share_json(&record->shares[i]));
 	root = json_pack("{s:s, s:s, s:o}", "address", record->address, "root", record->root, "shares", shares);
 	if (r == 0 && root == NULL)
-		r = document_refuse(-EINVAL, error, error_size, "the %s cannot be made: no memory, or no UTF-8", what);
+		r = words_refuse(-EINVAL, error, error_size, "the %s cannot be made: no memory, or no UTF-8", what);
 	return r < 0 ? r : document_write(what, path, root, error, error_size);
 }
