@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "fileserver/common/resolve.h"
-#include "fileserver/worker/ownership.h"
+#include "fileserver/worker/view.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 

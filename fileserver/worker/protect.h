@@ -15,6 +15,7 @@
 #include "fileserver/common/protect-list.h"
 
 struct protect {
+	struct nodes *nodes;
 	pthread_rwlock_t lock;
 	const struct protect_entry *entries;
 	size_t count;
@@ -25,17 +26,26 @@ struct protect {
 	_Atomic int64_t told_at;
 };
 
-struct session;
 struct node;
+struct nodes;
 
-void protect_init(struct protect *protect);
+void protect_init(struct protect *protect, struct nodes *nodes);
 void protect_done(struct protect *protect);
 /* Takes the list in fd, which stays the caller's, in place of the one before. 0 or a negative errno. */
 int protect_take(struct protect *protect, int fd);
 
-/* The gate: 0; -EPERM, or -ENOENT where even that it is there is kept back. request: of this operation, decoded. */
-int protect_permit(struct session *session, unsigned op, const void *request);
-/* The same for an object that was only found beneath the gate: a name that is opened by CREATE. */
-int protect_permit_object(struct session *session, dev_t device, ino_t ino);
+/*
+ * The gate's questions (gate.h), each 0 or -EPERM: whether a node, which may be a file that is about to be opened for
+ * it, may be changed, its permissions too; what was opened before; and a name in a directory made, taken away,
+ * replaced.
+ */
+int protect_change(struct protect *protect, const struct node *node, bool permissions);
+int protect_handle(struct protect *protect, const struct node *node);
+int protect_name(struct protect *protect, const struct node *directory, const char *name);
+/* Whether a node may be opened for reading (-EPERM), a name looked up (-ENOENT: it is kept back that it is there). */
+int protect_reading(struct protect *protect, const struct node *node);
+int protect_lookup(struct protect *protect, const struct node *directory, const char *name);
+/* The same as protect_change() for an object that was only found beneath the gate: a name that is opened by CREATE. */
+int protect_object(struct protect *protect, dev_t device, ino_t ino);
 /* Whether a directory's listing leaves a name out. */
-bool protect_hides(struct session *session, const struct node *directory, const char *name);
+bool protect_hides(struct protect *protect, const struct node *directory, const char *name);

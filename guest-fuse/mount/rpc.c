@@ -51,11 +51,7 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 #define CALLS_LIST(SYMBOL, op, replay)      /* the guest agent's */
 #define CALLS_HANDSHAKE(SYMBOL, op, replay) /* proto_hello() and proto_attach() */
 
-#define OP(SYMBOL, op, number, lane_, changes, replay, doc) CALLS_##lane_(SYMBOL, op, replay)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane_, from_, changes, replay, doc) CALLS_##lane_(SYMBOL, op, replay)
 #include "protocol/ops.def"
 
 int rpc_open_data(struct lane *lane, const struct proto_open_request *request, struct proto_open_reply *ret_reply)

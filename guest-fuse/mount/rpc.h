@@ -13,14 +13,10 @@
 #define PROTOTYPE_DATA(op)                                                                                             \
 	int rpc_##op(struct lane *lane, const struct proto_##op##_request *request,                                    \
 	             struct proto_##op##_reply *ret_reply);
-#define PROTOTYPE_EVENT(op)                                 /* the keeper's */
-#define PROTOTYPE_LIST(op)                                  /* the guest agent's */
-#define PROTOTYPE_HANDSHAKE(op)                             /* proto_hello() and proto_attach() */
-#define OP(SYMBOL, op, number, lane_, changes, replay, doc) PROTOTYPE_##lane_(op)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define PROTOTYPE_EVENT(op)                                        /* the keeper's */
+#define PROTOTYPE_LIST(op)                                         /* the guest agent's */
+#define PROTOTYPE_HANDSHAKE(op)                                    /* proto_hello() and proto_attach() */
+#define OP(SYMBOL, op, number, lane_, from_, changes, replay, doc) PROTOTYPE_##lane_(op)
 #include "protocol/ops.def"
 #undef PROTOTYPE_DATA
 #undef PROTOTYPE_EVENT

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who a symbolic link belongs to. */
-#include "fileserver/worker/links.h"
+#include "fileserver/worker/link-owners.h"
 
 #include <dirent.h>
 #include <endian.h>
@@ -12,10 +12,10 @@
 #include "fileserver/common/resolve.h"
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/xattr-at.h"
-#include "fileserver/worker/xattrs.h"
+#include "fileserver/worker/xattr-names.h"
 #include "protocol/cleanup.h"
 
-#define LINKS_XATTR XATTRS_PREFIX "links"
+#define LINKS_XATTR XATTR_NAMES_PREFIX "links"
 
 enum { CLEAR_ENTRIES = 4096 /* a larger directory is not cleared: each new link would cost as much */ };
 
@@ -27,7 +27,7 @@ struct link_entry {
 
 _Static_assert(sizeof(struct link_entry) == 24, "no padding");
 
-struct links {
+struct link_owners {
 	struct link_entry entries[LINKS_MAX];
 	size_t count;
 };
@@ -48,7 +48,7 @@ static struct link_entry key_of(const struct statx *stx)
 }
 
 /* False: there is nothing, or nothing that can be read. */
-static bool load(struct session *session, int directory, struct links *ret_links)
+static bool load(struct session *session, int directory, struct link_owners *ret_links)
 {
 	struct lift lift = LIFT_INIT(session);
 	ssize_t n;
@@ -61,7 +61,7 @@ static bool load(struct session *session, int directory, struct links *ret_links
 	return ret_links->count > 0;
 }
 
-static int store(struct session *session, int directory, const struct links *links)
+static int store(struct session *session, int directory, const struct link_owners *links)
 {
 	struct lift lift = LIFT_INIT(session);
 	int r;
@@ -75,7 +75,7 @@ static int store(struct session *session, int directory, const struct links *lin
 	return r;
 }
 
-static struct link_entry *find(struct links *links, const struct link_entry *key)
+static struct link_entry *find(struct link_owners *links, const struct link_entry *key)
 {
 	for (size_t i = 0; i < links->count; i++)
 		if (links->entries[i].ino == key->ino && links->entries[i].birth == key->birth)
@@ -83,13 +83,13 @@ static struct link_entry *find(struct links *links, const struct link_entry *key
 	return NULL;
 }
 
-static void drop(struct links *links, struct link_entry *entry)
+static void drop(struct link_owners *links, struct link_entry *entry)
 {
 	*entry = links->entries[--links->count];
 }
 
 /* Which entries have a link of that number in the directory; false when it is too large to say. */
-static bool look_for(int directory, const struct links *links, bool *ret_found)
+static bool look_for(int directory, const struct link_owners *links, bool *ret_found)
 {
 	_cleanup_close_ int fd = resolve_reopen(directory, O_RDONLY | O_DIRECTORY);
 	char bytes[8192] __attribute__((aligned(8)));
@@ -112,7 +112,7 @@ static bool look_for(int directory, const struct links *links, bool *ret_found)
 	return n == 0;
 }
 
-static void clear_away(int directory, struct links *links)
+static void clear_away(int directory, struct link_owners *links)
 {
 	bool found[LINKS_MAX];
 
@@ -126,7 +126,7 @@ static void clear_away(int directory, struct links *links)
 static bool get(struct session *session, int directory, const struct statx *stx, struct link_entry *ret_entry)
 {
 	const struct link_entry key = key_of(stx), *entry;
-	struct links links;
+	struct link_owners links;
 
 	if (!load(session, directory, &links))
 		return false;
@@ -137,7 +137,7 @@ static bool get(struct session *session, int directory, const struct statx *stx,
 	return entry != NULL && ret_entry->uid != UINT32_MAX && ret_entry->gid != UINT32_MAX;
 }
 
-void links_show(struct session *session, int directory, const struct statx *stx, struct proto_attr *attr)
+void link_owners_show(struct session *session, int directory, const struct statx *stx, struct proto_attr *attr)
 {
 	struct link_entry owner;
 
@@ -166,28 +166,28 @@ static void parent_done(struct session *session, struct node *parent, struct nod
 	nodes_put(session->nodes, parent);
 }
 
-void links_show_node(struct session *session, struct node *node, const struct statx *stx, struct proto_attr *attr)
+void link_owners_show_node(struct session *session, struct node *node, const struct statx *stx, struct proto_attr *attr)
 {
 	struct node *parent;
 	struct node_fd fd;
 
 	if (!is_own_link(session, stx) || parent_get(session, node, &parent, &fd) < 0)
 		return;
-	links_show(session, fd.fd, stx, attr);
+	link_owners_show(session, fd.fd, stx, attr);
 	parent_done(session, parent, &fd);
 }
 
-void links_record(struct session *session, int directory, const struct statx *stx, uint32_t uid, uint32_t gid)
+void link_owners_record(struct session *session, int directory, const struct statx *stx, uint32_t uid, uint32_t gid)
 {
 	bool plain = uid == session->config.view_uid && gid == session->config.view_gid;
 	struct link_entry key = key_of(stx), *entry;
-	struct links links;
+	struct link_owners links;
 
 	if (!is_own_link(session, stx))
 		return;
 	key.uid = htole32(uid);
 	key.gid = htole32(gid);
-	pthread_mutex_lock(&session->links_lock);
+	pthread_mutex_lock(&session->link_owners_lock);
 	(void) load(session, directory, &links);
 	entry = find(&links, &key);
 	if (entry == NULL && !plain && links.count == LINKS_MAX)
@@ -200,10 +200,11 @@ void links_record(struct session *session, int directory, const struct statx *st
 		*entry = key;
 	if (entry != NULL)
 		(void) store(session, directory, &links);
-	pthread_mutex_unlock(&session->links_lock);
+	pthread_mutex_unlock(&session->link_owners_lock);
 }
 
-void links_change(struct session *session, struct node *node, const struct statx *stx, const struct proto_setattr *set)
+void link_owners_change(struct session *session, struct node *node, const struct statx *stx,
+                        const struct proto_setattr *set)
 {
 	struct link_entry owner = { .uid = session->config.view_uid, .gid = session->config.view_gid };
 	struct node *parent;
@@ -215,33 +216,33 @@ void links_change(struct session *session, struct node *node, const struct statx
 		owner.uid = session->config.view_uid;
 		owner.gid = session->config.view_gid;
 	}
-	links_record(session, fd.fd, stx, (set->valid & PROTO_SET_UID) != 0 ? set->uid : owner.uid,
-	             (set->valid & PROTO_SET_GID) != 0 ? set->gid : owner.gid);
+	link_owners_record(session, fd.fd, stx, (set->valid & PROTO_SET_UID) != 0 ? set->uid : owner.uid,
+	                   (set->valid & PROTO_SET_GID) != 0 ? set->gid : owner.gid);
 	parent_done(session, parent, &fd);
 }
 
-void links_forget(struct session *session, int directory, const struct statx *stx)
+void link_owners_forget(struct session *session, int directory, const struct statx *stx)
 {
 	/* A record of the default owner is none. */
-	links_record(session, directory, stx, session->config.view_uid, session->config.view_gid);
+	link_owners_record(session, directory, stx, session->config.view_uid, session->config.view_gid);
 }
 
-void links_move(struct session *session, int from, int to, const struct statx *stx)
+void link_owners_move(struct session *session, int from, int to, const struct statx *stx)
 {
 	struct link_entry owner;
 
 	if (!is_own_link(session, stx) || !get(session, from, stx, &owner))
 		return;
-	links_record(session, to, stx, owner.uid, owner.gid);
+	link_owners_record(session, to, stx, owner.uid, owner.gid);
 	/* It may have another name there. */
 	if (stx->stx_nlink <= 1)
-		links_forget(session, from, stx);
+		link_owners_forget(session, from, stx);
 }
 
-void links_copy(struct session *session, struct node *node, int to, const struct statx *stx)
+void link_owners_copy(struct session *session, struct node *node, int to, const struct statx *stx)
 {
 	struct proto_attr attr = { .uid = session->config.view_uid, .gid = session->config.view_gid };
 
-	links_show_node(session, node, stx, &attr);
-	links_record(session, to, stx, attr.uid, attr.gid);
+	link_owners_show_node(session, node, stx, &attr);
+	link_owners_record(session, to, stx, attr.uid, attr.gid);
 }

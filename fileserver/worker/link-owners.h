@@ -19,18 +19,20 @@ struct node;
 enum { LINKS_MAX = 120 /* of the 4 KiB that ext4 has for all attributes of an inode */ };
 
 /* Puts the owner of a link in that directory, of which fd is a descriptor, into attr. Anything but a link stays. */
-void links_show(struct session *session, int directory, const struct statx *stx, struct proto_attr *attr);
+void link_owners_show(struct session *session, int directory, const struct statx *stx, struct proto_attr *attr);
 /* The same by its node, whose directory is looked for. */
-void links_show_node(struct session *session, struct node *node, const struct statx *stx, struct proto_attr *attr);
+void link_owners_show_node(struct session *session, struct node *node, const struct statx *stx,
+                           struct proto_attr *attr);
 
 /* A link in that directory belongs to these. Where there is no room it stays the mount's, without an error. */
-void links_record(struct session *session, int directory, const struct statx *stx, uint32_t uid, uint32_t gid);
+void link_owners_record(struct session *session, int directory, const struct statx *stx, uint32_t uid, uint32_t gid);
 /* chown of a link; set says what is to change. */
-void links_change(struct session *session, struct node *node, const struct statx *stx, const struct proto_setattr *set);
+void link_owners_change(struct session *session, struct node *node, const struct statx *stx,
+                        const struct proto_setattr *set);
 
 /* After a name was removed or replaced, when it was the link's last. */
-void links_forget(struct session *session, int directory, const struct statx *stx);
+void link_owners_forget(struct session *session, int directory, const struct statx *stx);
 /* After a rename to another directory. */
-void links_move(struct session *session, int from, int to, const struct statx *stx);
+void link_owners_move(struct session *session, int from, int to, const struct statx *stx);
 /* After the link, known by its node, got a name in that directory. */
-void links_copy(struct session *session, struct node *node, int to, const struct statx *stx);
+void link_owners_copy(struct session *session, struct node *node, int to, const struct statx *stx);
