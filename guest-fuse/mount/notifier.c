@@ -10,6 +10,7 @@
 
 #include "guest-fuse/mount/client.h"
 #include "guest-fuse/mount/prune.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 
 enum { NOTIFIER_STACK = 256 * 1024, FLUSH_SECONDS = 2 };
@@ -121,13 +122,11 @@ void notifier_prune(struct notifier *notifier)
 bool notifier_drop(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length)
 {
 	struct notifier_range range = { ino, offset, length };
-	struct timespec deadline;
+	const struct timespec deadline = clock_deadline_ms(FLUSH_SECONDS * 1000);
 	uint64_t ticket;
 	bool done;
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += FLUSH_SECONDS;
 	pthread_mutex_lock(&notifier->lock);
 	done = notifier->running && !notifier->ending && enqueue(notifier, &range);
 	ticket = notifier->queued;

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fileserver/common/resolve.h"
@@ -31,15 +30,6 @@ _Static_assert(sizeof(struct link_entry) == 24, "no padding");
 struct link_owners {
 	struct link_entry entries[LINKS_MAX];
 	size_t count;
-};
-
-/* What getdents64 fills (linux/dirent.h). */
-struct linux_dirent64 {
-	uint64_t d_ino;
-	int64_t d_off;
-	unsigned short d_reclen;
-	unsigned char d_type;
-	char d_name[];
 };
 
 static bool is_own_link(const struct session *session, const struct statx *stx)
@@ -107,8 +97,8 @@ static bool look_for(int directory, const struct link_owners *links, bool *ret_f
 	long n = fd < 0 ? -1 : 0;
 
 	memset(ret_found, 0, LINKS_MAX * sizeof(*ret_found));
-	while (fd >= 0 && (n = syscall(SYS_getdents64, fd, bytes, sizeof(bytes))) > 0) {
-		const struct linux_dirent64 *entry;
+	while (fd >= 0 && (n = getdents64(fd, bytes, sizeof(bytes))) > 0) {
+		const struct dirent64 *entry;
 
 		for (long at = 0; at < n; at += entry->d_reclen) {
 			entry = (const void *) (bytes + at);

@@ -18,23 +18,18 @@
 #include "fileserver/worker/host/xattr-at.h"
 #include "fileserver/worker/host/xattr-names.h"
 #include "protocol/faults.h"
+#include "protocol/number.h"
 
 enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96, CTIME_TICK_NS = 20000000 };
 
 /* A decimal or octal number of at most max, and what follows it. */
-static bool parse_number(const char **at, int base, unsigned long max, uint32_t *ret_value)
+static bool parse_number(const char **at, unsigned base, unsigned long max, uint32_t *ret_value)
 {
-	char *end;
-	unsigned long value;
+	uint64_t value;
 
-	if (**at < '0' || **at > '9')
-		return false;
-	errno = 0;
-	value = strtoul(*at, &end, base);
-	if (errno != 0 || value > max)
+	if (number_begin(*at, base, max, &value, at) < 0)
 		return false;
 	*ret_value = (uint32_t) value;
-	*at = end;
 	return true;
 }
 

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fileserver/common/resolve.h"
@@ -15,16 +14,7 @@
 
 enum { BUFFER = 4096 /* on a lane's small stack, once for each level */ };
 
-/* What getdents64 fills (linux/dirent.h). */
-struct linux_dirent64 {
-	uint64_t d_ino;
-	int64_t d_off;
-	unsigned short d_reclen;
-	unsigned char d_type;
-	char d_name[];
-};
-
-static int look_at(struct search *search, int directory, const struct linux_dirent64 *entry, int depth)
+static int look_at(struct search *search, int directory, const struct dirent64 *entry, int depth)
 {
 	_cleanup_close_ int fd = -EBADF;
 	struct statx stx;
@@ -50,9 +40,8 @@ int search_below(struct search *search, int directory, int depth)
 	_cleanup_close_ int fd = resolve_reopen(directory, O_RDONLY | O_DIRECTORY);
 	long n;
 
-	while (fd >= 0 && (n = syscall(SYS_getdents64, fd, bytes, sizeof(bytes))) > 0) {
-		for (long at = 0; at < n;
-		     at += ((const struct linux_dirent64 *) (const void *) (bytes + at))->d_reclen) {
+	while (fd >= 0 && (n = getdents64(fd, bytes, sizeof(bytes))) > 0) {
+		for (long at = 0; at < n; at += ((const struct dirent64 *) (const void *) (bytes + at))->d_reclen) {
 			int found;
 
 			if (search->left == 0)

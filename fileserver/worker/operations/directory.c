@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fileserver/common/resolve.h"
@@ -14,15 +13,6 @@
 #include "fileserver/worker/host/reach.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
-
-/* What getdents64 fills (linux/dirent.h). */
-struct linux_dirent64 {
-	uint64_t d_ino;
-	int64_t d_off;
-	unsigned short d_reclen;
-	unsigned char d_type;
-	char d_name[];
-};
 
 /* One request's entries on their way: into the reply's data, and out of it chunk by chunk. */
 struct listing {
@@ -36,14 +26,14 @@ struct listing {
 };
 
 /* An entry that cannot be looked at, and "." and "..": number and type only. */
-static void entry_plain(const struct linux_dirent64 *from, struct proto_dirent *to)
+static void entry_plain(const struct dirent64 *from, struct proto_dirent *to)
 {
 	to->node = 0;
 	to->attr = (struct proto_attr){ .ino = from->d_ino, .mode = DTTOIF(from->d_type) };
 }
 
 /* Their numbers as stat() tells them: the host's are not, inside a file system that is mounted in the share. */
-static void entry_dots(struct listing *listing, const struct linux_dirent64 *from, struct proto_dirent *to)
+static void entry_dots(struct listing *listing, const struct dirent64 *from, struct proto_dirent *to)
 {
 	struct session *session = listing->call->session;
 	/* What is above the share is nobody's business. */
@@ -56,7 +46,7 @@ static void entry_dots(struct listing *listing, const struct linux_dirent64 *fro
 }
 
 /* False: the entry is gone meanwhile. */
-static bool entry_fill(struct listing *listing, const struct linux_dirent64 *from, struct proto_dirent *to)
+static bool entry_fill(struct listing *listing, const struct dirent64 *from, struct proto_dirent *to)
 {
 	struct session *session = listing->call->session;
 	struct proto_entry entry;
@@ -113,7 +103,7 @@ static int send_full(struct listing *listing)
 static int add_entries(struct listing *listing, const char *bytes, size_t size)
 {
 	for (size_t at = 0; at < size;) {
-		const struct linux_dirent64 *from = (const void *) (bytes + at);
+		const struct dirent64 *from = (const void *) (bytes + at);
 		struct proto_dirent entry;
 		int r;
 
@@ -149,7 +139,7 @@ static int list(struct listing *listing, int fd, uint64_t cookie)
 	if (lseek(fd, (off_t) cookie, SEEK_SET) < 0)
 		return -errno;
 	while (r > 0) {
-		long n = FAULT(WORKER_LIST, syscall(SYS_getdents64, fd, bytes, sizeof(bytes)));
+		long n = FAULT(WORKER_LIST, getdents64(fd, bytes, sizeof(bytes)));
 
 		if (n < 0)
 			return listing_failed(listing, -errno);
