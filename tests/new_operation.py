@@ -4,8 +4,8 @@
 "A new operation" of CONTRIBUTING.md does what it says: a copy of the tracked files gets the edits and the commands that
 stand there, and nothing else; it builds without a warning, and the tests of the operation pass. Speaks TAP.
 
-An edit is a line "In `FILE`, before `LINE`:" (or "after", or "at its end") above a block of C; LINE is in the file once.
-The commands are the block of sh.
+An edit is a line "In `FILE`, before `LINE`:" (or "after", or "at its end") above a block of C; LINE is in the file
+once. The commands are the block of sh.
 """
 import difflib
 import os
