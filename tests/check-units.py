@@ -50,8 +50,8 @@ def exemptions():
 def problems(known, tested, exempt):
     for name in known:
         if name not in tested and name not in exempt:
-            yield f"{known[name]} has no tests/{part_of(known[name])}/test_{os.path.basename(name)}.c: write it, or say " \
-                  f"in {LIST} which tests run it"
+            yield f"{known[name]} has no tests/{os.path.dirname(name)}/test_{os.path.basename(name)}.c: write it, or " \
+                  f"say in {LIST} which tests run it"
         if name in tested and name in exempt:
             yield f"{LIST}: {name} has a test program now"
     for name, tests in exempt.items():
