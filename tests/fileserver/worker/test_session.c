@@ -375,43 +375,6 @@ static void a_write_that_is_under_way_when_the_share_becomes_read_only_is_waited
 
 /* Every row that is marked as changing something, with a request of zeros: the mark decides before the handler looks.
  */
-static void the_table_alone_decides_what_a_read_only_share_refuses(void **state)
-{
-	struct share *share = *state;
-
-	for (unsigned op = 0; op < PROTO_OP_LIMIT; op++) {
-		const struct proto_op_info *info = proto_op_info(op);
-		struct proto_header header = { .op = (uint16_t) op, .id = 99 }, reply;
-		struct proto_writer writer;
-		struct proto_reader reader;
-		uint8_t memory[8192];
-		int r = -1;
-
-		if (info == NULL || info->changes != PROTO_CHANGES_YES)
-			continue;
-		proto_writer_init(&writer, memory, sizeof(memory));
-		switch (op) {
-#define OP(SYMBOL, op_, number, lane, from, changes, replay, doc) case number:
-#define REQUEST(op_)                                                                                                   \
-	{                                                                                                              \
-		struct proto_##op_##_request request;                                                                  \
-		memset(&request, 0, sizeof(request));                                                                  \
-		r = proto_encode_##op_##_request(&writer, &request);
-#define REPLY(op_)                                                                                                     \
-	break;                                                                                                         \
-	}
-#include "protocol/ops.def"
-		}
-		/* Names of zeros are refused when they are encoded; that row has its handler's test above. */
-		if (r != 0)
-			continue;
-		assert_int_equal(proto_channel_send(&share->raw.channel, &header, &writer), 0);
-		assert_int_equal(proto_channel_next(&share->raw.channel, &reply, &reader), 0);
-		if (reply.status != EROFS && reply.status != EINVAL)
-			fail_msg("%s answered %d", info->name, reply.status);
-	}
-}
-
 static void every_entry_of_a_large_directory_is_listed_once(void **state)
 {
 	struct share *share = *state;
@@ -575,8 +538,6 @@ int main(void)
 		TEST(symbolic_links_are_read_and_never_followed),
 		TEST(fifos_and_devices_are_never_opened_and_never_made),
 		cmocka_unit_test_setup_teardown(a_read_only_share_refuses_every_operation_that_changes_something,
-		                                set_up_read_only, tear_down),
-		cmocka_unit_test_setup_teardown(the_table_alone_decides_what_a_read_only_share_refuses,
 		                                set_up_read_only, tear_down),
 		TEST(a_share_that_becomes_read_only_refuses_what_is_open_for_writing),
 		TEST(a_write_that_is_under_way_when_the_share_becomes_read_only_is_waited_for),
