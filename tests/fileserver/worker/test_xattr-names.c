@@ -100,6 +100,8 @@ static void a_name_that_gets_too_long_for_the_host_is_out_of_range(void **state)
 	assert_string_equal(host, guest);
 	memcpy(guest, "trusted.", 8);
 	assert_int_equal(xattr_names_host(&user, guest, host), -ERANGE);
+	guest[PROTO_NAME_MAX - strlen(XATTR_NAMES_PREFIX) + 1] = '\0';
+	assert_int_equal(xattr_names_host(&user, guest, host), -ERANGE);
 	guest[PROTO_NAME_MAX - strlen(XATTR_NAMES_PREFIX)] = '\0';
 	assert_int_equal(xattr_names_host(&user, guest, host), 0);
 	assert_int_equal(strlen(host), PROTO_NAME_MAX);
