@@ -72,25 +72,29 @@ void inside_put(struct share *share, struct pinned *pinned)
 	nodes_put(session->nodes, pinned->node);
 }
 
+/* Counted first: a test that fails leaves no lock behind. */
 void inside_is_idle(struct share *share)
 {
 	struct session *session = inside_session(share);
 	struct nodes *nodes = session->nodes;
+	uint64_t pins = 0, descriptors = 0, handles = 0, claims = 0;
 
 	nodes_lock(nodes);
 	for (const struct node *node = nodes->by_identity; node != NULL; node = node->hh.next) {
-		assert_int_equal(node->pins, 0);
-		assert_int_equal(node->fd_users, 0);
+		pins += node->pins;
+		descriptors += node->fd_users;
 		for (const struct handle *handle = node->handles; handle != NULL; handle = handle->next_of_node)
-			assert_int_equal(handle->users, 0);
+			handles += handle->users;
 	}
 	nodes_unlock(nodes);
 	pthread_mutex_lock(&session->space.lock);
-	for (unsigned i = 0; i < SPACE_DISKS; i++) {
-		assert_int_equal(session->space.disks[i].in_bytes, 0);
-		assert_int_equal(session->space.disks[i].in_files, 0);
-	}
+	for (unsigned i = 0; i < SPACE_DISKS; i++)
+		claims += session->space.disks[i].in_bytes + session->space.disks[i].in_files;
 	pthread_mutex_unlock(&session->space.lock);
+	assert_int_equal(pins, 0);
+	assert_int_equal(descriptors, 0);
+	assert_int_equal(handles, 0);
+	assert_int_equal(claims, 0);
 }
 
 uint64_t inside_references(struct share *share, uint64_t id)
@@ -114,8 +118,7 @@ bool inside_has_descriptor(struct share *share, uint64_t id)
 
 	nodes_lock(nodes);
 	node = slots_find(&nodes->slots, id);
-	assert_non_null(node);
-	has = node->fd >= 0;
+	has = node != NULL && node->fd >= 0;
 	nodes_unlock(nodes);
 	return has;
 }

@@ -239,6 +239,9 @@ static void a_link_is_known_by_its_node_and_the_directory_that_it_was_seen_in(vo
 	set = (struct proto_setattr){ .valid = PROTO_SET_GID, .gid = 50 };
 	link_owners_change(session, pinned.node, &link, &set);
 	belongs(share, directory, &link, 1000, 50);
+	set = (struct proto_setattr){ .valid = PROTO_SET_UID, .uid = 1000 };
+	link_owners_change(session, pinned.node, &link, &set);
+	belongs(share, directory, &link, 1000, 50);
 	link_owners_show_node(session, pinned.node, &link, &attr);
 	assert_int_equal(attr.uid, 1000);
 	assert_int_equal(attr.gid, 50);
