@@ -56,6 +56,7 @@ static void a_second_request_before_the_reply_ends_the_session(void **state)
 	proto_header_encode(bytes, &header);
 	proto_header_encode(bytes + PROTO_HEADER_SIZE + 8, &header);
 	assert_int_equal(raw_bytes(&share->raw, bytes, sizeof(bytes)), 0);
+	assert_int_equal(raw_wait_goodbye(&share->event), PROTO_GOODBYE_PROTOCOL);
 	assert_true(raw_closed(&share->raw, 5000));
 }
 
