@@ -97,6 +97,21 @@ static void numbers_at_the_edge_are_errors_and_not_wraps(void **state)
 	                 -EFBIG);
 }
 
+/* In place of the C library's: how often they were called. */
+static _Atomic unsigned whole, data_only;
+
+int fsync(int fd)
+{
+	atomic_fetch_add(&whole, 1);
+	return 0;
+}
+
+int fdatasync(int fd)
+{
+	atomic_fetch_add(&data_only, 1);
+	return 0;
+}
+
 /* An empty file that is open for both. */
 static uint64_t make(struct share *share, const char *name, uint32_t mode, uint64_t *ret_node)
 {
@@ -218,6 +233,7 @@ static void room_is_allocated_and_taken_away(void **state)
 	assert_int_equal(share_read(share, handle, 4096, bytes, 7), 7);
 	assert_memory_equal(bytes, "\0\0\0\0\0\0\0", 7);
 	request.length = 0;
+	request.mode = 0;
 	assert_int_equal(raw_fallocate(&share->raw, &request, &reply), -EINVAL);
 }
 
@@ -282,12 +298,30 @@ static void files_and_directories_are_brought_to_the_disk(void **state)
 	struct proto_fsync_request request = { .handle = handle };
 	struct proto_opendir_reply opened;
 
+	atomic_store(&whole, 0);
 	assert_int_equal(raw_fsync(&share->raw, &request, &(struct proto_fsync_reply){}), 0);
+	assert_true(atomic_load(&whole) == 1 && atomic_load(&data_only) == 0);
 	request.datasync = 1;
 	assert_int_equal(raw_fsync(&share->raw, &request, &(struct proto_fsync_reply){}), 0);
+	assert_true(atomic_load(&whole) == 1 && atomic_load(&data_only) == 1);
 	assert_int_equal(raw_opendir(&share->raw, &(struct proto_opendir_request){ share->root, 65536 }, &opened), 0);
 	request.handle = opened.handle;
 	assert_int_equal(raw_fsync(&share->raw, &request, &(struct proto_fsync_reply){}), 0);
+}
+
+static void what_was_claimed_for_it_is_settled(void **state)
+{
+	struct share *share = *state;
+	uint64_t handle = make(share, "a", 0644, NULL), to = make(share, "b", 0644, NULL);
+	struct proto_fallocate_request allocate = { .handle = handle, .length = 4096 };
+	struct proto_copy_range_request copy = { .handle_in = handle, .handle_out = to, .length = 4096 };
+
+	inside_session(share)->space.reserve = 1;
+	assert_int_equal(share_write(share, handle, 0, "x", 1, 0), 1);
+	inside_is_idle(share);
+	assert_int_equal(raw_fallocate(&share->raw, &allocate, &(struct proto_fallocate_reply){}), 0);
+	inside_is_idle(share);
+	assert_int_equal(raw_copy_range(&share->raw, &copy, &(struct proto_copy_range_reply){}), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, inside_set_up, tear_down)
@@ -307,6 +341,7 @@ int main(void)
 		TEST(data_and_holes_are_found),
 		TEST(ranges_are_copied_from_one_file_to_another),
 		TEST(files_and_directories_are_brought_to_the_disk),
+		TEST(what_was_claimed_for_it_is_settled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -183,6 +183,9 @@ static void without_room_none_is_set_and_one_can_be_removed(void **state)
 	assert_int_equal(remove_x(share, file, "user.a"), 0);
 	inside_empty_disk(share);
 	assert_false(inside_has_xattr(share, "file", "user.b"));
+	/* What was claimed is settled. */
+	inside_session(share)->space.reserve = 1;
+	assert_int_equal(set_x(share, file, "user.b", "x", 0), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
