@@ -4,15 +4,15 @@
 
 #include <stdatomic.h>
 
-#include "guest-fuse/mount/ahead.h"
-#include "guest-fuse/mount/follow.h"
-#include "guest-fuse/mount/forgets.h"
-#include "guest-fuse/mount/lanes.h"
-#include "guest-fuse/mount/nodes.h"
-#include "guest-fuse/mount/notifier.h"
-#include "guest-fuse/mount/options.h"
-#include "guest-fuse/mount/recent.h"
-#include "guest-fuse/mount/stale.h"
+#include "guest-fuse/mount/known/ahead.h"
+#include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/server/forgets.h"
+#include "guest-fuse/mount/kernel/threads.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/kernel/notifier.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/known/recent.h"
+#include "guest-fuse/mount/server/stale.h"
 #include "guest-fuse/mount/stats.h"
 #include "protocol/handshake.h"
 
@@ -24,7 +24,7 @@ struct client {
 	struct proto_proof_reply welcome;
 	bool read_only; /* asked for, or the server's word */
 	double timeout; /* of names, negative names and attributes in the kernel, in seconds */
-	struct nodes *nodes;
+	struct objects *objects;
 	struct recent recent;
 	struct ahead ahead;
 	struct forgets forgets;

@@ -12,11 +12,11 @@
 
 #include "guest-fuse/mount/background.h"
 #include "guest-fuse/mount/client.h"
-#include "guest-fuse/mount/connect.h"
+#include "guest-fuse/mount/server/connect.h"
 #include "guest-fuse/mount/exits.h"
-#include "guest-fuse/mount/keeper.h"
+#include "guest-fuse/mount/server/keeper.h"
 #include "guest-fuse/mount/mounting.h"
-#include "guest-fuse/mount/session.h"
+#include "guest-fuse/mount/kernel/lowlevel.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"
@@ -140,11 +140,11 @@ static enum exits set_up_client(struct program *program)
 	client->timeout = program->options.no_cache ? 0.0 : 1.0;
 	lanes_limit(&client->lanes,
 	            welcome->lanes_max < program->options.lanes ? welcome->lanes_max : program->options.lanes);
-	if (client->wake < 0 || nodes_new(welcome->root.node, &client->nodes) < 0) {
+	if (client->wake < 0 || objects_new(welcome->root.node, &client->objects) < 0) {
 		log_error("out of memory");
 		return EXITS_SYSTEM;
 	}
-	nodes_limit(client->nodes, welcome->nodes_max);
+	objects_limit(client->objects, welcome->nodes_max);
 	return EXITS_OK;
 }
 
@@ -298,7 +298,7 @@ static void tear_down(struct program *program)
 	follow_done(&client->follow);
 	stale_done(&client->stale);
 	ahead_done(&client->ahead);
-	nodes_free(client->nodes);
+	objects_free(client->objects);
 	close_fd(client->device);
 	close_fd(client->wake);
 }

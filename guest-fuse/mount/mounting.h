@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "guest-fuse/mount/options.h"
+#include "guest-fuse/mount/mount-options.h"
 
 /*
  * Opens /dev/fuse and makes a mount over it that is not in place yet, by fsopen(2): every option is a string of its

@@ -92,7 +92,7 @@ char *stats_json(struct client *client)
 	(void) json_object_set_new(object, "fuse", fuse_json(&client->stats));
 	(void) json_object_set_new(object, "rpc", rpc_json(&client->stats));
 	(void) json_object_set_new(object, "lanes", json_integer(lanes));
-	(void) json_object_set_new(object, "nodes", json_integer((json_int_t) nodes_count(client->nodes)));
+	(void) json_object_set_new(object, "nodes", json_integer((json_int_t) objects_count(client->objects)));
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	return text;

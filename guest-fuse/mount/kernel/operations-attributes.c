@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations on attributes, extended ones too. */
+#define FUSE_USE_VERSION 314
+#include <linux/capability.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "guest-fuse/mount/kernel/caller.h"
+#include "guest-fuse/mount/kernel/operations-internal.h"
+
+static void reply_attr(struct lane *lane, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
+                       double timeout)
+{
+	struct stat st;
+
+	if (result < 0) {
+		reply_error(req, result);
+		return;
+	}
+	follow_told(lane, ino, attr);
+	attributes_to_stat(attr, lane->client->welcome.block_size, &st);
+	(void) fuse_reply_attr(req, &st, timeout);
+}
+
+static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct proto_getattr_request request = { .node = ino };
+	struct client *client = lane->client;
+	double timeout = client->timeout;
+	struct proto_getattr_reply reply;
+	int r = 0;
+
+	operations_look(lane, &request, fi == NULL ? NULL : file_of(fi));
+	if (!recent_get(&client->recent, request.node, client->timeout, &reply.attr, &timeout)) {
+		r = rpc_getattr(lane, &request, &reply);
+		if (r == 0)
+			objects_note_flags(client->objects, request.node, reply.attr.flags, atomic_load(&lane->since));
+		timeout = lane_keep(lane);
+	}
+	if (r == 0)
+		r = attributes_check(&reply.attr);
+	if (r == 0)
+		r = objects_told(client->objects, request.node, &reply.attr);
+	reply_attr(lane, req, ino, r, &reply.attr, follow_timeout(&client->follow, ino, timeout));
+}
+
+static struct proto_time time_of(const struct timespec *time)
+{
+	return (struct proto_time){ .seconds = time->tv_sec, .nanoseconds = (uint32_t) time->tv_nsec };
+}
+
+static void fill_setattr(struct lane *lane, const struct stat *attr, int to_set, struct proto_setattr *ret_set)
+{
+	static const struct {
+		int fuse;
+		uint32_t proto;
+	} bits[] = {
+		{ FUSE_SET_ATTR_MODE, PROTO_SET_MODE },
+		{ FUSE_SET_ATTR_UID, PROTO_SET_UID },
+		{ FUSE_SET_ATTR_GID, PROTO_SET_GID },
+		{ FUSE_SET_ATTR_SIZE, PROTO_SET_SIZE },
+		{ FUSE_SET_ATTR_ATIME, PROTO_SET_ATIME },
+		{ FUSE_SET_ATTR_MTIME, PROTO_SET_MTIME },
+		{ FUSE_SET_ATTR_ATIME_NOW, PROTO_SET_ATIME_NOW },
+		{ FUSE_SET_ATTR_MTIME_NOW, PROTO_SET_MTIME_NOW },
+	};
+	const struct fuse_setattr_in *in = lane_argument(lane);
+
+	*ret_set = (struct proto_setattr){
+		.mode = attr->st_mode & 07777,
+		.uid = attr->st_uid,
+		.gid = attr->st_gid,
+		.size = (uint64_t) attr->st_size,
+		.atime = time_of(&attr->st_atim),
+		.mtime = time_of(&attr->st_mtim),
+	};
+	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+		if ((to_set & bits[i].fuse) != 0)
+			ret_set->valid |= bits[i].proto;
+	/* libfuse 3.14 does not pass this one on. Whoever changes the owner clears setuid and setgid, too. */
+	if ((in->valid & FATTR_KILL_SUIDGID) != 0)
+		ret_set->valid |= PROTO_SET_KILL_PRIVILEGES;
+	/* Times that are not to be set may be anything. */
+	if ((to_set & FUSE_SET_ATTR_ATIME) == 0)
+		ret_set->atime = (struct proto_time){ 0 };
+	if ((to_set & FUSE_SET_ATTR_MTIME) == 0)
+		ret_set->mtime = (struct proto_time){ 0 };
+	if ((to_set & FUSE_SET_ATTR_SIZE) == 0)
+		ret_set->size = 0;
+}
+
+/*
+ * Under permissions=host the kernel leaves the question who may give a file away to the file system. Whoever could
+ * would make files that look like others', which he is then refused as not his own.
+ */
+static int may_give_away(const struct client *client, fuse_req_t req, const struct stat *attr, int to_set)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	if (!client->options->permissions_host || (to_set & FUSE_SET_ATTR_UID) == 0)
+		return 0;
+	return attr->st_uid == ctx->uid || caller_has_capability(ctx->pid, CAP_CHOWN) ? 0 : -EPERM;
+}
+
+static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct proto_setattr_request request;
+	struct proto_setattr_reply reply;
+	int r;
+
+	request.handle = 0;
+	r = target_of(lane, ino, &request.node);
+	fill_setattr(lane, attr, to_set, &request.set);
+	/* A handle matters for the size only, and an open of O_RDONLY|O_TRUNC has one that cannot write. */
+	if (fi != NULL && (to_set & FUSE_SET_ATTR_SIZE) != 0 && file_of(fi)->writable)
+		request.handle = file_of(fi)->handle;
+	if (r == 0)
+		r = may_give_away(lane->client, req, attr, to_set);
+	if (r == 0)
+		r = rpc_setattr(lane, &request, &reply);
+	if (r == 0)
+		r = attributes_check(&reply.attr);
+	if (r == 0)
+		r = objects_told(lane->client->objects, request.node, &reply.attr);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0)
+		objects_wrote(lane->client->objects, request.node, &reply.attr);
+	else if (r == 0)
+		objects_touched(lane->client->objects, request.node, &reply.attr);
+	if (r == 0)
+		recent_put(&lane->client->recent, request.node, &reply.attr, atomic_load(&lane->since));
+	reply_attr(lane, req, ino, r, &reply.attr, follow_timeout(&lane->client->follow, ino, lane_keep(lane)));
+}
+
+static void stat_file_system(fuse_req_t req, fuse_ino_t ino)
+{
+	struct lane *lane = lane_current();
+	struct proto_statfs_request request = { .node = wire(lane, ino) };
+	struct proto_statfs_reply reply;
+	int r = rpc_statfs(lane, &request, &reply);
+
+	if (r == 0) {
+		struct statvfs st = {
+			.f_bsize = reply.statfs.bsize,
+			.f_frsize = reply.statfs.frsize,
+			.f_blocks = reply.statfs.blocks,
+			.f_bfree = reply.statfs.bfree,
+			.f_bavail = reply.statfs.bavail,
+			.f_files = reply.statfs.files,
+			.f_ffree = reply.statfs.ffree,
+			.f_namemax = reply.statfs.namelen,
+		};
+
+		(void) fuse_reply_statfs(req, &st);
+		return;
+	}
+	reply_error(req, r);
+}
+
+/* Only under permissions=host: else the kernel decides. */
+static void check_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	struct lane *lane = lane_current();
+	struct proto_access_request request = { .mask = (uint32_t) (mask & 7) };
+	struct proto_access_reply reply;
+	int r = target_of(lane, ino, &request.node);
+
+	reply_error(req, r < 0 ? r : rpc_access(lane, &request, &reply));
+}
+
+/*
+ * The server keeps user.* and trusted.*, which the kernel has asked CAP_SYS_ADMIN for. Tools ask for security.selinux
+ * and ACLs of each file that they list: the answer is known without a message. 0: ask the server.
+ */
+static int known_answer(const char *name)
+{
+	if (strncmp(name, "user.", 5) == 0)
+		return name[5] == '\0' ? -EINVAL : 0;
+	if (strncmp(name, "trusted.", 8) == 0)
+		return name[8] == '\0' ? -EINVAL : 0;
+	return -EOPNOTSUPP;
+}
+
+static bool is_bare(struct lane *lane, uint64_t node)
+{
+	return (objects_flags(lane->client->objects, node, lane->client->timeout) & PROTO_ATTR_BARE) != 0;
+}
+
+/* trusted.* are not for everybody's eyes. Leaves the others, in place. The new length. */
+static size_t hide_trusted(char *names, size_t length)
+{
+	size_t kept = 0, size;
+
+	for (size_t at = 0; at < length; at += size) {
+		size = strnlen(names + at, length - at) + 1;
+		if (at + size > length)
+			break;
+		if (strncmp(names + at, "trusted.", 8) != 0) {
+			memmove(names + kept, names + at, size);
+			kept += size;
+		}
+	}
+	return kept;
+}
+
+static int xattr_name_set(struct proto_name *ret_name, const char *name)
+{
+	ret_name->length = strlen(name);
+	if (ret_name->length > PROTO_NAME_MAX)
+		return -ERANGE;
+	memcpy(ret_name->text, name, ret_name->length + 1);
+	return 0;
+}
+
+/* size 0 asks how much there is. */
+static void reply_blob(fuse_req_t req, const struct proto_blob *blob, size_t size)
+{
+	if (size == 0)
+		(void) fuse_reply_xattr(req, blob->length);
+	else if (blob->length > size)
+		reply_error(req, -ERANGE);
+	else
+		(void) fuse_reply_buf(req, blob->bytes, blob->length);
+}
+
+static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct lane *lane = lane_current();
+	struct proto_getxattr_request request = { .node = 0 };
+	struct proto_getxattr_reply reply;
+	int r = known_answer(name);
+
+	if (r == 0)
+		r = xattr_name_set(&request.name, name);
+	if (r == 0)
+		r = target_of(lane, ino, &request.node);
+	if (r == 0 && is_bare(lane, request.node))
+		r = -ENODATA;
+	if (r == 0)
+		r = rpc_getxattr(lane, &request, &reply);
+	if (r == 0)
+		reply_blob(req, &reply.value, size);
+	else
+		reply_error(req, r);
+}
+
+/* It must not be there, and it must: never both. */
+static int set_contradiction(struct lane *lane, const struct proto_setxattr_request *set)
+{
+	struct proto_getxattr_request request = { .node = set->node, .name = set->name };
+	struct proto_getxattr_reply reply;
+	int r = rpc_getxattr(lane, &request, &reply);
+
+	return r == 0 ? -EEXIST : r;
+}
+
+static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct lane *lane = lane_current();
+	struct proto_setxattr_request request = { .value = { .length = size, .bytes = value } };
+	struct proto_setxattr_reply reply;
+	int r = known_answer(name);
+
+	if (r == 0)
+		r = xattr_name_set(&request.name, name);
+	if (r == 0)
+		r = target_of(lane, ino, &request.node);
+	if (r == 0 && (flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0)
+		r = -EINVAL;
+	if (r == 0 && flags == (XATTR_CREATE | XATTR_REPLACE))
+		r = set_contradiction(lane, &request);
+	if (r == 0) {
+		request.flags = flags == XATTR_CREATE    ? PROTO_XATTR_CREATE
+		                : flags == XATTR_REPLACE ? PROTO_XATTR_REPLACE
+		                                         : 0;
+		r = rpc_setxattr(lane, &request, &reply);
+	}
+	if (r == 0)
+		operations_changed(lane, request.node);
+	reply_error(req, r);
+}
+
+/* Without those that the process may not see. They lie in the lane's memory. */
+static void show_names(fuse_req_t req, struct proto_blob *names)
+{
+	bool trusted = names->length > 0 && memmem(names->bytes, names->length, "trusted.", 8) != NULL;
+
+	if (trusted && !caller_has_capability(fuse_req_ctx(req)->pid, CAP_SYS_ADMIN))
+		names->length = hide_trusted((char *) names->bytes, names->length);
+}
+
+static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct lane *lane = lane_current();
+	struct proto_listxattr_request request = { .node = 0 };
+	struct proto_listxattr_reply reply = { .names = { .length = 0 } };
+	int r = target_of(lane, ino, &request.node);
+
+	if (r == 0 && !is_bare(lane, request.node))
+		r = rpc_listxattr(lane, &request, &reply);
+	if (r == 0)
+		show_names(req, &reply.names);
+	if (r == 0)
+		reply_blob(req, &reply.names, size);
+	else
+		reply_error(req, r);
+}
+
+static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct lane *lane = lane_current();
+	struct proto_removexattr_request request = { .node = 0 };
+	struct proto_removexattr_reply reply;
+	int r = known_answer(name);
+
+	if (r == 0)
+		r = xattr_name_set(&request.name, name);
+	if (r == 0)
+		r = target_of(lane, ino, &request.node);
+	if (r == 0)
+		r = rpc_removexattr(lane, &request, &reply);
+	if (r == 0)
+		operations_changed(lane, request.node);
+	reply_error(req, r);
+}
+
+void operations_fill_attributes(struct fuse_lowlevel_ops *ops)
+{
+	ops->getattr = get_attributes;
+	ops->setattr = set_attributes;
+	ops->statfs = stat_file_system;
+	ops->access = check_access;
+	ops->getxattr = get_xattr;
+	ops->setxattr = set_xattr;
+	ops->listxattr = list_xattrs;
+	ops->removexattr = remove_xattr;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations on open directories. */
+#define FUSE_USE_VERSION 314
+#include <stdlib.h>
+
+#include "protocol/clock.h"
+#include "guest-fuse/mount/known/directory.h"
+#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "protocol/faults.h"
+
+/* Bytes of entries that a seek fetches, and a rewinding; what goes on from there fetches four times as many each time.
+ */
+enum { WINDOW_LEAST = 8 * 1024, WINDOW_FIRST = 64 * 1024 };
+
+enum { DIRENTPLUS_LEAST = 152 /* struct fuse_direntplus of linux/fuse.h without a name */ };
+
+static struct directory *directory_of(const struct fuse_file_info *fi)
+{
+	return (struct directory *) (uintptr_t) fi->fh;
+}
+
+/* What the kernel never got goes back to the server. */
+static void drop_piece(struct client *client, struct directory_piece *piece)
+{
+	for (size_t i = 0; i < piece->count; i++)
+		if (piece->items[i].held)
+			operations_give_back(client, piece->items[i].node, 1);
+	directory_piece_done(piece);
+}
+
+/* So does what could not be taken apart. */
+static void drop_bytes(struct client *client, const uint8_t *bytes, size_t length)
+{
+	struct proto_reader reader;
+	struct proto_dirent dirent;
+
+	proto_reader_init(&reader, bytes, length, length);
+	while (reader.next < reader.end) {
+		proto_get_dirent(&reader, &dirent);
+		if (reader.error != 0)
+			return;
+		if (dirent.node != 0)
+			operations_give_back(client, dirent.node, 1);
+	}
+}
+
+static int take_piece(struct lane *lane, struct directory *directory, size_t length, uint64_t after, int64_t fetched,
+                      bool end)
+{
+	struct directory_piece piece;
+	int r = directory_piece_init(lane->buffer + LANE_DATA_AT, length, after, fetched, end, &piece);
+
+	if (r < 0) {
+		drop_bytes(lane->client, lane->buffer + LANE_DATA_AT, length);
+		return r;
+	}
+	drop_piece(lane->client, &directory->piece);
+	directory->piece = piece;
+	return 0;
+}
+
+static void directory_free(struct lane *lane, struct directory *directory)
+{
+	drop_piece(lane->client, &directory->piece);
+	operations_close(lane, directory->handle);
+	pthread_mutex_destroy(&directory->lock);
+	free(directory);
+}
+
+static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct proto_opendir_request request = { .node = wire(lane, ino), .size = PROTO_DATA_MAX };
+	struct directory *directory = FAULT_NULL(MOUNT_FILE, calloc(1, sizeof(*directory)));
+	int64_t fetched = clock_ns();
+	size_t length;
+	bool end;
+	int r = -ENOMEM;
+
+	if (directory != NULL)
+		r = rpc_opendir_data(lane, &request, &directory->handle, &end, &length);
+	if (r < 0) {
+		free(directory);
+		reply_error(req, r);
+		return;
+	}
+	directory->node = request.node;
+	directory->window = request.size;
+	pthread_mutex_init(&directory->lock, NULL);
+	r = take_piece(lane, directory, length, 0, fetched, end);
+	fi->fh = (uint64_t) (uintptr_t) directory;
+	if (r < 0)
+		reply_error(req, r);
+	else
+		r = fuse_reply_open(req, fi);
+	if (r < 0)
+		directory_free(lane, directory);
+}
+
+/*
+ * May a listing begin with the piece at hand? Only the first one may, since each further beginning is a rewinddir(),
+ * and only with entries of just now: a directory can stay open for long before anybody lists it.
+ */
+static bool can_begin(const struct client *client, const struct directory *directory)
+{
+	double age = (double) (clock_ns() - directory->piece.fetched) / 1e9;
+
+	return !directory->begun && age < client->timeout &&
+	       objects_changed_at(client->objects, directory->node) < directory->piece.fetched;
+}
+
+/*
+ * How much to fetch behind cookie. Whoever goes on where the piece at hand ends will want the rest, too; whoever jumps
+ * there may want one entry, and each costs the server a look at the file.
+ */
+static uint32_t window_at(const struct directory *directory, uint64_t cookie)
+{
+	const struct directory_piece *piece = &directory->piece;
+
+	if (cookie == 0)
+		return WINDOW_FIRST;
+	if (piece->count == 0 || piece->items[piece->count - 1].cookie != cookie)
+		return WINDOW_LEAST;
+	return directory->window < PROTO_DATA_MAX / 4 ? directory->window * 4 : PROTO_DATA_MAX;
+}
+
+/* The index of the entry behind cookie, from the piece at hand or the next one. With the lock held. */
+static int seek(struct lane *lane, struct directory *directory, uint64_t cookie, size_t *ret_index)
+{
+	struct proto_readdir_request request = { .handle = directory->handle, .cookie = cookie };
+	ssize_t index = cookie == 0 && !can_begin(lane->client, directory)
+	                        ? -1
+	                        : directory_piece_find(&directory->piece, cookie);
+	int64_t fetched;
+	size_t length;
+	bool end;
+	int r;
+
+	directory->begun = directory->begun || cookie == 0;
+	if (index < 0) {
+		request.size = directory->window = window_at(directory, cookie);
+		fetched = clock_ns();
+		r = rpc_readdir_data(lane, &request, &end, &length);
+		if (r == 0)
+			r = take_piece(lane, directory, length, cookie, fetched, end);
+		if (r < 0)
+			return r;
+		index = 0;
+	}
+	*ret_index = (size_t) index;
+	return 0;
+}
+
+/*
+ * May the kernel get this entry's attributes, and for how long? What the piece says is no longer true after a change
+ * from here, and too old after the time-out; then the kernel makes no entry of it and looks the name up when it must.
+ */
+static double fresh_for(const struct client *client, const struct directory_piece *piece, uint64_t node)
+{
+	double age = (double) (clock_ns() - piece->fetched) / 1e9;
+
+	if (node == 0 || objects_changed_at(client->objects, node) >= piece->fetched)
+		return 0;
+	return client->timeout - age;
+}
+
+/* The kernel gets a look-up of the entry's node: with the piece's reference, or without one when it is known. */
+static bool give(struct client *client, struct directory *directory, struct directory_item *item,
+                 const struct proto_dirent *dirent)
+{
+	struct proto_entry entry = { .node = dirent->node, .attr = dirent->attr };
+
+	if (item->held ? objects_learn(client->objects, directory->node, dirent->name.text, &entry, 1) < 0
+	               : !objects_learn_again(client->objects, &entry))
+		return false;
+	objects_note_flags(client->objects, entry.node, entry.attr.flags, directory->piece.fetched);
+	item->held = false;
+	return true;
+}
+
+/* Adds one entry with its attributes. 0 when it does not fit; else how many bytes. *ret_given: a look-up was given. */
+static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index, char *at, size_t room,
+                       uint64_t *ret_given)
+{
+	struct client *client = lane_current()->client;
+	struct directory_item *item = &directory->piece.items[index];
+	struct fuse_entry_param param;
+	struct proto_dirent dirent;
+	size_t size;
+	double left;
+
+	*ret_given = 0;
+	directory_piece_entry(&directory->piece, index, &dirent);
+	size = fuse_add_direntry_plus(req, NULL, 0, dirent.name.text, NULL, 0);
+	if (size > room)
+		return 0;
+	fill_entry(lane_current(), &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
+	left = fresh_for(client, &directory->piece, dirent.node);
+	/* What follows its name is told of in answer to questions about it alone. */
+	if (left > 0 && !follow_has(&client->follow, dirent.node) && give(client, directory, item, &dirent)) {
+		param.ino = *ret_given = dirent.node;
+		param.attr_timeout = left;
+		param.entry_timeout = left;
+	}
+	return fuse_add_direntry_plus(req, at, room, dirent.name.text, &param, (off_t) dirent.cookie);
+}
+
+static size_t add_plain(fuse_req_t req, struct directory *directory, size_t index, char *at, size_t room)
+{
+	struct proto_dirent dirent;
+	struct stat st;
+	size_t size;
+
+	directory_piece_entry(&directory->piece, index, &dirent);
+	attributes_to_stat(&dirent.attr, 0, &st);
+	size = fuse_add_direntry(req, at, room, dirent.name.text, &st, (off_t) dirent.cookie);
+	return size > room ? 0 : size;
+}
+
+static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
+{
+	struct lane *lane = lane_current();
+	struct directory *directory = directory_of(fi);
+	struct client *client = lane->client;
+	char *bytes;
+	uint64_t *given;
+	size_t index, length = 0, count = 0;
+	int r;
+
+	/* A reply is built where no request and no piece lies any more. */
+	bytes = (char *) lane->buffer + LANE_DATA_AT;
+	size = size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX;
+	given = plus ? FAULT_NULL(MOUNT_LISTING, calloc(size / DIRENTPLUS_LEAST + 1, sizeof(*given))) : NULL;
+	if (plus && given == NULL) {
+		reply_error(req, -ENOMEM);
+		return;
+	}
+	pthread_mutex_lock(&directory->lock);
+	r = seek(lane, directory, (uint64_t) offset, &index);
+	while (r == 0 && index < directory->piece.count) {
+		uint64_t node = 0;
+		size_t n = plus ? add_plus(req, directory, index, bytes + length, size - length, &node)
+		                : add_plain(req, directory, index, bytes + length, size - length);
+
+		if (n == 0)
+			break;
+		if (node != 0)
+			given[count++] = node;
+		length += n;
+		index++;
+	}
+	pthread_mutex_unlock(&directory->lock);
+	if (r < 0)
+		reply_error(req, r);
+	else if (fuse_reply_buf(req, bytes, length) < 0)
+		while (count > 0)
+			operations_not_taken(client, given[--count]);
+	free(given);
+}
+
+static void read_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	list(req, size, offset, fi, false);
+}
+
+static void read_directory_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	list(req, size, offset, fi, true);
+}
+
+static void release_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	directory_free(lane_current(), directory_of(fi));
+	reply_error(req, 0);
+	lane_forget_many(lane_current());
+}
+
+static void sync_directory(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct proto_fsync_request request = { .handle = directory_of(fi)->handle, .datasync = datasync != 0 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, rpc_fsync(lane_current(), &request, &reply));
+}
+
+void operations_fill_directories(struct fuse_lowlevel_ops *ops)
+{
+	ops->opendir = open_directory;
+	ops->readdir = read_directory;
+	ops->readdirplus = read_directory_plus;
+	ops->releasedir = release_directory;
+	ops->fsyncdir = sync_directory;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations that open and close regular files. */
+#define FUSE_USE_VERSION 314
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+
+#include "protocol/clock.h"
+#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "protocol/faults.h"
+
+/* Of flags2, since Linux 6.6; not in the headers of Linux 6.1. */
+#define FILES_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+
+/*
+ * Around the page cache, when a file is only appended to: through it, the kernel cuts a write in two at the end of a
+ * page that it does not hold, and what another mount or the host appends could come in between. A kernel that offers
+ * this flag also drops what the cache has of the pages before and after such a write.
+ */
+static bool appends_directly(const struct client *client, int flags)
+{
+	return (flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY) &&
+	       (client->init_flags & FILES_DIRECT_IO_ALLOW_MMAP) != 0;
+}
+
+/*
+ * The page cache is kept when it holds the state that OPEN found. When the kernel was told another size or time before,
+ * it drops what it knows, so that size and content belong together: only attributes are invalidated here, which waits
+ * for no page that this or another request is to fill.
+ */
+static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *attr, struct operations_file *file,
+                  struct fuse_file_info *fi)
+{
+	struct client *client = lane->client;
+	struct objects_opened state;
+	bool follows;
+	int r = attributes_check(attr);
+
+	if (r == 0)
+		r = objects_opened(client->objects, wire(lane, ino), attr, &state);
+	if (r != 0)
+		return r;
+	follows = follow_has(&client->follow, ino);
+	fi->keep_cache = state.keep_cache && !client->options->no_cache && !follows;
+	atomic_store_explicit(&file->drop, state.drop, memory_order_relaxed);
+	/*
+	 * Of a file that follows its name two may be open at a time: the kernel's pages would be of both. sendfile(2)
+	 * reads them all the same, so that they are dropped here.
+	 */
+	fi->direct_io = appends_directly(client, fi->flags) || follows;
+	file_of(fi)->direct = fi->direct_io;
+	if (state.attr_differ)
+		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
+	return 0;
+}
+
+/*
+ * How much of a file is to come with OPEN: all of a small one that will be read, since nobody has it. A mount without a
+ * cache asks the server for everything when it is read.
+ */
+static uint32_t wanted_ahead(const struct client *client, uint64_t node, int flags)
+{
+	uint64_t size;
+
+	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || client->options->no_cache)
+		return 0;
+	size = objects_unread(client->objects, node);
+	return size <= AHEAD_SIZE ? (uint32_t) size : 0;
+}
+
+static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct client *client = lane->client;
+	struct proto_open_request request = { .flags = operations_open_flags(fi->flags) };
+	struct operations_file *file = operations_file_new();
+	int64_t since = clock_ns();
+	struct proto_open_reply reply;
+	int r = file == NULL ? -ENOMEM : 0;
+
+	follow_look(lane, ino);
+	request.node = wire(lane, ino);
+	if (r == 0 && !follow_may_open(lane, ino))
+		r = -ESTALE;
+	/* The host's file is read by the server: noatime of this mount is a matter for it. */
+	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
+		request.flags |= PROTO_OPEN_NOATIME;
+	request.size = wanted_ahead(client, request.node, fi->flags);
+	if (r == 0)
+		r = rpc_open_data(lane, &request, &reply);
+	if (r < 0) {
+		free(file);
+		reply_error(req, r);
+		return;
+	}
+	operations_file_open(client, file, request.node, reply.handle, fi->flags);
+	file->ahead = ahead_put(&client->ahead, since, reply.data.bytes, reply.data.length,
+	                        reply.data.length == reply.attr.size);
+	fi->fh = (uint64_t) (uintptr_t) file;
+	r = opened(lane, ino, &reply.attr, file, fi);
+	if (FAULTS_BUILT) /* a thread that is held back holds up no other request */
+		lanes_grow(&client->lanes);
+	(void) FAULT(MOUNT_OPENED, 0);
+	if (r < 0)
+		reply_error(req, r);
+	else
+		r = fuse_reply_open(req, fi);
+	if (r < 0) {
+		operations_close(lane, file->handle);
+		operations_file_free(client, file);
+	}
+}
+
+static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct lane *lane = lane_current();
+	struct proto_create_request request = {
+		.parent = wire(lane, parent),
+		.flags = operations_open_flags(fi->flags),
+		.mode = mode & 07777,
+	};
+	struct operations_file *file = operations_file_new();
+	struct fuse_entry_param param;
+	struct proto_create_reply reply;
+	int r = file == NULL ? -ENOMEM : proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = owner_of(req, &request.owner);
+	if (r == 0)
+		r = rpc_create(lane, &request, &reply);
+	if (r == 0)
+		r = operations_created(lane, request.parent, name, &reply.entry, reply.handle, fi->flags, file);
+	if (r != 0) {
+		free(file);
+		reply_error(req, r);
+		return;
+	}
+	operations_directory_changed(lane, request.parent, &reply.parent);
+	fi->fh = (uint64_t) (uintptr_t) file;
+	(void) opened(lane, reply.entry.node, &reply.entry.attr, file, fi);
+	fill_entry(lane, &reply.entry, &param);
+	if (fuse_reply_create(req, &param, fi) < 0)
+		operations_not_created(lane, &reply.entry, file);
+}
+
+static void release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct operations_file *file = file_of(fi);
+
+	operations_close(lane_current(), file->handle);
+	operations_file_used(lane_current()->client, file);
+	operations_file_free(lane_current()->client, file);
+	reply_error(req, 0);
+}
+
+static void sync_file(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = datasync != 0 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, rpc_fsync(lane_current(), &request, &reply));
+}
+
+/*
+ * The host's file system tells of a full disk or quota at close at the latest, and the server's own close comes after
+ * the guest's: so what was written goes to the disk before. Only where the server asks for it.
+ */
+static void flush_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = 1 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, file_of(fi)->writable ? rpc_fsync(lane_current(), &request, &reply) : 0);
+}
+
+void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops)
+{
+	/* Without it the kernel is told once, and does not ask again. */
+	if ((client->welcome.flags & PROTO_WELCOME_SYNC_AT_CLOSE) != 0)
+		ops->flush = flush_file;
+	ops->open = open_file;
+	ops->create = create_file;
+	ops->release = release_file;
+	ops->fsync = sync_file;
+}

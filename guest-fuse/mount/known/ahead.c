@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The contents of small files that came with OPEN. */
+#include "guest-fuse/mount/known/ahead.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "protocol/clock.h"
+
+enum { KEPT_NS = 100000000 };
+
+void ahead_init(struct ahead *ahead)
+{
+	void *memory = mmap(NULL, (size_t) AHEAD_FILES * AHEAD_SIZE, PROT_READ | PROT_WRITE,
+	                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	*ahead = (struct ahead){ .memory = memory == MAP_FAILED ? NULL : memory };
+	pthread_mutex_init(&ahead->lock, NULL);
+}
+
+void ahead_done(struct ahead *ahead)
+{
+	if (ahead->memory != NULL)
+		(void) munmap(ahead->memory, (size_t) AHEAD_FILES * AHEAD_SIZE);
+	pthread_mutex_destroy(&ahead->lock);
+}
+
+static uint8_t *memory_of(const struct ahead *ahead, const struct ahead_file *file)
+{
+	return ahead->memory + (size_t) (file - ahead->files) * AHEAD_SIZE;
+}
+
+uint64_t ahead_put(struct ahead *ahead, int64_t since, const void *bytes, size_t length, bool whole)
+{
+	struct ahead_file *file;
+	uint64_t ticket;
+
+	if (ahead->memory == NULL || length == 0 || length > AHEAD_SIZE)
+		return 0;
+	pthread_mutex_lock(&ahead->lock);
+	ticket = ++ahead->last;
+	file = &ahead->files[ticket % AHEAD_FILES];
+	*file = (struct ahead_file){ .ticket = ticket, .since = since, .length = length, .whole = whole };
+	memcpy(memory_of(ahead, file), bytes, length);
+	pthread_mutex_unlock(&ahead->lock);
+	return ticket;
+}
+
+bool ahead_get(struct ahead *ahead, uint64_t ticket, int64_t changed, uint64_t offset, size_t size, void *bytes,
+               size_t *ret_length)
+{
+	struct ahead_file *file = &ahead->files[ticket % AHEAD_FILES];
+	bool found;
+
+	if (ticket == 0)
+		return false;
+	pthread_mutex_lock(&ahead->lock);
+	found = file->ticket == ticket && changed < file->since && clock_ns() - file->since < KEPT_NS &&
+	        offset <= file->length && (file->whole || size <= file->length - offset);
+	if (found) {
+		*ret_length = size < file->length - offset ? size : file->length - (size_t) offset;
+		memcpy(bytes, memory_of(ahead, file) + offset, *ret_length);
+	}
+	pthread_mutex_unlock(&ahead->lock);
+	return found;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attributes of directories that the last change from here told. */
+#include "guest-fuse/mount/known/recent.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "protocol/clock.h"
+
+void recent_init(struct recent *recent)
+{
+	memset(recent, 0, sizeof(*recent));
+	pthread_mutex_init(&recent->lock, NULL);
+}
+
+void recent_done(struct recent *recent)
+{
+	pthread_mutex_destroy(&recent->lock);
+}
+
+static struct recent_slot *slot_of(struct recent *recent, uint64_t node)
+{
+	return &recent->slots[PROTO_ID_SLOT(node) % RECENT_SLOTS];
+}
+
+static bool older(const struct proto_time *left, const struct proto_time *right)
+{
+	return left->seconds < right->seconds ||
+	       (left->seconds == right->seconds && left->nanoseconds < right->nanoseconds);
+}
+
+void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, int64_t since)
+{
+	struct recent_slot *slot = slot_of(recent, node);
+
+	if (!S_ISDIR(attr->mode))
+		return;
+	pthread_mutex_lock(&recent->lock);
+	/*
+	 * Two changes at once: the later one's word stays. Where the clock of the host's file system is too coarse to
+	 * tell, a change that was sent after the other's answer is the later one; of two that overlapped nobody knows.
+	 */
+	if (slot->node != node || older(&slot->attr.ctime, &attr->ctime) || since >= slot->answered)
+		*slot = (struct recent_slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
+	else if (!older(&attr->ctime, &slot->attr.ctime))
+		slot->node = 0;
+	pthread_mutex_unlock(&recent->lock);
+}
+
+void recent_drop(struct recent *recent, uint64_t node)
+{
+	struct recent_slot *slot = slot_of(recent, node);
+
+	pthread_mutex_lock(&recent->lock);
+	if (slot->node == node)
+		slot->node = 0;
+	pthread_mutex_unlock(&recent->lock);
+}
+
+bool recent_get(struct recent *recent, uint64_t node, double timeout, struct proto_attr *ret_attr, double *ret_left)
+{
+	struct recent_slot *slot = slot_of(recent, node);
+	bool found;
+
+	pthread_mutex_lock(&recent->lock);
+	*ret_left = timeout - (double) (clock_ns() - slot->since) / 1e9;
+	found = slot->node == node && node != 0 && *ret_left > 0;
+	if (found)
+		*ret_attr = slot->attr;
+	pthread_mutex_unlock(&recent->lock);
+	return found;
+}

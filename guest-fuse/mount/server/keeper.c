@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The main thread of a running mount. */
+#include "guest-fuse/mount/server/keeper.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+
+#include "protocol/clock.h"
+#include "guest-fuse/mount/kernel/interrupts.h"
+#include "guest-fuse/mount/mounting.h"
+#include "protocol/cleanup.h"
+#include "protocol/faults.h"
+#include "protocol/log.h"
+
+enum {
+	EVENT_PAYLOAD_MAX = 2048, /* GOODBYE with its words is the longest */
+	/* What was removed takes room on the host until it is forgotten; the server waits for that when a disk is full.
+	 */
+	FORGET_MS = 20,
+	PING_LATE_MS = 1000, /* nothing more is sent to a server that lets a PING wait so long */
+	STUCK_MS = 5000,     /* a request that takes so long is asked about, so often */
+	STRIKES = 2,
+	STOP_MS = 5000, /* for programs to finish when the mount is ended by a signal */
+	CLOSE_MS = 1000,
+	/* Awake: so often it looks at the lanes, and so long after one stirred it. Dozing: it sleeps until a PING is
+	   due. */
+	AWAKE_MS = 2000,
+	UNMOUNTER_STACK = 128 * 1024,
+};
+
+/* What the keeper asked about a lane. */
+struct watch {
+	uint64_t question; /* id of LANE_STATE; 0: none is open */
+	uint64_t rpc;      /* about this request */
+	int64_t asked;     /* clock_ms() */
+	unsigned strikes;  /* how often the server did not know it */
+};
+
+struct keeper {
+	struct client *client;
+	struct proto_channel event;
+	int signals, statistics;
+	const char *mountpoint;
+	uint8_t input[PROTO_HEADER_SIZE + EVENT_PAYLOAD_MAX];
+	size_t have;
+	uint64_t next_id, ping_id;
+	int64_t ping_next, ping_sent; /* clock_ms(); ping_sent 0: none is open */
+	int64_t forget_at, stop_at;   /* clock_ms(), 0: not planned */
+	int64_t awake_until;          /* clock_ms() */
+	struct watch watches[LANES_MAX];
+};
+
+int keeper_new(struct client *client, struct proto_channel *event, int signals, int statistics, const char *mountpoint,
+               struct keeper **ret_keeper)
+{
+	struct keeper *keeper = FAULT_NULL(MOUNT_KEEPER, calloc(1, sizeof(*keeper)));
+
+	if (keeper == NULL)
+		return -ENOMEM;
+	keeper->client = client;
+	keeper->signals = signals;
+	keeper->statistics = statistics;
+	keeper->mountpoint = mountpoint;
+	/* From here on bytes are taken as they come: a server that sends half a frame must not hold this thread. */
+	keeper->have = event->end - event->start;
+	if (keeper->have > sizeof(keeper->input)) {
+		free(keeper);
+		return -EPROTO;
+	}
+	memcpy(keeper->input, event->buffer + event->start, keeper->have);
+	keeper->event = *event;
+	*ret_keeper = keeper;
+	return 0;
+}
+
+void keeper_free(struct keeper *keeper)
+{
+	if (keeper == NULL)
+		return;
+	proto_channel_done(&keeper->event);
+	free(keeper);
+}
+
+static void die(struct keeper *keeper, int error, const char *why)
+{
+	if (client_die(keeper->client, error))
+		log_error("%s: the session is over (%s); operations fail with \"%s\" until it is unmounted",
+		          keeper->mountpoint, why, strerror(error));
+	proto_channel_kill(&keeper->event);
+}
+
+static int send_event(struct keeper *keeper, enum proto_op op, const struct proto_writer *writer, uint64_t *ret_id)
+{
+	struct proto_header header = { .op = (uint16_t) op, .id = ++keeper->next_id };
+
+	*ret_id = header.id;
+	proto_counter_add(&keeper->client->stats.rpc.ops[op].count, 1);
+	return proto_channel_send(&keeper->event, &header, writer);
+}
+
+static int send_ping(struct keeper *keeper, int64_t now)
+{
+	struct proto_ping_request request = { .sequence = keeper->next_id };
+	struct proto_writer writer;
+	uint8_t bytes[32];
+
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	(void) proto_encode_ping_request(&writer, &request);
+	keeper->ping_sent = now;
+	return send_event(keeper, PROTO_PING, &writer, &keeper->ping_id);
+}
+
+/*
+ * Often enough for the server. While requests are waited for also often enough to find within half the time-out that
+ * there is no answer; else nothing is lost by finding it at the next request.
+ */
+static int64_t ping_interval(const struct keeper *keeper)
+{
+	const struct client *client = keeper->client;
+	int64_t server = client->welcome.heartbeat_ms, own = client->options->timeout_s * INT64_C(1000) / 2;
+
+	if (atomic_load(&client->dozing))
+		return server - server / 6;
+	return server / 3 < own ? server / 3 : own;
+}
+
+static void heartbeat(struct keeper *keeper, int64_t now)
+{
+	if (keeper->ping_sent != 0 && now - keeper->ping_sent >= keeper->client->options->timeout_s * INT64_C(1000)) {
+		die(keeper, ENOTCONN, "the server does not answer any more");
+		return;
+	}
+	if (keeper->ping_sent != 0 || now < keeper->ping_next)
+		return;
+	keeper->ping_next = now + ping_interval(keeper);
+	if (send_ping(keeper, now) < 0)
+		die(keeper, ENOTCONN, "the connection to the server broke");
+}
+
+/* Asks about requests that take long: is the server at work, or was something lost on the way? */
+static void watch_lanes(struct keeper *keeper, int64_t now)
+{
+	struct lanes *lanes = &keeper->client->lanes;
+
+	for (unsigned i = 0; i < atomic_load(&lanes->count); i++) {
+		struct watch *watch = &keeper->watches[i];
+		struct lane *lane = lanes->all[i];
+		uint64_t rpc = atomic_load(&lane->rpc);
+		struct proto_lane_state_request request = { .lane = lane_number(lane) };
+		struct proto_writer writer;
+		uint8_t bytes[32];
+
+		if (rpc == 0 || now - atomic_load(&lane->since) / 1000000 < STUCK_MS || now - watch->asked < STUCK_MS)
+			continue;
+		if (watch->rpc != rpc)
+			watch->strikes = 0;
+		watch->rpc = rpc;
+		watch->asked = now;
+		proto_writer_init(&writer, bytes, sizeof(bytes));
+		(void) proto_encode_lane_state_request(&writer, &request);
+		if (send_event(keeper, PROTO_LANE_STATE, &writer, &watch->question) < 0)
+			return;
+	}
+}
+
+static void lane_state(struct keeper *keeper, uint64_t id, const struct proto_lane_state_reply *state)
+{
+	struct lanes *lanes = &keeper->client->lanes;
+
+	for (unsigned i = 0; i < atomic_load(&lanes->count); i++) {
+		struct watch *watch = &keeper->watches[i];
+
+		if (watch->question != id)
+			continue;
+		watch->question = 0;
+		if (atomic_load(&lanes->all[i]->rpc) != watch->rpc)
+			return; /* answered meanwhile */
+		if (state->last == watch->rpc && state->busy != 0)
+			watch->strikes = 0;
+		else
+			watch->strikes++;
+		if (watch->strikes >= STRIKES) {
+			log_peer_warning("lane %u lost a request or its answer: it is given up",
+			                 lane_number(lanes->all[i]));
+			watch->strikes = 0;
+			lane_kill(lanes->all[i]);
+		}
+		return;
+	}
+}
+
+/* What every operation fails with from then on. */
+static int error_of(uint32_t goodbye)
+{
+	switch (goodbye) {
+	case PROTO_GOODBYE_REVOKED:
+		return EACCES;
+	case PROTO_GOODBYE_MOVED:
+		return ESTALE;
+	default:
+		return ENOTCONN;
+	}
+}
+
+static int take_goodbye(struct keeper *keeper, struct proto_reader *reader)
+{
+	struct proto_goodbye_request goodbye;
+	char why[PROTO_TEXT_MAX + 64];
+	int r = proto_decode_goodbye_request(reader, &goodbye);
+
+	if (r < 0)
+		return r;
+	(void) snprintf(why, sizeof(why), "the server said goodbye: %s",
+	                goodbye.text.length > 0 ? goodbye.text.text : "no reason given");
+	die(keeper, error_of(goodbye.code), why);
+	return 0;
+}
+
+/* One whole message. 0, or -EBADMSG and others when it makes no sense. */
+static int take_event(struct keeper *keeper, const struct proto_header *header, const uint8_t *payload)
+{
+	struct proto_lane_state_reply state;
+	struct proto_ping_reply ping;
+	struct proto_reader reader;
+	int r;
+
+	proto_reader_init(&reader, payload, header->length, header->length);
+	if (header->op == PROTO_GOODBYE)
+		return take_goodbye(keeper, &reader);
+	if (header->flags != PROTO_FRAME_REPLY || header->status != 0)
+		return -EBADMSG;
+	switch (header->op) {
+	case PROTO_PING:
+		r = proto_decode_ping_reply(&reader, &ping);
+		if (r == 0 && header->id == keeper->ping_id)
+			keeper->ping_sent = 0;
+		return r;
+	case PROTO_LANE_STATE:
+		r = proto_decode_lane_state_reply(&reader, &state);
+		if (r == 0)
+			lane_state(keeper, header->id, &state);
+		return r;
+	default:
+		return -EBADMSG;
+	}
+}
+
+/* The messages that are there in full. */
+static int take_events(struct keeper *keeper)
+{
+	while (keeper->have >= PROTO_HEADER_SIZE) {
+		struct proto_header header;
+		size_t size;
+		int r = proto_header_decode(keeper->input, &header);
+
+		if (r == 0 && header.length > EVENT_PAYLOAD_MAX)
+			r = -EBADMSG;
+		if (r < 0)
+			return r;
+		size = PROTO_HEADER_SIZE + header.length;
+		if (keeper->have < size)
+			return 0;
+		r = take_event(keeper, &header, keeper->input + PROTO_HEADER_SIZE);
+		if (r < 0)
+			return r;
+		keeper->have -= size;
+		memmove(keeper->input, keeper->input + size, keeper->have);
+	}
+	return 0;
+}
+
+static void read_events(struct keeper *keeper)
+{
+	ssize_t n = recv(keeper->event.fd, keeper->input + keeper->have, sizeof(keeper->input) - keeper->have,
+	                 MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		die(keeper, ENOTCONN, n == 0 ? "the server is gone" : strerror(errno));
+		return;
+	}
+	keeper->have += (size_t) n;
+	if (take_events(keeper) < 0)
+		die(keeper, ENOTCONN, "the server sent what makes no sense");
+}
+
+/* What was forgotten goes to the server over some lane that is idle, after 20 ms. */
+static void send_forgets(struct keeper *keeper, int64_t now)
+{
+	struct client *client = keeper->client;
+	bool due = keeper->forget_at != 0 && now >= keeper->forget_at;
+
+	if (forgets_count(&client->forgets) == 0 || atomic_load(&client->dead) != 0) {
+		keeper->forget_at = 0;
+		return;
+	}
+	if (keeper->forget_at == 0 || due)
+		keeper->forget_at = now + FORGET_MS;
+	/* A server that is slow to answer may be slow to read, too. */
+	if (!due || (keeper->ping_sent != 0 && now - keeper->ping_sent > PING_LATE_MS))
+		return;
+	for (unsigned i = 0; i < atomic_load(&client->lanes.count); i++)
+		if (lane_try_forget(client->lanes.all[i])) {
+			keeper->forget_at = 0;
+			return;
+		}
+}
+
+/* A thread of its own: unmounting may write what is left, which the lanes answer and this keeper watches over. */
+static void *unmount(void *argument)
+{
+	struct keeper *keeper = argument;
+
+	if (mounting_is_ours(keeper->mountpoint) && umount2(keeper->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+		log_warning("cannot unmount %s: %s", keeper->mountpoint, strerror(errno));
+	return NULL;
+}
+
+/* True: leave now. */
+static bool take_signal(struct keeper *keeper)
+{
+	struct signalfd_siginfo info;
+	pthread_attr_t attributes;
+	pthread_t thread;
+	bool again = keeper->stop_at != 0;
+
+	if (read(keeper->signals, &info, sizeof(info)) != sizeof(info) || again)
+		return again;
+	keeper->stop_at = clock_ms() + STOP_MS;
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, UNMOUNTER_STACK);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attributes, unmount, keeper) != 0)
+		log_warning("cannot unmount %s: no thread", keeper->mountpoint);
+	pthread_attr_destroy(&attributes);
+	return false;
+}
+
+static void sooner(int64_t *at, int64_t other)
+{
+	if (other != 0 && other < *at)
+		*at = other;
+}
+
+static bool is_waited_for(struct client *client)
+{
+	for (unsigned i = 0; i < atomic_load(&client->lanes.count); i++)
+		if (atomic_load(&client->lanes.all[i]->rpc) != 0)
+			return true;
+	return false;
+}
+
+/* Dozes, unless a request is waited for. Whoever begins to wait after this looked sees that it dozes, and stirs it. */
+static void doze(struct keeper *keeper, int64_t now)
+{
+	struct client *client = keeper->client;
+
+	if (now < keeper->awake_until || atomic_load(&client->dozing))
+		return;
+	atomic_store(&client->dozing, true);
+	if (is_waited_for(client) && atomic_exchange(&client->dozing, false))
+		keeper->awake_until = now + AWAKE_MS;
+	if (atomic_load(&client->dozing))
+		keeper->ping_next = now + ping_interval(keeper);
+}
+
+/* A lane stirred it: that the server lives is to be known soon. */
+static void wake_up(struct keeper *keeper, int64_t now)
+{
+	keeper->awake_until = now + AWAKE_MS;
+	sooner(&keeper->ping_next, now + PING_LATE_MS);
+}
+
+/* How long nothing is to be done, in milliseconds. */
+static int pause_ms(const struct keeper *keeper, int64_t now, bool look_again)
+{
+	int64_t at = INT64_MAX;
+
+	if (atomic_load(&keeper->client->dead) == 0) {
+		if (!atomic_load(&keeper->client->dozing))
+			at = now + AWAKE_MS;
+		if (keeper->ping_sent == 0)
+			sooner(&at, keeper->ping_next);
+		else
+			sooner(&at, keeper->ping_sent + keeper->client->options->timeout_s * INT64_C(1000));
+		sooner(&at, keeper->forget_at);
+	}
+	sooner(&at, keeper->stop_at);
+	if (look_again)
+		sooner(&at, now + INTERRUPTS_POLL_MS);
+	if (at == INT64_MAX)
+		return -1;
+	return at <= now ? 0 : (int) (at - now);
+}
+
+/* What is to be done whatever happened. True: look for processes that are to die again soon. */
+static bool do_chores(struct keeper *keeper, int64_t now)
+{
+	struct client *client = keeper->client;
+
+	if (atomic_load(&client->dead) == 0) {
+		heartbeat(keeper, now);
+		watch_lanes(keeper, now);
+		send_forgets(keeper, now);
+	}
+	if (atomic_load(&client->lanes.saturated))
+		lanes_grow(&client->lanes);
+	return interrupts_serve(&client->lanes);
+}
+
+void keeper_run(struct keeper *keeper)
+{
+	struct client *client = keeper->client;
+	bool look_again = false;
+
+	keeper->ping_next = clock_ms();
+	if (take_events(keeper) < 0)
+		die(keeper, ENOTCONN, "the server sent what makes no sense");
+	while (!atomic_load(&client->lanes.ending)) {
+		struct pollfd fds[] = {
+			{ .fd = client->wake, .events = POLLIN },
+			{ .fd = keeper->signals, .events = POLLIN },
+			{ .fd = keeper->statistics, .events = POLLIN },
+			{ .fd = atomic_load(&client->dead) == 0 ? keeper->event.fd : -1, .events = POLLIN },
+		};
+		int64_t now = clock_ms();
+		eventfd_t count;
+		bool dozed;
+
+		doze(keeper, now);
+		dozed = atomic_load(&client->dozing);
+		if (poll(fds, ARRAY_SIZE(fds), pause_ms(keeper, now, look_again)) < 0 && errno != EINTR)
+			return;
+		if (fds[0].revents != 0)
+			(void) eventfd_read(client->wake, &count);
+		if (fds[1].revents != 0 && take_signal(keeper))
+			return;
+		if (fds[2].revents != 0)
+			stats_answer(keeper->statistics, client);
+		if (fds[3].revents != 0)
+			read_events(keeper);
+		now = clock_ms();
+		if (keeper->stop_at != 0 && now >= keeper->stop_at)
+			return;
+		if (dozed && !atomic_load(&client->dozing))
+			wake_up(keeper, now);
+		look_again = do_chores(keeper, now);
+	}
+}
+
+void keeper_goodbye(struct keeper *keeper)
+{
+	struct pollfd fd = { .fd = keeper->event.fd, .events = POLLIN };
+	struct proto_goodbye_request goodbye = { .code = PROTO_GOODBYE_DONE };
+	uint8_t bytes[PROTO_TEXT_MAX + 16];
+	int64_t until = clock_ms() + CLOSE_MS, now;
+	struct proto_writer writer;
+	uint64_t id;
+
+	if (atomic_load(&keeper->client->dead) != 0)
+		return;
+	proto_text_set(&goodbye.text, "unmounted");
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	if (proto_encode_goodbye_request(&writer, &goodbye) < 0 || send_event(keeper, PROTO_GOODBYE, &writer, &id) < 0)
+		return;
+	/* Some transports lose the last bytes when this side closes first. */
+	while ((now = clock_ms()) < until && poll(&fd, 1, (int) (until - now)) > 0)
+		if (recv(fd.fd, bytes, sizeof(bytes), MSG_DONTWAIT) <= 0)
+			return;
+}
