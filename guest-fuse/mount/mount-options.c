@@ -12,7 +12,7 @@
 #include "protocol/cleanup.h"
 
 struct parser {
-	struct options *options;
+	struct mount_options *options;
 	char *error;
 	size_t error_size;
 };
@@ -61,7 +61,7 @@ static int choice(const struct parser *parser, const char *name, const char *val
 /* name=value */
 static int option_with_value(const struct parser *parser, const char *name, const char *value)
 {
-	struct options *options = parser->options;
+	struct mount_options *options = parser->options;
 	unsigned long n = 0;
 	int r;
 
@@ -88,7 +88,7 @@ static int option_with_value(const struct parser *parser, const char *name, cons
 		return r;
 	}
 	if (strcmp(name, "lanes") == 0) {
-		r = number(parser, name, value, 2, OPTIONS_LANES, &n);
+		r = number(parser, name, value, 2, MOUNT_OPTIONS_LANES, &n);
 		options->lanes = (unsigned) n;
 		return r;
 	}
@@ -135,7 +135,7 @@ static const struct flag flags[] = {
 
 static int option_flag(const struct parser *parser, const char *name)
 {
-	struct options *options = parser->options;
+	struct mount_options *options = parser->options;
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		if (strcmp(name, flags[i].name) == 0) {
@@ -202,10 +202,10 @@ static int options_list(const struct parser *parser, const char *list)
 
 static int operands(const struct parser *parser, int count, char **operand)
 {
-	struct options *options = parser->options;
+	struct mount_options *options = parser->options;
 	int r;
 
-	if (options->action == OPTIONS_STATS) {
+	if (options->action == MOUNT_OPTIONS_STATS) {
 		if (count != 1)
 			return fail(parser, "--stats wants one mountpoint");
 		options->mountpoint = operand[0];
@@ -217,7 +217,7 @@ static int operands(const struct parser *parser, int count, char **operand)
 		return fail(parser, "usage: bindshare-mount ADDRESS:/host/path MOUNTPOINT [-f] [-v] [-o OPTION,...]");
 	options->source = operand[0];
 	options->mountpoint = operand[1];
-	r = proto_address_split_source(options->source, &options->address, &options->share, parser->error,
+	r = proto_address_split_source(options->source, &options->address, &options->path, parser->error,
 	                               parser->error_size);
 	/* Lanes are connected later, from another working directory. */
 	if (r == 0 && options->address.kind == PROTO_ADDRESS_UNIX && options->address.path[0] != '/')
@@ -245,7 +245,7 @@ static const struct option long_options[] = {
 /* word: what was just read, for words about it. */
 static int switch_apply(const struct parser *parser, int option, const char *word)
 {
-	struct options *options = parser->options;
+	struct mount_options *options = parser->options;
 
 	switch (option) {
 	case 'o':
@@ -261,16 +261,16 @@ static int switch_apply(const struct parser *parser, int option, const char *wor
 	case 't':
 		return 0;
 	case LONG_STATS:
-		options->action = OPTIONS_STATS;
+		options->action = MOUNT_OPTIONS_STATS;
 		return 0;
 	case LONG_JSON:
 		options->json = true;
 		return 0;
 	case LONG_HELP:
-		options->action = OPTIONS_HELP;
+		options->action = MOUNT_OPTIONS_HELP;
 		return 0;
 	case LONG_VERSION:
-		options->action = OPTIONS_VERSION;
+		options->action = MOUNT_OPTIONS_VERSION;
 		return 0;
 	case ':':
 		return fail(parser, "-%c wants a value", optopt);
@@ -280,15 +280,15 @@ static int switch_apply(const struct parser *parser, int option, const char *wor
 	}
 }
 
-int options_parse(int argc, char **argv, struct options *ret_options, char *error, size_t error_size)
+int mount_options_parse(int argc, char **argv, struct mount_options *ret_options, char *error, size_t error_size)
 {
 	struct parser parser = { .options = ret_options, .error = error, .error_size = error_size };
 	int option, r = 0;
 
-	*ret_options = (struct options){
+	*ret_options = (struct mount_options){
 		.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
-		.timeout_s = OPTIONS_TIMEOUT_S,
-		.lanes = OPTIONS_LANES,
+		.timeout_s = MOUNT_OPTIONS_TIMEOUT_S,
+		.lanes = MOUNT_OPTIONS_LANES,
 		.helper = argc > 0 && called_by_mount(argv[0]),
 	};
 	(void) snprintf(error, error_size, "out of memory");
@@ -296,12 +296,12 @@ int options_parse(int argc, char **argv, struct options *ret_options, char *erro
 	optind = 0;
 	while (r == 0 && (option = getopt_long(argc, argv, ":o:fvsnt:", long_options, NULL)) != -1)
 		r = switch_apply(&parser, option, argv[optind - 1]);
-	if (r == 0 && (ret_options->action == OPTIONS_HELP || ret_options->action == OPTIONS_VERSION))
+	if (r == 0 && (ret_options->action == MOUNT_OPTIONS_HELP || ret_options->action == MOUNT_OPTIONS_VERSION))
 		return 0;
 	return r < 0 ? r : operands(&parser, argc - optind, argv + optind);
 }
 
-void options_done(struct options *options)
+void mount_options_done(struct mount_options *options)
 {
 	free(options->token_file);
 	free(options->alive);

@@ -8,13 +8,13 @@
 
 #include "protocol/address.h"
 
-enum { OPTIONS_TIMEOUT_S = 30, OPTIONS_LANES = 64 };
+enum { MOUNT_OPTIONS_TIMEOUT_S = 30, MOUNT_OPTIONS_LANES = 64 };
 
-struct options {
-	enum { OPTIONS_MOUNT, OPTIONS_STATS, OPTIONS_HELP, OPTIONS_VERSION } action;
+struct mount_options {
+	enum { MOUNT_OPTIONS_MOUNT, MOUNT_OPTIONS_STATS, MOUNT_OPTIONS_HELP, MOUNT_OPTIONS_VERSION } action;
 	const char *source; /* as given: what /proc/mounts shows unless fsname= says otherwise */
 	struct proto_address address;
-	const char *share; /* in source */
+	const char *path; /* of the host, in source */
 	const char *mountpoint;
 	char *token_file; /* NULL: none */
 	char *fsname;     /* NULL: the source */
@@ -32,7 +32,7 @@ struct options {
 
 /*
  * Fills options from a command line. 0, or -EINVAL with words in error. Strings of argv must outlive options;
- * options_done() frees the others, and accepts options that were filled half.
+ * mount_options_done() frees the others, and accepts options that were filled half.
  */
-int options_parse(int argc, char **argv, struct options *ret_options, char *error, size_t error_size);
-void options_done(struct options *options);
+int mount_options_parse(int argc, char **argv, struct mount_options *ret_options, char *error, size_t error_size);
+void mount_options_done(struct mount_options *options);

@@ -41,7 +41,7 @@ static int set_flag(int context, const char *key)
 	return FAULT(MOUNT_OPTION, fsconfig(context, FSCONFIG_SET_FLAG, key, NULL, 0)) < 0 ? -errno : 0;
 }
 
-static int set_options(int context, const struct options *options, bool read_only, int device)
+static int set_options(int context, const struct mount_options *options, bool read_only, int device)
 {
 	char number[16];
 	int r;
@@ -71,7 +71,7 @@ static int set_options(int context, const struct options *options, bool read_onl
 	return r;
 }
 
-int mounting_make(const struct options *options, bool read_only, int *ret_device, int *ret_mount, char *error,
+int mounting_make(const struct mount_options *options, bool read_only, int *ret_device, int *ret_mount, char *error,
                   size_t error_size)
 {
 	_cleanup_close_ int device = FAULT(MOUNT_DEVICE, open("/dev/fuse", O_RDWR | O_CLOEXEC));

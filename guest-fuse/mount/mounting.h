@@ -12,7 +12,7 @@
  * own there, so that commas and backslashes in names mean nothing. 0 and two descriptors, or a negative errno and
  * words.
  */
-int mounting_make(const struct options *options, bool read_only, int *ret_device, int *ret_mount, char *error,
+int mounting_make(const struct mount_options *options, bool read_only, int *ret_device, int *ret_mount, char *error,
                   size_t error_size);
 /* Puts it in place. 0 or a negative errno. */
 int mounting_place(int mount, const char *mountpoint);

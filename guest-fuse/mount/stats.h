@@ -5,20 +5,11 @@
  */
 #pragma once
 
-#include <sys/types.h>
+#include <stdbool.h>
 
-#include "protocol/counters.h"
-
-enum { STATS_OPCODES = 64, STATS_PATH_SIZE = 108 };
+enum { STATS_PATH_SIZE = 108 };
 
 struct client;
-
-struct stats {
-	_Atomic uint64_t fuse[STATS_OPCODES]; /* by opcode; those beyond count as 0 */
-	struct proto_counters rpc;
-};
-
-void stats_count(struct stats *stats, uint32_t opcode);
 
 /* {"fuse": {"lookup": 1, ...}, "rpc": {"lookup": 1, ...}, "lanes": 2, "nodes": 1}; free() it. NULL: no memory. */
 char *stats_json(struct client *client);

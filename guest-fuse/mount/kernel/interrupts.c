@@ -10,85 +10,107 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest-fuse/mount/client.h"
-#include "protocol/clock.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/request.h"
+#include "guest-fuse/mount/server/server.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 
 #define EARLY_NS  INT64_C(2000000000) /* an INTERRUPT whose request does not come is for one that was answered */
 #define SILENT_NS INT64_C(500000000)
 
+struct interrupts {
+	struct pending *pending;
+	/* INTERRUPTs that came before their request was seen: both lie in the kernel's queue for different threads. */
+	pthread_mutex_t lock;
+	_Atomic unsigned count; /* of early */
+	struct early {
+		uint64_t unique;
+		int64_t since;
+	} early[PENDING_MAX];
+};
+
+struct interrupts *interrupts_new(struct pending *pending)
+{
+	struct interrupts *interrupts = calloc(1, sizeof(*interrupts));
+
+	if (interrupts == NULL)
+		return NULL;
+	interrupts->pending = pending;
+	pthread_mutex_init(&interrupts->lock, NULL);
+	return interrupts;
+}
+
+void interrupts_free(struct interrupts *interrupts)
+{
+	if (interrupts == NULL)
+		return;
+	pthread_mutex_destroy(&interrupts->lock);
+	free(interrupts);
+}
+
 /* Leaves out those that are too old, and unique. True: unique was there. With the lock held. */
-static bool sort_out(struct lanes *lanes, uint64_t unique)
+static bool sort_out(struct interrupts *interrupts, uint64_t unique)
 {
 	int64_t now = clock_ns();
 	unsigned kept = 0;
 	bool found = false;
 
-	for (unsigned i = 0; i < atomic_load(&lanes->early_count); i++) {
-		if (lanes->early[i].unique == unique)
+	for (unsigned i = 0; i < atomic_load(&interrupts->count); i++) {
+		if (interrupts->early[i].unique == unique)
 			found = true;
-		else if (now - lanes->early[i].since < EARLY_NS)
-			lanes->early[kept++] = lanes->early[i];
+		else if (now - interrupts->early[i].since < EARLY_NS)
+			interrupts->early[kept++] = interrupts->early[i];
 	}
-	atomic_store(&lanes->early_count, kept);
+	atomic_store(&interrupts->count, kept);
 	return found;
 }
 
-static void remember(struct lanes *lanes, uint64_t unique)
+static void remember(struct interrupts *interrupts, uint64_t unique)
 {
 	unsigned count;
 
-	pthread_mutex_lock(&lanes->early_lock);
-	(void) sort_out(lanes, unique);
-	count = atomic_load(&lanes->early_count);
-	if (count < LANES_MAX) {
-		lanes->early[count] = (struct lanes_early){ unique, clock_ns() };
-		atomic_store(&lanes->early_count, count + 1);
+	pthread_mutex_lock(&interrupts->lock);
+	(void) sort_out(interrupts, unique);
+	count = atomic_load(&interrupts->count);
+	if (count < PENDING_MAX) {
+		interrupts->early[count] = (struct early){ unique, clock_ns() };
+		atomic_store(&interrupts->count, count + 1);
 	}
-	pthread_mutex_unlock(&lanes->early_lock);
+	pthread_mutex_unlock(&interrupts->lock);
 }
 
-static bool take_back(struct lanes *lanes, uint64_t unique)
+static bool take_back(struct interrupts *interrupts, uint64_t unique)
 {
 	bool found;
 
-	pthread_mutex_lock(&lanes->early_lock);
-	found = sort_out(lanes, unique);
-	pthread_mutex_unlock(&lanes->early_lock);
+	pthread_mutex_lock(&interrupts->lock);
+	found = sort_out(interrupts, unique);
+	pthread_mutex_unlock(&interrupts->lock);
 	return found;
 }
 
-static bool mark(struct lane *lane, uint64_t unique)
+void interrupts_arrived(struct interrupts *interrupts, uint64_t unique)
 {
-	bool found;
+	struct pending *pending = interrupts->pending;
 
-	pthread_mutex_lock(&lane->state);
-	found = lane->unique == unique;
-	if (found)
-		lane->interrupted = true;
-	pthread_mutex_unlock(&lane->state);
-	return found;
-}
-
-void interrupts_arrived(struct lanes *lanes, uint64_t unique)
-{
 	/* First remembered, then looked for; the request's thread goes the other way: one of the two finds the other.
 	 */
-	remember(lanes, unique);
-	for (unsigned i = 0; i < atomic_load(&lanes->count); i++)
-		if (mark(lanes->all[i], unique)) {
-			(void) take_back(lanes, unique);
-			client_wake(lanes->client);
+	remember(interrupts, unique);
+	for (unsigned i = 0; i < atomic_load(&pending->count); i++)
+		if (request_interrupt(pending->all[i], unique)) {
+			(void) take_back(interrupts, unique);
+			server_wake(pending->server);
 			return;
 		}
 }
 
-void interrupts_arrived_early(struct lanes *lanes, struct lane *lane)
+void interrupts_arrived_early(struct interrupts *interrupts, struct request *request)
 {
-	uint64_t unique = lane_request(lane)->unique;
+	uint64_t unique = request_header(request)->unique;
 
-	if (atomic_load(&lanes->early_count) != 0 && take_back(lanes, unique) && mark(lane, unique))
-		client_wake(lanes->client);
+	if (atomic_load(&interrupts->count) != 0 && take_back(interrupts, unique) && request_interrupt(request, unique))
+		server_wake(interrupts->pending->server);
 }
 
 /* The set of signals in a line of /proc/PID/status: sixteen hexadecimal digits. */
@@ -120,36 +142,37 @@ bool interrupts_thread_dies(pid_t pid)
 	return ((signals(status, "\nSigPnd:") | signals(status, "\nShdPnd:")) & (UINT64_C(1) << (SIGKILL - 1))) != 0;
 }
 
-static void answer(struct lane *lane, uint64_t unique)
+static void answer(struct request *request, uint64_t unique)
 {
 	struct fuse_out_header out = { .len = sizeof(out), .error = -EINTR, .unique = unique };
 
-	if (lane_answer(lane, unique))
-		(void) !write(lane->device, &out, sizeof(out));
+	if (request_answer(request, unique))
+		(void) !write(request->device, &out, sizeof(out));
 }
 
-bool interrupts_serve(struct lanes *lanes)
+bool interrupts_serve(struct interrupts *interrupts, bool unread)
 {
-	bool saturated = atomic_load(&lanes->saturated), again = saturated;
+	const struct pending *pending = interrupts->pending;
 	int64_t now = clock_ns();
+	bool again = unread;
 
-	for (unsigned i = 0; i < atomic_load(&lanes->count); i++) {
-		struct lane *lane = lanes->all[i];
+	for (unsigned i = 0; i < atomic_load(&pending->count); i++) {
+		struct request *request = pending->all[i];
 		uint64_t unique;
 		bool look;
 		pid_t pid;
 
-		pthread_mutex_lock(&lane->state);
-		unique = lane->unique;
-		pid = lane->pid;
-		look = unique != 0 && !lane->answered && lane->interrupted;
+		pthread_mutex_lock(&request->lock);
+		unique = request->unique;
+		pid = request->pid;
+		look = unique != 0 && !request->answered && request->interrupted;
 		again = again || look;
 		/* No thread reads INTERRUPT: whoever waits long may be about to die. */
-		if (unique != 0 && !lane->answered && saturated && pid != 0)
-			look = look || now - atomic_load(&lane->since) > SILENT_NS;
-		pthread_mutex_unlock(&lane->state);
+		if (unique != 0 && !request->answered && unread && pid != 0)
+			look = look || now - atomic_load(&request->since) > SILENT_NS;
+		pthread_mutex_unlock(&request->lock);
 		if (look && interrupts_thread_dies(pid))
-			answer(lane, unique);
+			answer(request, unique);
 	}
 	return again;
 }

@@ -5,32 +5,67 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
-#include <string.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <time.h>
 
-#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/kernel/client.h"
 #include "guest-fuse/mount/kernel/prune.h"
+#include "guest-fuse/mount/known/objects.h"
 #include "protocol/faults.h"
 
-enum { NOTIFIER_STACK = 256 * 1024, FLUSH_SECONDS = 2 };
+enum { QUEUE = 256, STACK = 256 * 1024, FLUSH_SECONDS = 2 };
 
-void notifier_init(struct notifier *notifier)
+struct range {
+	uint64_t ino, offset, length; /* length 0: to the end */
+};
+
+struct notifier {
+	struct client *client;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+	bool running, ending;
+	struct range queue[QUEUE];
+	unsigned first, count;
+	uint64_t queued, done; /* ranges, ever */
+	_Atomic bool pruning;  /* asked for, and not yet done */
+	bool prune;            /* asked for, and not yet begun */
+	pthread_cond_t progress;
+};
+
+struct notifier *notifier_new(struct client *client)
 {
+	struct notifier *notifier = calloc(1, sizeof(*notifier));
 	pthread_condattr_t attributes;
 
-	memset(notifier, 0, sizeof(*notifier));
+	if (notifier == NULL)
+		return NULL;
+	notifier->client = client;
 	pthread_mutex_init(&notifier->lock, NULL);
 	pthread_cond_init(&notifier->wake, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&notifier->progress, &attributes);
 	pthread_condattr_destroy(&attributes);
+	return notifier;
+}
+
+void notifier_free(struct notifier *notifier)
+{
+	if (notifier == NULL)
+		return;
+	pthread_cond_destroy(&notifier->wake);
+	pthread_cond_destroy(&notifier->progress);
+	pthread_mutex_destroy(&notifier->lock);
+	free(notifier);
 }
 
 enum work { WORK_END, WORK_RANGE, WORK_PRUNE };
 
 /* Waits for something to do. */
-static enum work next(struct notifier *notifier, struct notifier_range *ret_range)
+static enum work next(struct notifier *notifier, struct range *ret_range)
 {
 	enum work work = WORK_END;
 
@@ -43,7 +78,7 @@ static enum work next(struct notifier *notifier, struct notifier_range *ret_rang
 		notifier->prune = false;
 	} else if (work == WORK_RANGE) {
 		*ret_range = notifier->queue[notifier->first];
-		notifier->first = (notifier->first + 1) % NOTIFIER_QUEUE;
+		notifier->first = (notifier->first + 1) % QUEUE;
 		notifier->count--;
 	}
 	pthread_mutex_unlock(&notifier->lock);
@@ -53,7 +88,7 @@ static enum work next(struct notifier *notifier, struct notifier_range *ret_rang
 static void *run(void *argument)
 {
 	struct notifier *notifier = argument;
-	struct notifier_range range;
+	struct range range;
 	enum work work;
 
 	while ((work = next(notifier, &range)) != WORK_END) {
@@ -73,14 +108,13 @@ static void *run(void *argument)
 	return NULL;
 }
 
-int notifier_start(struct notifier *notifier, struct client *client)
+int notifier_start(struct notifier *notifier)
 {
 	pthread_attr_t attributes;
 	int r;
 
-	notifier->client = client;
 	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, NOTIFIER_STACK);
+	pthread_attr_setstacksize(&attributes, STACK);
 	r = FAULT_NUMBER(MOUNT_THREAD, pthread_create(&notifier->thread, &attributes, run, notifier));
 	pthread_attr_destroy(&attributes);
 	notifier->running = r == 0;
@@ -88,11 +122,11 @@ int notifier_start(struct notifier *notifier, struct client *client)
 }
 
 /* With the lock held. False: the queue is full. */
-static bool enqueue(struct notifier *notifier, const struct notifier_range *range)
+static bool enqueue(struct notifier *notifier, const struct range *range)
 {
-	if (notifier->count == NOTIFIER_QUEUE)
+	if (notifier->count == QUEUE)
 		return false;
-	notifier->queue[(notifier->first + notifier->count++) % NOTIFIER_QUEUE] = *range;
+	notifier->queue[(notifier->first + notifier->count++) % QUEUE] = *range;
 	notifier->queued++;
 	pthread_cond_signal(&notifier->wake);
 	return true;
@@ -100,7 +134,7 @@ static bool enqueue(struct notifier *notifier, const struct notifier_range *rang
 
 void notifier_invalidate(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length)
 {
-	struct notifier_range range = { ino, offset, length };
+	struct range range = { ino, offset, length };
 
 	pthread_mutex_lock(&notifier->lock);
 	(void) enqueue(notifier, &range);
@@ -120,7 +154,7 @@ void notifier_prune(struct notifier *notifier)
 
 bool notifier_drop(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length)
 {
-	struct notifier_range range = { ino, offset, length };
+	struct range range = { ino, offset, length };
 	struct timespec deadline;
 	uint64_t ticket;
 	bool done;
@@ -151,7 +185,4 @@ void notifier_stop(struct notifier *notifier)
 	if (notifier->running)
 		(void) pthread_join(notifier->thread, NULL);
 	notifier->running = false;
-	pthread_cond_destroy(&notifier->wake);
-	pthread_cond_destroy(&notifier->progress);
-	pthread_mutex_destroy(&notifier->lock);
 }

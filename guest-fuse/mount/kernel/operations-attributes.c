@@ -9,9 +9,12 @@
 
 #include "guest-fuse/mount/kernel/caller.h"
 #include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/known/recent.h"
+#include "guest-fuse/mount/mount-options.h"
 
-static void reply_attr(struct lane *lane, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
-                       double timeout)
+static void reply_attr(struct thread *thread, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
+                       double keep)
 {
 	struct stat st;
 
@@ -19,32 +22,33 @@ static void reply_attr(struct lane *lane, fuse_req_t req, fuse_ino_t ino, int re
 		reply_error(req, result);
 		return;
 	}
-	follow_told(lane, ino, attr);
-	attributes_to_stat(attr, lane->client->welcome.block_size, &st);
-	(void) fuse_reply_attr(req, &st, timeout);
+	file_binds_told(thread->client->file_binds, ino, attr, request_since(&thread->request));
+	attributes_to_stat(attr, thread->client->block_size, &st);
+	(void) fuse_reply_attr(req, &st, keep);
 }
 
 static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_getattr_request request = { .node = ino };
-	struct client *client = lane->client;
-	double timeout = client->timeout;
+	struct client *client = thread->client;
+	double keep;
 	struct proto_getattr_reply reply;
 	int r = 0;
 
-	operations_look(lane, &request, fi == NULL ? NULL : file_of(fi));
-	if (!recent_get(&client->recent, request.node, client->timeout, &reply.attr, &timeout)) {
-		r = rpc_getattr(lane, &request, &reply);
+	rebind_locate(thread, &request, fi == NULL ? NULL : file_of(fi));
+	if (!recent_get(client->recent, client->validity, request.node, &reply.attr, &keep)) {
+		r = rpc_getattr(&thread->request, &request, &reply);
 		if (r == 0)
-			objects_note_flags(client->objects, request.node, reply.attr.flags, atomic_load(&lane->since));
-		timeout = lane_keep(lane);
+			objects_note_flags(client->objects, request.node, reply.attr.flags,
+			                   request_since(&thread->request));
+		keep = validity_attributes(client->validity, ino, request_since(&thread->request));
 	}
 	if (r == 0)
 		r = attributes_check(&reply.attr);
 	if (r == 0)
 		r = objects_told(client->objects, request.node, &reply.attr);
-	reply_attr(lane, req, ino, r, &reply.attr, follow_timeout(&client->follow, ino, timeout));
+	reply_attr(thread, req, ino, r, &reply.attr, keep);
 }
 
 static struct proto_time time_of(const struct timespec *time)
@@ -52,7 +56,7 @@ static struct proto_time time_of(const struct timespec *time)
 	return (struct proto_time){ .seconds = time->tv_sec, .nanoseconds = (uint32_t) time->tv_nsec };
 }
 
-static void fill_setattr(struct lane *lane, const struct stat *attr, int to_set, struct proto_setattr *ret_set)
+static void fill_setattr(struct thread *thread, const struct stat *attr, int to_set, struct proto_setattr *ret_set)
 {
 	static const struct {
 		int fuse;
@@ -67,7 +71,7 @@ static void fill_setattr(struct lane *lane, const struct stat *attr, int to_set,
 		{ FUSE_SET_ATTR_ATIME_NOW, PROTO_SET_ATIME_NOW },
 		{ FUSE_SET_ATTR_MTIME_NOW, PROTO_SET_MTIME_NOW },
 	};
-	const struct fuse_setattr_in *in = lane_argument(lane);
+	const struct fuse_setattr_in *in = request_argument(&thread->request);
 
 	*ret_set = (struct proto_setattr){
 		.mode = attr->st_mode & 07777,
@@ -107,40 +111,41 @@ static int may_give_away(const struct client *client, fuse_req_t req, const stru
 
 static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_setattr_request request;
 	struct proto_setattr_reply reply;
 	int r;
 
 	request.handle = 0;
-	r = target_of(lane, ino, &request.node);
-	fill_setattr(lane, attr, to_set, &request.set);
+	r = target_of(thread, ino, &request.node);
+	fill_setattr(thread, attr, to_set, &request.set);
 	/* A handle matters for the size only, and an open of O_RDONLY|O_TRUNC has one that cannot write. */
 	if (fi != NULL && (to_set & FUSE_SET_ATTR_SIZE) != 0 && file_of(fi)->writable)
 		request.handle = file_of(fi)->handle;
 	if (r == 0)
-		r = may_give_away(lane->client, req, attr, to_set);
+		r = may_give_away(thread->client, req, attr, to_set);
 	if (r == 0)
-		r = rpc_setattr(lane, &request, &reply);
+		r = rpc_setattr(&thread->request, &request, &reply);
 	if (r == 0)
 		r = attributes_check(&reply.attr);
 	if (r == 0)
-		r = objects_told(lane->client->objects, request.node, &reply.attr);
+		r = objects_told(thread->client->objects, request.node, &reply.attr);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0)
-		objects_wrote(lane->client->objects, request.node, &reply.attr);
+		objects_wrote(thread->client->objects, request.node, &reply.attr);
 	else if (r == 0)
-		objects_touched(lane->client->objects, request.node, &reply.attr);
+		objects_touched(thread->client->objects, request.node, &reply.attr);
 	if (r == 0)
-		recent_put(&lane->client->recent, request.node, &reply.attr, atomic_load(&lane->since));
-	reply_attr(lane, req, ino, r, &reply.attr, follow_timeout(&lane->client->follow, ino, lane_keep(lane)));
+		recent_put(thread->client->recent, request.node, &reply.attr, request_since(&thread->request));
+	reply_attr(thread, req, ino, r, &reply.attr,
+	           validity_attributes(thread->client->validity, ino, request_since(&thread->request)));
 }
 
 static void stat_file_system(fuse_req_t req, fuse_ino_t ino)
 {
-	struct lane *lane = lane_current();
-	struct proto_statfs_request request = { .node = wire(lane, ino) };
+	struct thread *thread = thread_current();
+	struct proto_statfs_request request = { .node = wire(thread, ino) };
 	struct proto_statfs_reply reply;
-	int r = rpc_statfs(lane, &request, &reply);
+	int r = rpc_statfs(&thread->request, &request, &reply);
 
 	if (r == 0) {
 		struct statvfs st = {
@@ -163,12 +168,12 @@ static void stat_file_system(fuse_req_t req, fuse_ino_t ino)
 /* Only under permissions=host: else the kernel decides. */
 static void check_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_access_request request = { .mask = (uint32_t) (mask & 7) };
 	struct proto_access_reply reply;
-	int r = target_of(lane, ino, &request.node);
+	int r = target_of(thread, ino, &request.node);
 
-	reply_error(req, r < 0 ? r : rpc_access(lane, &request, &reply));
+	reply_error(req, r < 0 ? r : rpc_access(&thread->request, &request, &reply));
 }
 
 /*
@@ -184,9 +189,9 @@ static int known_answer(const char *name)
 	return -EOPNOTSUPP;
 }
 
-static bool is_bare(struct lane *lane, uint64_t node)
+static bool is_bare(struct thread *thread, uint64_t node)
 {
-	return (objects_flags(lane->client->objects, node, lane->client->timeout) & PROTO_ATTR_BARE) != 0;
+	return (objects_flags(thread->client->objects, thread->client->validity, node) & PROTO_ATTR_BARE) != 0;
 }
 
 /* trusted.* are not for everybody's eyes. Leaves the others, in place. The new length. */
@@ -228,7 +233,7 @@ static void reply_blob(fuse_req_t req, const struct proto_blob *blob, size_t siz
 
 static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_getxattr_request request = { .node = 0 };
 	struct proto_getxattr_reply reply;
 	int r = known_answer(name);
@@ -236,11 +241,11 @@ static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
 	if (r == 0)
-		r = target_of(lane, ino, &request.node);
-	if (r == 0 && is_bare(lane, request.node))
+		r = target_of(thread, ino, &request.node);
+	if (r == 0 && is_bare(thread, request.node))
 		r = -ENODATA;
 	if (r == 0)
-		r = rpc_getxattr(lane, &request, &reply);
+		r = rpc_getxattr(&thread->request, &request, &reply);
 	if (r == 0)
 		reply_blob(req, &reply.value, size);
 	else
@@ -248,18 +253,18 @@ static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 }
 
 /* It must not be there, and it must: never both. */
-static int set_contradiction(struct lane *lane, const struct proto_setxattr_request *set)
+static int set_contradiction(struct thread *thread, const struct proto_setxattr_request *set)
 {
 	struct proto_getxattr_request request = { .node = set->node, .name = set->name };
 	struct proto_getxattr_reply reply;
-	int r = rpc_getxattr(lane, &request, &reply);
+	int r = rpc_getxattr(&thread->request, &request, &reply);
 
 	return r == 0 ? -EEXIST : r;
 }
 
 static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_setxattr_request request = { .value = { .length = size, .bytes = value } };
 	struct proto_setxattr_reply reply;
 	int r = known_answer(name);
@@ -267,23 +272,23 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
 	if (r == 0)
-		r = target_of(lane, ino, &request.node);
+		r = target_of(thread, ino, &request.node);
 	if (r == 0 && (flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0)
 		r = -EINVAL;
 	if (r == 0 && flags == (XATTR_CREATE | XATTR_REPLACE))
-		r = set_contradiction(lane, &request);
+		r = set_contradiction(thread, &request);
 	if (r == 0) {
 		request.flags = flags == XATTR_CREATE    ? PROTO_XATTR_CREATE
 		                : flags == XATTR_REPLACE ? PROTO_XATTR_REPLACE
 		                                         : 0;
-		r = rpc_setxattr(lane, &request, &reply);
+		r = rpc_setxattr(&thread->request, &request, &reply);
 	}
 	if (r == 0)
-		operations_changed(lane, request.node);
+		effects_changed(thread, request.node);
 	reply_error(req, r);
 }
 
-/* Without those that the process may not see. They lie in the lane's memory. */
+/* Without those that the process may not see. They lie in the thread's memory. */
 static void show_names(fuse_req_t req, struct proto_blob *names)
 {
 	bool trusted = names->length > 0 && memmem(names->bytes, names->length, "trusted.", 8) != NULL;
@@ -294,13 +299,13 @@ static void show_names(fuse_req_t req, struct proto_blob *names)
 
 static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_listxattr_request request = { .node = 0 };
 	struct proto_listxattr_reply reply = { .names = { .length = 0 } };
-	int r = target_of(lane, ino, &request.node);
+	int r = target_of(thread, ino, &request.node);
 
-	if (r == 0 && !is_bare(lane, request.node))
-		r = rpc_listxattr(lane, &request, &reply);
+	if (r == 0 && !is_bare(thread, request.node))
+		r = rpc_listxattr(&thread->request, &request, &reply);
 	if (r == 0)
 		show_names(req, &reply.names);
 	if (r == 0)
@@ -311,7 +316,7 @@ static void list_xattrs(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_removexattr_request request = { .node = 0 };
 	struct proto_removexattr_reply reply;
 	int r = known_answer(name);
@@ -319,11 +324,11 @@ static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (r == 0)
 		r = xattr_name_set(&request.name, name);
 	if (r == 0)
-		r = target_of(lane, ino, &request.node);
+		r = target_of(thread, ino, &request.node);
 	if (r == 0)
-		r = rpc_removexattr(lane, &request, &reply);
+		r = rpc_removexattr(&thread->request, &request, &reply);
 	if (r == 0)
-		operations_changed(lane, request.node);
+		effects_changed(thread, request.node);
 	reply_error(req, r);
 }
 

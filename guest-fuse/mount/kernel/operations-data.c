@@ -6,26 +6,30 @@
 #include <linux/fuse.h>
 #include <unistd.h>
 
+#include "guest-fuse/mount/kernel/notifier.h"
 #include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/threads.h"
+#include "guest-fuse/mount/known/ahead.h"
+#include "guest-fuse/mount/known/objects.h"
 
 static void read_data(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_read_request request = {
 		.handle = file_of(fi)->handle,
 		.offset = (uint64_t) offset,
 		.size = (uint32_t) (size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX),
 	};
-	const void *bytes = lane->buffer + LANE_DATA_AT;
-	struct client *client = lane->client;
+	const void *bytes = request_data(&thread->request);
+	struct client *client = thread->client;
 	size_t length;
 	int r = 0;
 
-	operations_file_used(client, file_of(fi));
+	open_file_used(client, file_of(fi));
 	if (file_of(fi)->ahead == 0 ||
-	    !ahead_get(&client->ahead, file_of(fi)->ahead, objects_changed_at(client->objects, file_of(fi)->node),
-	               request.offset, request.size, lane->buffer + LANE_DATA_AT, &length))
-		r = rpc_read_data(lane, &request, &bytes, &length);
+	    !ahead_get(client->ahead, file_of(fi)->ahead, objects_changed_at(client->objects, file_of(fi)->node),
+	               request.offset, request.size, request_data(&thread->request), &length))
+		r = rpc_read_data(&thread->request, &request, &bytes, &length);
 	if (r == 0)
 		(void) fuse_reply_buf(req, bytes, length);
 	else
@@ -33,12 +37,12 @@ static void read_data(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 }
 
 /* A change of contents is done: what the server says the file is now. */
-static int wrote(struct lane *lane, fuse_ino_t ino, const struct proto_attr *attr)
+static int wrote(struct thread *thread, fuse_ino_t ino, const struct proto_attr *attr)
 {
 	int r = attributes_check(attr);
 
 	if (r == 0)
-		objects_wrote(lane->client->objects, wire(lane, ino), attr);
+		objects_wrote(thread->client->objects, wire(thread, ino), attr);
 	return r;
 }
 
@@ -47,14 +51,14 @@ static int wrote(struct lane *lane, fuse_ino_t ino, const struct proto_attr *att
  * be, the page cache has the bytes at the wrong place. Those pages are dropped by the notifier: a thread that answers
  * requests must not wait for pages.
  */
-static int appended(struct lane *lane, fuse_ino_t ino, uint64_t offset, const struct proto_write_reply *reply)
+static int appended(struct thread *thread, fuse_ino_t ino, uint64_t offset, const struct proto_write_reply *reply)
 {
-	struct client *client = lane->client;
+	struct client *client = thread->client;
 
 	if (reply->attr.size == offset + reply->written)
-		return wrote(lane, ino, &reply->attr);
-	objects_unsure(client->objects, wire(lane, ino));
-	notifier_invalidate(&client->notifier, ino, offset, reply->written);
+		return wrote(thread, ino, &reply->attr);
+	objects_unsure(client->objects, wire(thread, ino));
+	notifier_invalidate(client->notifier, ino, offset, reply->written);
 	return attributes_check(&reply->attr);
 }
 
@@ -63,7 +67,7 @@ static int appended(struct lane *lane, fuse_ino_t ino, uint64_t offset, const st
  * the page cache. Around it (FOPEN_DIRECT_IO, and an asynchronous write under O_DIRECT) it does not, but says so in the
  * request's flags. What the server's descriptor does by itself is not asked for.
  */
-static uint32_t sync_flags(const struct operations_file *file, const struct fuse_file_info *fi)
+static uint32_t sync_flags(const struct open_file *file, const struct fuse_file_info *fi)
 {
 	int wanted = fi->flags & O_SYNC;
 
@@ -76,22 +80,22 @@ static uint32_t sync_flags(const struct operations_file *file, const struct fuse
  * Asynchronous direct writes: the kernel drops its pages before one and not after it (fs/fuse/file.c), so that who
  * reads meanwhile keeps the old ones there. Before the writer is told, they go. Nobody waits where nobody reads so.
  */
-static void wrote_directly(struct lane *lane, fuse_ino_t ino, uint64_t offset, uint32_t written)
+static void wrote_directly(struct thread *thread, fuse_ino_t ino, uint64_t offset, uint32_t written)
 {
-	struct client *client = lane->client;
+	struct client *client = thread->client;
 
-	if (written == 0 || !objects_read_buffered(client->objects, wire(lane, ino)))
+	if (written == 0 || !objects_read_buffered(client->objects, wire(thread, ino)))
 		return;
-	lanes_grow(&client->lanes);
-	if (!notifier_drop(&client->notifier, ino, offset, written))
-		objects_unsure(client->objects, wire(lane, ino));
+	threads_grow(client->threads);
+	if (!notifier_drop(client->notifier, ino, offset, written))
+		objects_unsure(client->objects, wire(thread, ino));
 }
 
 static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
                        struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
-	const struct fuse_write_in *in = lane_argument(lane);
+	struct thread *thread = thread_current();
+	const struct fuse_write_in *in = request_argument(&thread->request);
 	bool append = (fi->flags & O_APPEND) != 0 && !fi->writepage;
 	struct proto_write_request request = {
 		.handle = file_of(fi)->handle,
@@ -102,17 +106,17 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 	struct proto_write_reply reply;
 	int r;
 
-	operations_file_used(lane->client, file_of(fi));
+	open_file_used(thread->client, file_of(fi));
 	/* libfuse 3.14 does not pass this one on. */
 	if ((in->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0)
 		request.flags |= PROTO_WRITE_KILL_PRIVILEGES;
-	r = rpc_write(lane, &request, &reply);
+	r = rpc_write(&thread->request, &request, &reply);
 	if (r == 0 && reply.written > size)
 		r = -EIO;
 	if (r == 0)
-		r = append ? appended(lane, ino, (uint64_t) offset, &reply) : wrote(lane, ino, &reply.attr);
+		r = append ? appended(thread, ino, (uint64_t) offset, &reply) : wrote(thread, ino, &reply.attr);
 	if (r == 0 && (fi->flags & O_DIRECT) != 0 && !fi->writepage)
-		wrote_directly(lane, ino, (uint64_t) offset, reply.written);
+		wrote_directly(thread, ino, (uint64_t) offset, reply.written);
 	if (r == 0)
 		(void) fuse_reply_write(req, reply.written);
 	else
@@ -121,7 +125,7 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 
 static void allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_fallocate_request request = {
 		.handle = file_of(fi)->handle,
 		.mode = (uint32_t) mode,
@@ -133,19 +137,19 @@ static void allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 
 	if (mode == 0 || mode == FALLOC_FL_KEEP_SIZE || mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) ||
 	    (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE)
-		r = rpc_fallocate(lane, &request, &reply);
+		r = rpc_fallocate(&thread->request, &request, &reply);
 	if (r == 0)
-		r = wrote(lane, ino, &reply.attr);
+		r = wrote(thread, ino, &reply.attr);
 	reply_error(req, r);
 }
 
 /* Without knowing of holes: all of the file is data. */
-static int seek_in_solid(struct lane *lane, uint64_t node, const struct proto_lseek_request *request,
+static int seek_in_solid(struct thread *thread, uint64_t node, const struct proto_lseek_request *request,
                          uint64_t *ret_offset)
 {
 	struct proto_getattr_request get = { .node = node, .handle = request->handle };
 	struct proto_getattr_reply reply;
-	int r = rpc_getattr(lane, &get, &reply);
+	int r = rpc_getattr(&thread->request, &get, &reply);
 
 	if (r == 0 && request->offset >= reply.attr.size)
 		r = -ENXIO;
@@ -157,8 +161,8 @@ static int seek_in_solid(struct lane *lane, uint64_t node, const struct proto_ls
 /* What the kernel writes meanwhile comes to other threads. */
 static bool flush_pages(struct client *client, fuse_ino_t ino)
 {
-	lanes_grow(&client->lanes);
-	return notifier_drop(&client->notifier, ino, 0, 0);
+	threads_grow(client->threads);
+	return notifier_drop(client->notifier, ino, 0, 0);
 }
 
 /*
@@ -167,8 +171,8 @@ static bool flush_pages(struct client *client, fuse_ino_t ino)
  */
 static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
-	struct client *client = lane->client;
+	struct thread *thread = thread_current();
+	struct client *client = thread->client;
 	struct proto_lseek_request request = {
 		.handle = file_of(fi)->handle,
 		.offset = (uint64_t) offset,
@@ -177,10 +181,10 @@ static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struc
 	struct proto_lseek_reply reply;
 	int r = offset < 0 ? -ENXIO : 0;
 
-	if (r == 0 && objects_may_be_mapped(client->objects, wire(lane, ino)) && !flush_pages(client, ino))
-		r = seek_in_solid(lane, wire(lane, ino), &request, &reply.offset);
+	if (r == 0 && objects_may_be_mapped(client->objects, wire(thread, ino)) && !flush_pages(client, ino))
+		r = seek_in_solid(thread, wire(thread, ino), &request, &reply.offset);
 	else if (r == 0)
-		r = rpc_lseek(lane, &request, &reply);
+		r = rpc_lseek(&thread->request, &request, &reply);
 	if (r == 0)
 		(void) fuse_reply_lseek(req, (off_t) reply.offset);
 	else
@@ -190,7 +194,7 @@ static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struc
 static void copy_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, struct fuse_file_info *fi_in,
                        fuse_ino_t ino_out, off_t offset_out, struct fuse_file_info *fi_out, size_t length, int flags)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_copy_range_request request = {
 		.handle_in = file_of(fi_in)->handle,
 		.offset_in = (uint64_t) offset_in,
@@ -199,12 +203,12 @@ static void copy_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, struc
 		.length = length,
 	};
 	struct proto_copy_range_reply reply;
-	int r = flags != 0 ? -EINVAL : rpc_copy_range(lane, &request, &reply);
+	int r = flags != 0 ? -EINVAL : rpc_copy_range(&thread->request, &request, &reply);
 
 	if (r == 0 && reply.copied > length)
 		r = -EIO;
 	if (r == 0)
-		r = wrote(lane, ino_out, &reply.attr);
+		r = wrote(thread, ino_out, &reply.attr);
 	if (r == 0)
 		(void) fuse_reply_write(req, reply.copied);
 	else

@@ -3,9 +3,10 @@
 #define FUSE_USE_VERSION 314
 #include <stdlib.h>
 
-#include "protocol/clock.h"
-#include "guest-fuse/mount/known/directory.h"
 #include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/known/directory.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 
 /* Bytes of entries that a seek fetches, and a rewinding; what goes on from there fetches four times as many each time.
@@ -24,7 +25,7 @@ static void drop_piece(struct client *client, struct directory_piece *piece)
 {
 	for (size_t i = 0; i < piece->count; i++)
 		if (piece->items[i].held)
-			operations_give_back(client, piece->items[i].node, 1);
+			server_give_back(client->server, piece->items[i].node, 1);
 	directory_piece_done(piece);
 }
 
@@ -40,37 +41,37 @@ static void drop_bytes(struct client *client, const uint8_t *bytes, size_t lengt
 		if (reader.error != 0)
 			return;
 		if (dirent.node != 0)
-			operations_give_back(client, dirent.node, 1);
+			server_give_back(client->server, dirent.node, 1);
 	}
 }
 
-static int take_piece(struct lane *lane, struct directory *directory, size_t length, uint64_t after, int64_t fetched,
-                      bool end)
+static int take_piece(struct thread *thread, struct directory *directory, size_t length, uint64_t after,
+                      int64_t fetched, bool end)
 {
 	struct directory_piece piece;
-	int r = directory_piece_init(lane->buffer + LANE_DATA_AT, length, after, fetched, end, &piece);
+	int r = directory_piece_init(request_data(&thread->request), length, after, fetched, end, &piece);
 
 	if (r < 0) {
-		drop_bytes(lane->client, lane->buffer + LANE_DATA_AT, length);
+		drop_bytes(thread->client, request_data(&thread->request), length);
 		return r;
 	}
-	drop_piece(lane->client, &directory->piece);
+	drop_piece(thread->client, &directory->piece);
 	directory->piece = piece;
 	return 0;
 }
 
-static void directory_free(struct lane *lane, struct directory *directory)
+static void directory_free(struct thread *thread, struct directory *directory)
 {
-	drop_piece(lane->client, &directory->piece);
-	operations_close(lane, directory->handle);
+	drop_piece(thread->client, &directory->piece);
+	effects_close(thread, directory->handle);
 	pthread_mutex_destroy(&directory->lock);
 	free(directory);
 }
 
 static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
-	struct proto_opendir_request request = { .node = wire(lane, ino), .size = PROTO_DATA_MAX };
+	struct thread *thread = thread_current();
+	struct proto_opendir_request request = { .node = wire(thread, ino), .size = PROTO_DATA_MAX };
 	struct directory *directory = FAULT_NULL(MOUNT_FILE, calloc(1, sizeof(*directory)));
 	int64_t fetched = clock_ns();
 	size_t length;
@@ -78,7 +79,7 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	int r = -ENOMEM;
 
 	if (directory != NULL)
-		r = rpc_opendir_data(lane, &request, &directory->handle, &end, &length);
+		r = rpc_opendir_data(&thread->request, &request, &directory->handle, &end, &length);
 	if (r < 0) {
 		free(directory);
 		reply_error(req, r);
@@ -87,14 +88,14 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	directory->node = request.node;
 	directory->window = request.size;
 	pthread_mutex_init(&directory->lock, NULL);
-	r = take_piece(lane, directory, length, 0, fetched, end);
+	r = take_piece(thread, directory, length, 0, fetched, end);
 	fi->fh = (uint64_t) (uintptr_t) directory;
 	if (r < 0)
 		reply_error(req, r);
 	else
 		r = fuse_reply_open(req, fi);
 	if (r < 0)
-		directory_free(lane, directory);
+		directory_free(thread, directory);
 }
 
 /*
@@ -103,9 +104,7 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
  */
 static bool can_begin(const struct client *client, const struct directory *directory)
 {
-	double age = (double) (clock_ns() - directory->piece.fetched) / 1e9;
-
-	return !directory->begun && age < client->timeout &&
+	return !directory->begun && validity_left(client->validity, directory->piece.fetched) > 0 &&
 	       objects_changed_at(client->objects, directory->node) < directory->piece.fetched;
 }
 
@@ -125,10 +124,10 @@ static uint32_t window_at(const struct directory *directory, uint64_t cookie)
 }
 
 /* The index of the entry behind cookie, from the piece at hand or the next one. With the lock held. */
-static int seek(struct lane *lane, struct directory *directory, uint64_t cookie, size_t *ret_index)
+static int seek(struct thread *thread, struct directory *directory, uint64_t cookie, size_t *ret_index)
 {
 	struct proto_readdir_request request = { .handle = directory->handle, .cookie = cookie };
-	ssize_t index = cookie == 0 && !can_begin(lane->client, directory)
+	ssize_t index = cookie == 0 && !can_begin(thread->client, directory)
 	                        ? -1
 	                        : directory_piece_find(&directory->piece, cookie);
 	int64_t fetched;
@@ -140,9 +139,9 @@ static int seek(struct lane *lane, struct directory *directory, uint64_t cookie,
 	if (index < 0) {
 		request.size = directory->window = window_at(directory, cookie);
 		fetched = clock_ns();
-		r = rpc_readdir_data(lane, &request, &end, &length);
+		r = rpc_readdir_data(&thread->request, &request, &end, &length);
 		if (r == 0)
-			r = take_piece(lane, directory, length, cookie, fetched, end);
+			r = take_piece(thread, directory, length, cookie, fetched, end);
 		if (r < 0)
 			return r;
 		index = 0;
@@ -157,11 +156,9 @@ static int seek(struct lane *lane, struct directory *directory, uint64_t cookie,
  */
 static double fresh_for(const struct client *client, const struct directory_piece *piece, uint64_t node)
 {
-	double age = (double) (clock_ns() - piece->fetched) / 1e9;
-
 	if (node == 0 || objects_changed_at(client->objects, node) >= piece->fetched)
 		return 0;
-	return client->timeout - age;
+	return validity_left(client->validity, piece->fetched);
 }
 
 /* The kernel gets a look-up of the entry's node: with the piece's reference, or without one when it is known. */
@@ -182,7 +179,7 @@ static bool give(struct client *client, struct directory *directory, struct dire
 static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index, char *at, size_t room,
                        uint64_t *ret_given)
 {
-	struct client *client = lane_current()->client;
+	struct client *client = thread_current()->client;
 	struct directory_item *item = &directory->piece.items[index];
 	struct fuse_entry_param param;
 	struct proto_dirent dirent;
@@ -194,10 +191,10 @@ static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index
 	size = fuse_add_direntry_plus(req, NULL, 0, dirent.name.text, NULL, 0);
 	if (size > room)
 		return 0;
-	fill_entry(lane_current(), &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
+	fill_entry(thread_current(), &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
 	left = fresh_for(client, &directory->piece, dirent.node);
-	/* What follows its name is told of in answer to questions about it alone. */
-	if (left > 0 && !follow_has(&client->follow, dirent.node) && give(client, directory, item, &dirent)) {
+	/* What a bound file is now is told in answer to questions about it alone. */
+	if (left > 0 && !file_binds_has(client->file_binds, dirent.node) && give(client, directory, item, &dirent)) {
 		param.ino = *ret_given = dirent.node;
 		param.attr_timeout = left;
 		param.entry_timeout = left;
@@ -219,16 +216,16 @@ static size_t add_plain(fuse_req_t req, struct directory *directory, size_t inde
 
 static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct directory *directory = directory_of(fi);
-	struct client *client = lane->client;
+	struct client *client = thread->client;
 	char *bytes;
 	uint64_t *given;
 	size_t index, length = 0, count = 0;
 	int r;
 
 	/* A reply is built where no request and no piece lies any more. */
-	bytes = (char *) lane->buffer + LANE_DATA_AT;
+	bytes = (char *) request_data(&thread->request);
 	size = size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX;
 	given = plus ? FAULT_NULL(MOUNT_LISTING, calloc(size / DIRENTPLUS_LEAST + 1, sizeof(*given))) : NULL;
 	if (plus && given == NULL) {
@@ -236,7 +233,7 @@ static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_inf
 		return;
 	}
 	pthread_mutex_lock(&directory->lock);
-	r = seek(lane, directory, (uint64_t) offset, &index);
+	r = seek(thread, directory, (uint64_t) offset, &index);
 	while (r == 0 && index < directory->piece.count) {
 		uint64_t node = 0;
 		size_t n = plus ? add_plus(req, directory, index, bytes + length, size - length, &node)
@@ -254,7 +251,7 @@ static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_inf
 		reply_error(req, r);
 	else if (fuse_reply_buf(req, bytes, length) < 0)
 		while (count > 0)
-			operations_not_taken(client, given[--count]);
+			effects_not_taken(client, given[--count]);
 	free(given);
 }
 
@@ -270,9 +267,9 @@ static void read_directory_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off
 
 static void release_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	directory_free(lane_current(), directory_of(fi));
+	directory_free(thread_current(), directory_of(fi));
 	reply_error(req, 0);
-	lane_forget_many(lane_current());
+	connection_forget_many(&thread_current()->connection);
 }
 
 static void sync_directory(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -280,7 +277,7 @@ static void sync_directory(fuse_req_t req, fuse_ino_t ino, int datasync, struct 
 	struct proto_fsync_request request = { .handle = directory_of(fi)->handle, .datasync = datasync != 0 };
 	struct proto_fsync_reply reply;
 
-	reply_error(req, rpc_fsync(lane_current(), &request, &reply));
+	reply_error(req, rpc_fsync(&thread_current()->request, &request, &reply));
 }
 
 void operations_fill_directories(struct fuse_lowlevel_ops *ops)

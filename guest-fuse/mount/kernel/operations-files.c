@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 
-#include "protocol/clock.h"
 #include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/threads.h"
+#include "guest-fuse/mount/known/ahead.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 
 /* Of flags2, since Linux 6.6; not in the headers of Linux 6.1. */
@@ -28,26 +32,26 @@ static bool appends_directly(const struct client *client, int flags)
  * it drops what it knows, so that size and content belong together: only attributes are invalidated here, which waits
  * for no page that this or another request is to fill.
  */
-static int opened(struct lane *lane, fuse_ino_t ino, const struct proto_attr *attr, struct operations_file *file,
+static int opened(struct thread *thread, fuse_ino_t ino, const struct proto_attr *attr, struct open_file *file,
                   struct fuse_file_info *fi)
 {
-	struct client *client = lane->client;
+	struct client *client = thread->client;
 	struct objects_opened state;
-	bool follows;
+	bool bound;
 	int r = attributes_check(attr);
 
 	if (r == 0)
-		r = objects_opened(client->objects, wire(lane, ino), attr, &state);
+		r = objects_opened(client->objects, wire(thread, ino), attr, &state);
 	if (r != 0)
 		return r;
-	follows = follow_has(&client->follow, ino);
-	fi->keep_cache = state.keep_cache && !client->options->no_cache && !follows;
+	bound = file_binds_has(client->file_binds, ino);
+	fi->keep_cache = state.keep_cache && validity_contents(client->validity, ino);
 	atomic_store_explicit(&file->drop, state.drop, memory_order_relaxed);
 	/*
-	 * Of a file that follows its name two may be open at a time: the kernel's pages would be of both. sendfile(2)
+	 * Of a bound file two may be open at a time: the kernel's pages would be of both. sendfile(2)
 	 * reads them all the same, so that they are dropped here.
 	 */
-	fi->direct_io = appends_directly(client, fi->flags) || follows;
+	fi->direct_io = appends_directly(client, fi->flags) || bound;
 	file_of(fi)->direct = fi->direct_io;
 	if (state.attr_differ)
 		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
@@ -62,7 +66,7 @@ static uint32_t wanted_ahead(const struct client *client, uint64_t node, int fla
 {
 	uint64_t size;
 
-	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || client->options->no_cache)
+	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || !validity_ahead(client->validity))
 		return 0;
 	size = objects_unread(client->objects, node);
 	return size <= AHEAD_SIZE ? (uint32_t) size : 0;
@@ -70,56 +74,56 @@ static uint32_t wanted_ahead(const struct client *client, uint64_t node, int fla
 
 static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
-	struct client *client = lane->client;
-	struct proto_open_request request = { .flags = operations_open_flags(fi->flags) };
-	struct operations_file *file = operations_file_new();
+	struct thread *thread = thread_current();
+	struct client *client = thread->client;
+	struct proto_open_request request = { .flags = open_file_flags(fi->flags) };
+	struct open_file *file = open_file_new();
 	int64_t since = clock_ns();
 	struct proto_open_reply reply;
 	int r = file == NULL ? -ENOMEM : 0;
 
-	follow_look(lane, ino);
-	request.node = wire(lane, ino);
-	if (r == 0 && !follow_may_open(lane, ino))
+	rebind_look(thread, ino);
+	request.node = wire(thread, ino);
+	if (r == 0 && !file_binds_may_open(thread->client->file_binds, ino))
 		r = -ESTALE;
 	/* The host's file is read by the server: noatime of this mount is a matter for it. */
 	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
 		request.flags |= PROTO_OPEN_NOATIME;
 	request.size = wanted_ahead(client, request.node, fi->flags);
 	if (r == 0)
-		r = rpc_open_data(lane, &request, &reply);
+		r = rpc_open_data(&thread->request, &request, &reply);
 	if (r < 0) {
 		free(file);
 		reply_error(req, r);
 		return;
 	}
-	operations_file_open(client, file, request.node, reply.handle, fi->flags);
-	file->ahead = ahead_put(&client->ahead, since, reply.data.bytes, reply.data.length,
+	open_file_begin(client, file, request.node, reply.handle, fi->flags);
+	file->ahead = ahead_put(client->ahead, since, reply.data.bytes, reply.data.length,
 	                        reply.data.length == reply.attr.size);
 	fi->fh = (uint64_t) (uintptr_t) file;
-	r = opened(lane, ino, &reply.attr, file, fi);
+	r = opened(thread, ino, &reply.attr, file, fi);
 	if (FAULTS_BUILT) /* a thread that is held back holds up no other request */
-		lanes_grow(&client->lanes);
+		threads_grow(client->threads);
 	(void) FAULT(MOUNT_OPENED, 0);
 	if (r < 0)
 		reply_error(req, r);
 	else
 		r = fuse_reply_open(req, fi);
 	if (r < 0) {
-		operations_close(lane, file->handle);
-		operations_file_free(client, file);
+		effects_close(thread, file->handle);
+		open_file_end(client, file);
 	}
 }
 
 static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
-	struct lane *lane = lane_current();
+	struct thread *thread = thread_current();
 	struct proto_create_request request = {
-		.parent = wire(lane, parent),
-		.flags = operations_open_flags(fi->flags),
+		.parent = wire(thread, parent),
+		.flags = open_file_flags(fi->flags),
 		.mode = mode & 07777,
 	};
-	struct operations_file *file = operations_file_new();
+	struct open_file *file = open_file_new();
 	struct fuse_entry_param param;
 	struct proto_create_reply reply;
 	int r = file == NULL ? -ENOMEM : proto_name_set(&request.name, name);
@@ -127,29 +131,29 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	if (r == 0)
 		r = owner_of(req, &request.owner);
 	if (r == 0)
-		r = rpc_create(lane, &request, &reply);
+		r = rpc_create(&thread->request, &request, &reply);
 	if (r == 0)
-		r = operations_created(lane, request.parent, name, &reply.entry, reply.handle, fi->flags, file);
+		r = open_file_created(thread, request.parent, name, &reply.entry, reply.handle, fi->flags, file);
 	if (r != 0) {
 		free(file);
 		reply_error(req, r);
 		return;
 	}
-	operations_directory_changed(lane, request.parent, &reply.parent);
+	effects_directory_changed(thread, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
-	(void) opened(lane, reply.entry.node, &reply.entry.attr, file, fi);
-	fill_entry(lane, &reply.entry, &param);
+	(void) opened(thread, reply.entry.node, &reply.entry.attr, file, fi);
+	fill_entry(thread, &reply.entry, &param);
 	if (fuse_reply_create(req, &param, fi) < 0)
-		operations_not_created(lane, &reply.entry, file);
+		open_file_not_created(thread, &reply.entry, file);
 }
 
 static void release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct operations_file *file = file_of(fi);
+	struct open_file *file = file_of(fi);
 
-	operations_close(lane_current(), file->handle);
-	operations_file_used(lane_current()->client, file);
-	operations_file_free(lane_current()->client, file);
+	effects_close(thread_current(), file->handle);
+	open_file_used(thread_current()->client, file);
+	open_file_end(thread_current()->client, file);
 	reply_error(req, 0);
 }
 
@@ -158,7 +162,7 @@ static void sync_file(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = datasync != 0 };
 	struct proto_fsync_reply reply;
 
-	reply_error(req, rpc_fsync(lane_current(), &request, &reply));
+	reply_error(req, rpc_fsync(&thread_current()->request, &request, &reply));
 }
 
 /*
@@ -170,13 +174,13 @@ static void flush_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = 1 };
 	struct proto_fsync_reply reply;
 
-	reply_error(req, file_of(fi)->writable ? rpc_fsync(lane_current(), &request, &reply) : 0);
+	reply_error(req, file_of(fi)->writable ? rpc_fsync(&thread_current()->request, &request, &reply) : 0);
 }
 
 void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops)
 {
 	/* Without it the kernel is told once, and does not ask again. */
-	if ((client->welcome.flags & PROTO_WELCOME_SYNC_AT_CLOSE) != 0)
+	if (client->sync_at_close)
 		ops->flush = flush_file;
 	ops->open = open_file;
 	ops->create = create_file;

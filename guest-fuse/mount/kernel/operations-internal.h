@@ -5,13 +5,26 @@
 #include <errno.h>
 #include <fuse_lowlevel.h>
 
+#include "guest-fuse/mount/kernel/effects.h"
+#include "guest-fuse/mount/kernel/open-file.h"
+#include "guest-fuse/mount/kernel/rebind.h"
+#include "guest-fuse/mount/kernel/thread.h"
 #include "guest-fuse/mount/known/attributes.h"
-#include "guest-fuse/mount/kernel/operations.h"
+#include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/validity.h"
 #include "guest-fuse/mount/server/rpc.h"
+#include "guest-fuse/mount/server/server.h"
 
-static inline uint64_t wire(const struct lane *lane, fuse_ino_t ino)
+/* The parts of operations_fill(), one file each. */
+void operations_fill_names(struct fuse_lowlevel_ops *ops);
+void operations_fill_attributes(struct fuse_lowlevel_ops *ops);
+void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops);
+void operations_fill_data(struct fuse_lowlevel_ops *ops);
+void operations_fill_directories(struct fuse_lowlevel_ops *ops);
+
+static inline uint64_t wire(const struct thread *thread, fuse_ino_t ino)
 {
-	return client_target(lane->client, ino);
+	return rebind_target(thread->client, ino);
 }
 
 /* error: 0 or a negative errno. */
@@ -20,19 +33,19 @@ static inline void reply_error(fuse_req_t req, int error)
 	(void) fuse_reply_err(req, -error);
 }
 
-static inline struct operations_file *file_of(const struct fuse_file_info *fi)
+static inline struct open_file *file_of(const struct fuse_file_info *fi)
 {
-	return (struct operations_file *) (uintptr_t) fi->fh;
+	return (struct open_file *) (uintptr_t) fi->fh;
 }
 
 /*
  * The server's node that a change or a question by way of one of the kernel's is about. -ESTALE when the kernel has
  * permitted it by what was told of another file.
  */
-static inline int target_of(struct lane *lane, fuse_ino_t ino, uint64_t *ret_node)
+static inline int target_of(struct thread *thread, fuse_ino_t ino, uint64_t *ret_node)
 {
-	*ret_node = wire(lane, ino);
-	return follow_may_change(lane, ino) ? 0 : -ESTALE;
+	*ret_node = wire(thread, ino);
+	return file_binds_may_change(thread->client->file_binds, ino) ? 0 : -ESTALE;
 }
 
 /* Who asks; the kernel knows no number for him in an id-mapped mount that leaves him out. */
@@ -44,16 +57,14 @@ static inline int owner_of(fuse_req_t req, struct proto_owner *ret_owner)
 	return ctx->uid == UINT32_MAX || ctx->gid == UINT32_MAX ? -EOVERFLOW : 0;
 }
 
-static inline void fill_entry(struct lane *lane, const struct proto_entry *entry, struct fuse_entry_param *ret_param)
+static inline void fill_entry(struct thread *thread, const struct proto_entry *entry,
+                              struct fuse_entry_param *ret_param)
 {
-	struct client *client = lane->client;
-	double keep = lane_keep(lane);
+	struct client *client = thread->client;
+	int64_t since = request_since(&thread->request);
 
-	*ret_param = (struct fuse_entry_param){
-		.ino = entry->node,
-		.attr_timeout = follow_timeout(&client->follow, entry->node, keep),
-		.entry_timeout = keep,
-	};
-	follow_told(lane, entry->node, &entry->attr);
-	attributes_to_stat(&entry->attr, client->welcome.block_size, &ret_param->attr);
+	*ret_param = (struct fuse_entry_param){ .ino = entry->node };
+	validity_entry(client->validity, entry->node, since, &ret_param->entry_timeout, &ret_param->attr_timeout);
+	file_binds_told(client->file_binds, entry->node, &entry->attr, since);
+	attributes_to_stat(&entry->attr, client->block_size, &ret_param->attr);
 }

@@ -9,7 +9,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/kernel/client.h"
+#include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/objects.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -42,9 +44,10 @@ static void prune_by_name(struct client *client, const uint64_t *ids, size_t cou
 	uint64_t parent;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!objects_place(client->objects, ids[i], &parent, &name) || follow_has(&client->follow, ids[i]))
+		if (!objects_place(client->objects, ids[i], &parent, &name) ||
+		    file_binds_has(client->file_binds, ids[i]))
 			continue;
-		if (parent == client->welcome.root.node)
+		if (parent == client->root)
 			parent = FUSE_ROOT_ID;
 		(void) fuse_lowlevel_notify_inval_entry(client->fuse, parent, name.text, name.length);
 	}

@@ -14,12 +14,18 @@
 #include <sys/uio.h>
 
 #include "guest-fuse/file-bind.h"
-#include "guest-fuse/mount/known/attributes.h"
-#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/kernel/effects.h"
 #include "guest-fuse/mount/kernel/interrupts.h"
-#include "guest-fuse/mount/kernel/operations.h"
+#include "guest-fuse/mount/kernel/open-file.h"
+#include "guest-fuse/mount/kernel/rebind.h"
+#include "guest-fuse/mount/kernel/reply.h"
+#include "guest-fuse/mount/kernel/secret.h"
+#include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/known/attributes.h"
+#include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/known/validity.h"
 #include "guest-fuse/mount/server/rpc.h"
-#include "guest-fuse/mount/kernel/lowlevel.h"
 
 /* include/uapi/linux/fuse.h of Linux 6.6: what the oldest headers that this builds with do not have. */
 enum { RAW_STATX = 52 };
@@ -55,29 +61,29 @@ struct raw_statx_out {
 };
 
 /* The arguments are there in full. */
-static bool has(const struct lane *lane, size_t size)
+static bool has(const struct thread *thread, size_t size)
 {
-	return lane->request_size >= sizeof(struct fuse_in_header) + size;
+	return thread->request.size >= sizeof(struct fuse_in_header) + size;
 }
 
 /* error: 0 or a negative errno. 0, or -ENOENT when the kernel took the request back. */
-static int reply(struct lane *lane, int error, const void *bytes, size_t size)
+static int reply(struct thread *thread, int error, const void *bytes, size_t size)
 {
 	struct fuse_out_header out = {
 		.len = (uint32_t) (sizeof(out) + (error == 0 ? size : 0)),
 		.error = error,
-		.unique = lane_request(lane)->unique,
+		.unique = request_header(&thread->request)->unique,
 	};
 	struct iovec iov[2] = { { .iov_base = &out, .iov_len = sizeof(out) },
 		                { .iov_base = (void *) bytes, .iov_len = size } };
 
-	return session_reply(lane, iov, error == 0 && size > 0 ? 2 : 1) < 0 ? -ENOENT : 0;
+	return reply_send(thread, iov, error == 0 && size > 0 ? 2 : 1) < 0 ? -ENOENT : 0;
 }
 
-static void timeout_split(double timeout, uint64_t *ret_seconds, uint32_t *ret_nanoseconds)
+static void split(double keep, uint64_t *ret_seconds, uint32_t *ret_nanoseconds)
 {
-	*ret_seconds = (uint64_t) timeout;
-	*ret_nanoseconds = (uint32_t) ((timeout - (double) *ret_seconds) * 1e9);
+	*ret_seconds = (uint64_t) keep;
+	*ret_nanoseconds = (uint32_t) ((keep - (double) *ret_seconds) * 1e9);
 }
 
 static struct raw_sx_time sx_time(const struct proto_time *time)
@@ -85,16 +91,16 @@ static struct raw_sx_time sx_time(const struct proto_time *time)
 	return (struct raw_sx_time){ .tv_sec = time->seconds, .tv_nsec = time->nanoseconds };
 }
 
-static void fill_statx(const struct client *client, double timeout, const struct proto_getattr_reply *from,
+static void fill_statx(const struct client *client, double keep, const struct proto_getattr_reply *from,
                        struct raw_statx_out *out)
 {
 	const struct proto_attr *attr = &from->attr;
 
 	memset(out, 0, sizeof(*out));
-	timeout_split(timeout, &out->attr_valid, &out->attr_valid_nsec);
+	split(keep, &out->attr_valid, &out->attr_valid_nsec);
 	out->stat = (struct raw_statx){
 		.mask = STATX_BASIC_STATS,
-		.blksize = client->welcome.block_size,
+		.blksize = client->block_size,
 		.nlink = attr->nlink,
 		.uid = attr->uid,
 		.gid = attr->gid,
@@ -113,42 +119,45 @@ static void fill_statx(const struct client *client, double timeout, const struct
 		out->stat.mask |= STATX_BTIME;
 }
 
-static void process_statx(struct lane *lane)
+static void process_statx(struct thread *thread)
 {
-	const struct raw_statx_in *in = lane_argument(lane);
-	struct client *client = lane->client;
-	struct proto_getattr_request request = { .node = lane_request(lane)->nodeid };
-	const struct operations_file *file = NULL;
+	const struct fuse_in_header *header = request_header(&thread->request);
+	const struct raw_statx_in *in = request_argument(&thread->request);
+	struct client *client = thread->client;
+	struct proto_getattr_request request = { .node = header->nodeid };
+	const struct open_file *file = NULL;
 	struct proto_getattr_reply answer;
 	struct raw_statx_out out;
-	int r = has(lane, sizeof(*in)) ? 0 : -EINVAL;
+	int r = has(thread, sizeof(*in)) ? 0 : -EINVAL;
 
 	if (r == 0 && (in->getattr_flags & FUSE_GETATTR_FH) != 0)
-		file = (const struct operations_file *) (uintptr_t) in->fh;
+		file = (const struct open_file *) (uintptr_t) in->fh;
 	if (r == 0)
-		operations_look(lane, &request, file);
+		rebind_locate(thread, &request, file);
 	if (r == 0)
-		r = rpc_getattr(lane, &request, &answer);
+		r = rpc_getattr(&thread->request, &request, &answer);
 	if (r == 0)
-		objects_note_flags(client->objects, request.node, answer.attr.flags, atomic_load(&lane->since));
+		objects_note_flags(client->objects, request.node, answer.attr.flags, request_since(&thread->request));
 	if (r == 0)
 		r = attributes_check(&answer.attr);
 	if (r == 0)
 		r = objects_told(client->objects, request.node, &answer.attr);
 	if (r == 0)
-		follow_told(lane, lane_request(lane)->nodeid, &answer.attr);
+		file_binds_told(client->file_binds, header->nodeid, &answer.attr, request_since(&thread->request));
 	if (r == 0)
-		fill_statx(client, follow_timeout(&client->follow, lane_request(lane)->nodeid, lane_keep(lane)),
+		fill_statx(client,
+		           validity_attributes(client->validity, header->nodeid, request_since(&thread->request)),
 		           &answer, &out);
-	(void) reply(lane, r, &out, sizeof(out));
+	(void) reply(thread, r, &out, sizeof(out));
 }
 
-static void process_syncfs(struct lane *lane)
+static void process_syncfs(struct thread *thread)
 {
-	struct proto_syncfs_request request = { .node = client_target(lane->client, lane_request(lane)->nodeid) };
+	struct proto_syncfs_request request = { .node = rebind_target(thread->client,
+		                                                      request_header(&thread->request)->nodeid) };
 	struct proto_syncfs_reply answer;
 
-	(void) reply(lane, rpc_syncfs(lane, &request, &answer), NULL, 0);
+	(void) reply(thread, rpc_syncfs(&thread->request, &request, &answer), NULL, 0);
 }
 
 static struct fuse_attr fuse_attr_of(const struct client *client, const struct proto_attr *attr)
@@ -168,99 +177,100 @@ static struct fuse_attr fuse_attr_of(const struct client *client, const struct p
 		.uid = attr->uid,
 		.gid = attr->gid,
 		.rdev = attr->rdev,
-		.blksize = client->welcome.block_size,
+		.blksize = client->block_size,
 	};
 }
 
 /* The same request as CREATE; the name in it means nothing. */
-static void process_tmpfile(struct lane *lane)
+static void process_tmpfile(struct thread *thread)
 {
-	const struct fuse_in_header *header = lane_request(lane);
-	const struct fuse_create_in *in = lane_argument(lane);
-	struct client *client = lane->client;
+	const struct fuse_in_header *header = request_header(&thread->request);
+	const struct fuse_create_in *in = request_argument(&thread->request);
+	struct client *client = thread->client;
 	struct {
 		struct fuse_entry_out entry;
 		struct fuse_open_out open;
 	} out = { .entry = { .nodeid = 0 } };
 	struct proto_tmpfile_reply answer;
-	struct operations_file *file = operations_file_new();
-	int r = !has(lane, sizeof(*in)) ? -EINVAL : file == NULL ? -ENOMEM : 0;
+	struct open_file *file = open_file_new();
+	int r = !has(thread, sizeof(*in)) ? -EINVAL : file == NULL ? -ENOMEM : 0;
 
 	if (r == 0) {
 		struct proto_tmpfile_request request = {
 			.parent = client_node(client, header->nodeid),
-			.flags = operations_open_flags((int) in->flags),
+			.flags = open_file_flags((int) in->flags),
 			.mode = in->mode & 07777,
 			.owner = { .uid = header->uid, .gid = header->gid },
 		};
 
-		r = rpc_tmpfile(lane, &request, &answer);
+		r = rpc_tmpfile(&thread->request, &request, &answer);
 		if (r == 0)
-			r = operations_created(lane, request.parent, "", &answer.entry, answer.handle, (int) in->flags,
-			                       file);
+			r = open_file_created(thread, request.parent, "", &answer.entry, answer.handle, (int) in->flags,
+			                      file);
 	}
 	if (r == 0) {
 		out.entry.nodeid = answer.entry.node;
-		timeout_split(lane_keep(lane), &out.entry.attr_valid, &out.entry.attr_valid_nsec);
+		split(validity_attributes(client->validity, answer.entry.node, request_since(&thread->request)),
+		      &out.entry.attr_valid, &out.entry.attr_valid_nsec);
 		out.entry.attr = fuse_attr_of(client, &answer.entry.attr);
 		out.open.fh = (uint64_t) (uintptr_t) file;
-		out.open.open_flags = client->options->no_cache ? 0 : FOPEN_KEEP_CACHE;
+		out.open.open_flags = validity_contents(client->validity, answer.entry.node) ? FOPEN_KEEP_CACHE : 0;
 	}
-	if (reply(lane, r, &out, sizeof(out)) < 0 && r == 0)
-		operations_not_created(lane, &answer.entry, file);
+	if (reply(thread, r, &out, sizeof(out)) < 0 && r == 0)
+		open_file_not_created(thread, &answer.entry, file);
 	else if (r != 0)
 		free(file);
 }
 
 /* The one that is ours; the kernel takes this answer to others for ENOTTY. */
-static void process_ioctl(struct lane *lane)
+static void process_ioctl(struct thread *thread)
 {
-	const struct fuse_in_header *header = lane_request(lane);
-	const struct fuse_ioctl_in *in = lane_argument(lane);
+	const struct fuse_in_header *header = request_header(&thread->request);
+	const struct fuse_ioctl_in *in = request_argument(&thread->request);
 	const struct fuse_ioctl_out out = { .result = 0 };
 	const struct file_bind_argument *argument = (const void *) (in + 1);
-	int r = !has(lane, sizeof(*in)) ? -EINVAL : in->cmd != (uint32_t) BINDSHARE_IOC_FILE_BIND ? -ENOSYS : 0;
+	int r = !has(thread, sizeof(*in)) ? -EINVAL : in->cmd != (uint32_t) BINDSHARE_IOC_FILE_BIND ? -ENOSYS : 0;
 
 	if (r == 0 &&
-	    (!has(lane, sizeof(*in) + sizeof(*argument)) || !follow_knows_secret(&lane->client->follow, argument)))
+	    (!has(thread, sizeof(*in) + sizeof(*argument)) || !secret_matches(thread->client->secret, argument)))
 		r = -EPERM;
 	if (r == 0)
-		r = follow_begin(lane, client_node(lane->client, header->nodeid));
+		r = rebind_begin(thread->client, client_node(thread->client, header->nodeid));
 	if (r == 0)
-		follow_look(lane, client_node(lane->client, header->nodeid));
+		rebind_look(thread, client_node(thread->client, header->nodeid));
 	if (r == 0)
-		(void) fuse_lowlevel_notify_inval_inode(lane->client->fuse, header->nodeid, -1, 0);
-	(void) reply(lane, r, &out, sizeof(out));
+		(void) fuse_lowlevel_notify_inval_inode(thread->client->fuse, header->nodeid, -1, 0);
+	(void) reply(thread, r, &out, sizeof(out));
 }
 
-bool raw_process(struct lane *lane)
+bool raw_process(struct thread *thread)
 {
-	const struct fuse_in_header *header = lane_request(lane);
-	const struct fuse_interrupt_in *interrupt = lane_argument(lane);
-	const struct fuse_init_in *init = lane_argument(lane);
+	const struct fuse_in_header *header = request_header(&thread->request);
+	const struct fuse_interrupt_in *interrupt = request_argument(&thread->request);
+	const struct fuse_init_in *init = request_argument(&thread->request);
 
 	switch (header->opcode) {
 	case FUSE_INTERRUPT:
-		if (has(lane, sizeof(*interrupt)))
-			interrupts_arrived(&lane->client->lanes, interrupt->unique);
+		if (has(thread, sizeof(*interrupt)))
+			interrupts_arrived(thread->client->interrupts, interrupt->unique);
 		return true; /* has no reply */
 	case FUSE_INIT:
-		if (has(lane, 16))
-			lane->client->init_flags = init->flags;
-		if (has(lane, 20) && (init->flags & FUSE_INIT_EXT) != 0)
-			lane->client->init_flags |= (uint64_t) init->flags2 << 32;
+		if (has(thread, 16))
+			thread->client->init_flags = init->flags;
+		if (has(thread, 20) && (init->flags & FUSE_INIT_EXT) != 0)
+			thread->client->init_flags |= (uint64_t) init->flags2 << 32;
 		return false;
 	case FUSE_TMPFILE:
-		process_tmpfile(lane);
+		process_tmpfile(thread);
 		return true;
 	case FUSE_SYNCFS:
-		process_syncfs(lane);
+		process_syncfs(thread);
 		return true;
 	case FUSE_IOCTL:
-		process_ioctl(lane);
+		process_ioctl(thread);
 		return true;
 	case RAW_STATX:
-		process_statx(lane);
+		process_statx(thread);
 		return true;
 	default:
 		return false;

@@ -2,7 +2,9 @@
 /* Requests that libfuse 3.14 does not know, or knows in a way that does not serve: answered before it sees them. */
 #pragma once
 
-#include "guest-fuse/mount/server/connection.h"
+#include <stdbool.h>
 
-/* True: the lane's request was dealt with. */
-bool raw_process(struct lane *lane);
+struct thread;
+
+/* True: the thread's request was dealt with. */
+bool raw_process(struct thread *thread);

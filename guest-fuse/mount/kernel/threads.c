@@ -2,138 +2,193 @@
 /* The threads of a mount: as many as there are requests at once, up to a limit. */
 #include "guest-fuse/mount/kernel/threads.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/server.h"
 #include "protocol/clock.h"
-#include "guest-fuse/mount/kernel/interrupts.h"
-#include "guest-fuse/mount/kernel/lowlevel.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"
 
 enum {
-	LANES_STACK = 256 * 1024,
+	FIRST = 2,   /* threads that are started with the mount */
+	READERS = 1, /* so many wait for the kernel */
+	STACK = 256 * 1024,
 	RETRY_NS = 1000000000,
 	HELD_NS = 1000000, /* messages without a reply wait no longer for another one to go with */
 	CROWD = 4,         /* so many requests in a row that waited: the threads are too slow for them */
 	CROWD_THREADS = 8, /* so many are enough for what the server answers at once */
 };
 
-void lanes_init(struct lanes *lanes, struct client *client)
+struct threads {
+	struct client *client;
+	void (*serve)(struct thread *thread);
+	unsigned max;
+	struct thread *all[THREADS_MAX];
+	unsigned count;           /* of all; grows only */
+	_Atomic int idle;         /* threads that wait for the kernel, or are about to */
+	_Atomic unsigned working; /* threads that have a request */
+	_Atomic uint32_t asker;   /* thread that asked for the last one of these */
+	_Atomic unsigned waited;  /* the last requests that were there before a thread was, in a row */
+	_Atomic bool ending;      /* unmounted: the threads leave */
+	_Atomic bool saturated;   /* nobody waits for the kernel, and nobody is about to */
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	unsigned parked, wakes; /* threads that sleep; how many of them shall go on */
+	bool starting;
+	int64_t retry_at; /* clock_ns(): no other thread is started before */
+	pthread_t handles[THREADS_MAX];
+	unsigned started;
+};
+
+static_assert((int) THREADS_MAX <= (int) PENDING_MAX, "each thread's request has its place there");
+
+struct threads *threads_new(struct client *client, void (*serve)(struct thread *thread))
 {
-	memset(lanes, 0, sizeof(*lanes));
-	lanes->client = client;
-	pthread_mutex_init(&lanes->lock, NULL);
-	pthread_mutex_init(&lanes->early_lock, NULL);
-	pthread_cond_init(&lanes->wake, NULL);
+	struct threads *threads = calloc(1, sizeof(*threads));
+
+	if (threads == NULL)
+		return NULL;
+	threads->client = client;
+	threads->serve = serve;
+	pthread_mutex_init(&threads->lock, NULL);
+	pthread_cond_init(&threads->wake, NULL);
+	return threads;
 }
 
-void lanes_limit(struct lanes *lanes, unsigned max)
+void threads_limit(struct threads *threads, unsigned max)
 {
-	lanes->max = max < LANES_MAX ? max : LANES_MAX;
+	threads->max = max < THREADS_MAX ? max : THREADS_MAX;
 }
 
-void lanes_done(struct lanes *lanes)
+void threads_free(struct threads *threads)
 {
-	for (unsigned i = 0; i < atomic_load(&lanes->count); i++)
-		lane_free(lanes->all[i]);
-	pthread_cond_destroy(&lanes->wake);
-	pthread_mutex_destroy(&lanes->early_lock);
-	pthread_mutex_destroy(&lanes->lock);
+	if (threads == NULL)
+		return;
+	for (unsigned i = 0; i < threads->count; i++)
+		thread_free(threads->all[i]);
+	pthread_cond_destroy(&threads->wake);
+	pthread_mutex_destroy(&threads->lock);
+	free(threads);
 }
 
 /* This thread will read. How many others do. */
-static int note_reader(struct lanes *lanes)
+static int note_reader(struct threads *threads)
 {
-	if (atomic_load_explicit(&lanes->saturated, memory_order_relaxed))
-		atomic_store(&lanes->saturated, false);
-	return atomic_fetch_add(&lanes->idle, 1);
+	if (atomic_load_explicit(&threads->saturated, memory_order_relaxed))
+		atomic_store(&threads->saturated, false);
+	return atomic_fetch_add(&threads->idle, 1);
 }
 
 /* Before the thread waits for the kernel: only if few enough do. */
-static void take_place(struct lanes *lanes)
+static void take_place(struct threads *threads)
 {
-	if (note_reader(lanes) < LANES_IDLE)
+	if (note_reader(threads) < READERS)
 		return;
-	pthread_mutex_lock(&lanes->lock);
-	if (atomic_load(&lanes->idle) > LANES_IDLE && !atomic_load(&lanes->ending)) {
-		atomic_fetch_sub(&lanes->idle, 1);
-		lanes->parked++;
-		while (lanes->wakes == 0 && !atomic_load(&lanes->ending))
-			pthread_cond_wait(&lanes->wake, &lanes->lock);
-		lanes->parked--;
-		if (lanes->wakes > 0)
-			lanes->wakes--;
-		atomic_fetch_add(&lanes->idle, 1);
+	pthread_mutex_lock(&threads->lock);
+	if (atomic_load(&threads->idle) > READERS && !atomic_load(&threads->ending)) {
+		atomic_fetch_sub(&threads->idle, 1);
+		threads->parked++;
+		while (threads->wakes == 0 && !atomic_load(&threads->ending))
+			pthread_cond_wait(&threads->wake, &threads->lock);
+		threads->parked--;
+		if (threads->wakes > 0)
+			threads->wakes--;
+		atomic_fetch_add(&threads->idle, 1);
 	}
-	pthread_mutex_unlock(&lanes->lock);
+	pthread_mutex_unlock(&threads->lock);
 }
 
-bool lanes_are_read(const struct lanes *lanes)
+bool threads_are_reading(const struct threads *threads)
 {
-	return atomic_load_explicit(&lanes->idle, memory_order_relaxed) > 0;
+	return atomic_load_explicit(&threads->idle, memory_order_relaxed) > 0;
 }
 
-unsigned lanes_others(const struct lanes *lanes)
+unsigned threads_others(const struct threads *threads)
 {
-	return atomic_load_explicit(&lanes->working, memory_order_relaxed) - 1;
+	return atomic_load_explicit(&threads->working, memory_order_relaxed) - 1;
 }
 
-static int start_thread(struct lanes *lanes, struct lane *lane);
+bool threads_are_saturated(const struct threads *threads)
+{
+	return atomic_load(&threads->saturated);
+}
 
-void lanes_grow(struct lanes *lanes)
+bool threads_are_ending(const struct threads *threads)
+{
+	return atomic_load(&threads->ending);
+}
+
+bool threads_are_there(struct threads *threads)
+{
+	bool there;
+
+	pthread_mutex_lock(&threads->lock);
+	there = threads->started > 0;
+	pthread_mutex_unlock(&threads->lock);
+	return there;
+}
+
+static int start_thread(struct threads *threads, struct thread *thread);
+
+void threads_grow(struct threads *threads)
 {
 	bool alone = false;
 	int r = 0;
 
-	pthread_mutex_lock(&lanes->lock);
+	pthread_mutex_lock(&threads->lock);
 	/* One that was woken and does not run yet will see to it that there is a next one. */
-	if (atomic_load(&lanes->idle) == 0 && lanes->wakes == 0 && !atomic_load(&lanes->ending)) {
-		if (lanes->parked > 0) {
-			lanes->wakes++;
-			pthread_cond_signal(&lanes->wake);
+	if (atomic_load(&threads->idle) == 0 && threads->wakes == 0 && !atomic_load(&threads->ending)) {
+		if (threads->parked > 0) {
+			threads->wakes++;
+			pthread_cond_signal(&threads->wake);
 		} else {
 			alone = true;
-			if (!lanes->starting && lanes->started < lanes->max && clock_ns() >= lanes->retry_at &&
-			    atomic_load(&lanes->client->dead) == 0)
-				r = start_thread(lanes, NULL);
+			if (!threads->starting && threads->started < threads->max && clock_ns() >= threads->retry_at &&
+			    atomic_load(&threads->client->server->dead) == 0)
+				r = start_thread(threads, NULL);
 			if (r < 0)
-				lanes->retry_at = clock_ns() + RETRY_NS;
+				threads->retry_at = clock_ns() + RETRY_NS;
 		}
 	}
-	pthread_mutex_unlock(&lanes->lock);
+	pthread_mutex_unlock(&threads->lock);
 	/*
 	 * Nobody reads the kernel's word that a process is to die, be it because there can be no more threads or
 	 * because the next one waits for the server to let it in: the keeper looks for itself.
 	 */
-	if (alone && !atomic_exchange(&lanes->saturated, true))
-		client_wake(lanes->client);
+	if (alone && !atomic_exchange(&threads->saturated, true))
+		server_wake(threads->client->server);
 	if (r < 0)
 		log_peer_warning("cannot start another thread: %s", strerror(-r));
 }
 
-/* One look. 1: a request lies in the lane's buffer; 0: there is none; -1: the mount is gone. */
-static int read_request(struct lane *lane)
+/* One look. 1: a request lies in the thread's buffer; 0: there is none; -1: the mount is gone. */
+static int read_request(struct thread *thread)
 {
-	struct lanes *lanes = &lane->client->lanes;
+	struct threads *threads = thread->client->threads;
 	ssize_t n;
 
 	do
-		n = FAULT(MOUNT_FUSE_READ, read(lane->device, lane->buffer, LANE_BUFFER_SIZE));
+		n = FAULT(MOUNT_FUSE_READ, read(thread->device, thread->request.buffer, REQUEST_BUFFER_SIZE));
 	while (n < 0 && (errno == EINTR || errno == ENOENT)); /* ENOENT: the request was taken back */
 	if (n >= (ssize_t) sizeof(struct fuse_in_header)) {
-		lane->request_size = (size_t) n;
+		thread->request.size = (size_t) n;
 		return 1;
 	}
 	if (n >= 0 || errno == EAGAIN)
 		return 0;
 	if (errno != ENODEV && errno != ECONNABORTED)
 		log_error("reading from /dev/fuse: %s", strerror(errno));
-	lanes_end(lanes);
+	threads_end(threads);
 	return -1;
 }
 
@@ -141,194 +196,190 @@ static int read_request(struct lane *lane)
  * found: there was a request before the thread was. True: so many in a row that more threads are to read. A process
  * that works alone can be as quick with its next request, so only one of another process counts; RELEASE has none.
  */
-static bool is_crowd(struct lane *lane, bool found)
+static bool is_crowd(struct thread *thread, bool found)
 {
-	struct lanes *lanes = &lane->client->lanes;
-	uint32_t asker = found ? lane_request(lane)->pid : 0;
+	struct threads *threads = thread->client->threads;
+	uint32_t asker = found ? request_header(&thread->request)->pid : 0;
 	unsigned row = 0;
 
 	if (found && asker == 0)
 		return false;
-	if (atomic_exchange_explicit(&lanes->asker, asker, memory_order_relaxed) != asker && found)
-		row = atomic_load_explicit(&lanes->waited, memory_order_relaxed) + 1;
-	atomic_store_explicit(&lanes->waited, row < CROWD ? row : 0, memory_order_relaxed);
-	return row >= CROWD && atomic_load(&lanes->working) < CROWD_THREADS;
+	if (atomic_exchange_explicit(&threads->asker, asker, memory_order_relaxed) != asker && found)
+		row = atomic_load_explicit(&threads->waited, memory_order_relaxed) + 1;
+	atomic_store_explicit(&threads->waited, row < CROWD ? row : 0, memory_order_relaxed);
+	return row >= CROWD && atomic_load(&threads->working) < CROWD_THREADS;
 }
 
 /* There is nothing to do: looks for a request while that is worth it, then sleeps. As read_request(). */
-static int wait_for_request(struct lane *lane)
+static int wait_for_request(struct thread *thread)
 {
-	struct pollfd wait = { .fd = lane->device, .events = POLLIN };
-	struct lanes *lanes = &lane->client->lanes;
+	struct pollfd wait = { .fd = thread->device, .events = POLLIN };
+	struct threads *threads = thread->client->threads;
 	int r = 0;
 
-	if (proto_spin_begin(&lane->spin, atomic_load(&lanes->working) + (unsigned) atomic_load(&lanes->idle))) {
-		note_reader(lanes);
+	if (proto_spin_begin(&thread->spin, atomic_load(&threads->working) + (unsigned) atomic_load(&threads->idle))) {
+		note_reader(threads);
 		do
-			r = read_request(lane);
-		while (r == 0 && proto_spin_again(&lane->spin));
-		atomic_fetch_sub(&lanes->idle, 1);
-		proto_spin_end(&lane->spin, r > 0);
+			r = read_request(thread);
+		while (r == 0 && proto_spin_again(&thread->spin));
+		atomic_fetch_sub(&threads->idle, 1);
+		proto_spin_end(&thread->spin, r > 0);
 	}
 	if (r != 0)
 		return r;
-	lane_flush(lane, 0);
-	take_place(lanes);
-	while ((r = read_request(lane)) == 0 && !atomic_load(&lanes->ending))
+	connection_flush(&thread->connection, 0);
+	take_place(threads);
+	while ((r = read_request(thread)) == 0 && !atomic_load(&threads->ending))
 		(void) poll(&wait, 1, -1);
-	atomic_fetch_sub(&lanes->idle, 1);
+	atomic_fetch_sub(&threads->idle, 1);
 	return r;
 }
 
-static void serve(struct lane *lane)
+static void serve(struct thread *thread)
 {
-	struct lanes *lanes = &lane->client->lanes;
+	struct threads *threads = thread->client->threads;
 
-	while (!atomic_load(&lanes->ending)) {
-		int r = read_request(lane);
+	while (!atomic_load(&threads->ending)) {
+		int r = read_request(thread);
 
-		lane_flush(lane, HELD_NS);
-		if (is_crowd(lane, r > 0))
-			lanes_grow(lanes);
+		connection_flush(&thread->connection, HELD_NS);
+		if (is_crowd(thread, r > 0))
+			threads_grow(threads);
 		if (r == 0)
-			r = wait_for_request(lane);
+			r = wait_for_request(thread);
 		if (r <= 0)
 			continue;
-		atomic_fetch_add(&lanes->working, 1);
-		lane_begin(lane);
-		interrupts_arrived_early(lanes, lane);
-		session_process(lane);
-		lane_end(lane);
-		notifier_prune(&lanes->client->notifier);
-		atomic_fetch_sub(&lanes->working, 1);
+		atomic_fetch_add(&threads->working, 1);
+		threads->serve(thread);
+		atomic_fetch_sub(&threads->working, 1);
 	}
 }
 
-/* Another lane, connected by its own thread so that nobody waits for it. */
-static struct lane *join_session(struct lanes *lanes)
+/* With the lock held, or before there are others. */
+static void add(struct threads *threads, struct thread *thread)
 {
-	struct lane *lane = NULL;
-	int r = lane_new(lanes->client, &lane);
+	threads->all[threads->count++] = thread;
+	pending_add(threads->client->pending, &thread->request);
+}
+
+/* A further one, which connects itself so that nobody waits for it. */
+static struct thread *join_session(struct threads *threads)
+{
+	struct thread *thread = NULL;
+	int r = thread_new(threads->client, &thread);
 
 	if (r == 0)
-		r = lane_attach(lane);
-	pthread_mutex_lock(&lanes->lock);
-	lanes->starting = false;
+		r = connection_attach(&thread->connection);
+	pthread_mutex_lock(&threads->lock);
+	threads->starting = false;
 	if (r == 0) {
-		lanes->all[atomic_load(&lanes->count)] = lane;
-		atomic_fetch_add(&lanes->count, 1);
+		add(threads, thread);
 	} else {
 		/* No thread was started after this one: its place, the last, is free again. */
-		lanes->retry_at = clock_ns() + RETRY_NS;
-		lanes->started--;
+		threads->retry_at = clock_ns() + RETRY_NS;
+		threads->started--;
 		(void) pthread_detach(pthread_self());
 	}
-	pthread_mutex_unlock(&lanes->lock);
+	pthread_mutex_unlock(&threads->lock);
 	if (r == 0)
-		return lane;
-	lane_free(lane);
-	log_peer_warning("no further lane (%s): going on with %u", strerror(-r), atomic_load(&lanes->count));
+		return thread;
+	thread_free(thread);
+	log_peer_warning("no further lane (%s): going on with %u", strerror(-r),
+	                 atomic_load(&threads->client->pending->count));
 	return NULL;
 }
 
 static void *run_first(void *argument)
 {
-	lane_set_current(argument);
+	thread_set_current(argument);
 	serve(argument);
 	return NULL;
 }
 
 static void *run_further(void *argument)
 {
-	struct lanes *lanes = argument;
-	struct lane *lane = join_session(lanes);
+	struct threads *threads = argument;
+	struct thread *thread = join_session(threads);
 
-	if (lane == NULL)
+	if (thread == NULL)
 		return NULL;
-	lane_set_current(lane);
-	serve(lane);
+	thread_set_current(thread);
+	serve(thread);
 	return NULL;
 }
 
-/* lane: one that is connected, or NULL: the thread makes its own. With the lock held. */
-static int start_thread(struct lanes *lanes, struct lane *lane)
+/* thread: one that is connected, or NULL: the thread makes its own. With the lock held. */
+static int start_thread(struct threads *threads, struct thread *thread)
 {
 	pthread_attr_t attributes;
 	int r;
 
 	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, LANES_STACK);
-	r = FAULT_NUMBER(MOUNT_THREAD, pthread_create(&lanes->threads[lanes->started], &attributes,
-	                                              lane != NULL ? run_first : run_further,
-	                                              lane != NULL ? (void *) lane : (void *) lanes));
+	pthread_attr_setstacksize(&attributes, STACK);
+	r = FAULT_NUMBER(MOUNT_THREAD, pthread_create(&threads->handles[threads->started], &attributes,
+	                                              thread != NULL ? run_first : run_further,
+	                                              thread != NULL ? (void *) thread : (void *) threads));
 	pthread_attr_destroy(&attributes);
 	if (r == 0) {
-		lanes->started++;
-		lanes->starting = lanes->starting || lane == NULL;
+		threads->started++;
+		threads->starting = threads->starting || thread == NULL;
 	}
 	return -r;
 }
 
-int lanes_start(struct lanes *lanes)
+int threads_start(struct threads *threads)
 {
-	unsigned first = lanes->max < LANES_FIRST ? lanes->max : LANES_FIRST;
+	unsigned first = threads->max < FIRST ? threads->max : FIRST;
 
 	int r = 0;
 
 	for (unsigned i = 0; i < first; i++) {
-		struct lane *lane;
+		struct thread *thread;
 
-		r = lane_new(lanes->client, &lane);
+		r = thread_new(threads->client, &thread);
 		if (r < 0)
 			return r;
-		r = lane_attach(lane);
+		r = connection_attach(&thread->connection);
 		if (r < 0) {
-			lane_free(lane);
+			thread_free(thread);
 			return r;
 		}
-		lanes->all[i] = lane;
-		atomic_store(&lanes->count, i + 1);
+		add(threads, thread);
 	}
 	/* All in one go: a thread that starts another one must find its own place the last that was taken. */
-	pthread_mutex_lock(&lanes->lock);
+	pthread_mutex_lock(&threads->lock);
 	for (unsigned i = 0; i < first && r == 0; i++)
-		r = start_thread(lanes, lanes->all[i]);
-	pthread_mutex_unlock(&lanes->lock);
+		r = start_thread(threads, threads->all[i]);
+	pthread_mutex_unlock(&threads->lock);
 	return r;
 }
 
-void lanes_kill(struct lanes *lanes)
+void threads_end(struct threads *threads)
 {
-	for (unsigned i = 0; i < atomic_load(&lanes->count); i++)
-		lane_kill(lanes->all[i]);
+	pthread_mutex_lock(&threads->lock);
+	atomic_store(&threads->ending, true);
+	pthread_cond_broadcast(&threads->wake);
+	pthread_mutex_unlock(&threads->lock);
+	server_wake(threads->client->server);
 }
 
-void lanes_end(struct lanes *lanes)
-{
-	pthread_mutex_lock(&lanes->lock);
-	atomic_store(&lanes->ending, true);
-	pthread_cond_broadcast(&lanes->wake);
-	pthread_mutex_unlock(&lanes->lock);
-	client_wake(lanes->client);
-}
-
-void lanes_join(struct lanes *lanes)
+void threads_join(struct threads *threads)
 {
 	for (;;) {
 		pthread_t thread;
 
-		pthread_mutex_lock(&lanes->lock);
-		if (lanes->starting) { /* it may still add itself, or take itself away */
-			pthread_mutex_unlock(&lanes->lock);
+		pthread_mutex_lock(&threads->lock);
+		if (threads->starting) { /* it may still add itself, or take itself away */
+			pthread_mutex_unlock(&threads->lock);
 			(void) usleep(1000);
 			continue;
 		}
-		if (lanes->started == 0) {
-			pthread_mutex_unlock(&lanes->lock);
+		if (threads->started == 0) {
+			pthread_mutex_unlock(&threads->lock);
 			return;
 		}
-		thread = lanes->threads[--lanes->started];
-		pthread_mutex_unlock(&lanes->lock);
+		thread = threads->handles[--threads->started];
+		pthread_mutex_unlock(&threads->lock);
 		(void) pthread_join(thread, NULL);
 	}
 }

@@ -9,54 +9,38 @@
  */
 #pragma once
 
-#include "guest-fuse/mount/server/connection.h"
+#include <stdbool.h>
 
-enum { LANES_FIRST = 2, LANES_IDLE = 1, LANES_MAX = 64 };
+enum { THREADS_MAX = 64 };
 
-struct lanes {
-	struct client *client;
-	unsigned max;
-	struct lane *all[LANES_MAX];
-	_Atomic unsigned count;   /* of all; grows only */
-	_Atomic int idle;         /* threads that wait for the kernel, or are about to */
-	_Atomic unsigned working; /* threads that have a request */
-	_Atomic uint32_t asker;   /* thread that asked for the last one of these */
-	_Atomic unsigned waited;  /* the last requests that were there before a thread was, in a row */
-	_Atomic bool ending;      /* unmounted: the threads leave */
-	_Atomic bool saturated;   /* nobody waits for the kernel, and nobody is about to */
+struct client;
+struct thread;
+struct threads;
 
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	unsigned parked, wakes; /* threads that sleep; how many of them shall go on */
-	bool starting;
-	int64_t retry_at; /* clock_ns(): no other thread is started before */
-	pthread_t threads[LANES_MAX];
-	unsigned started;
+/* serve: works on the request that the thread has read. NULL: out of memory. */
+struct threads *threads_new(struct client *client, void (*serve)(struct thread *thread));
+/* After threads_join(). */
+void threads_free(struct threads *threads);
 
-	/* Interrupts that came before their request was seen: both lie in the kernel's queue for different threads. */
-	pthread_mutex_t early_lock;
-	_Atomic unsigned early_count;
-	struct lanes_early {
-		uint64_t unique;
-		int64_t since;
-	} early[LANES_MAX];
-};
+/* Before threads_start(): how many at most, no more than THREADS_MAX. */
+void threads_limit(struct threads *threads, unsigned max);
+/* Connects the first ones to the server and starts them. 0 or a negative errno. */
+int threads_start(struct threads *threads);
+/* There is a thread that was started and not joined. */
+bool threads_are_there(struct threads *threads);
 
-void lanes_init(struct lanes *lanes, struct client *client);
-/* Before lanes_start(): how many at most, no more than LANES_MAX. */
-void lanes_limit(struct lanes *lanes, unsigned max);
-/* Connects the first lanes and starts their threads. 0 or a negative errno. */
-int lanes_start(struct lanes *lanes);
-/* Somebody waits for the kernel's next request, or is about to. */
-bool lanes_are_read(const struct lanes *lanes);
+/* Somebody waits for the kernel's next request, or is about to. Any thread. */
+bool threads_are_reading(const struct threads *threads);
 /* A thread that has a request: how many others have one. */
-unsigned lanes_others(const struct lanes *lanes);
+unsigned threads_others(const struct threads *threads);
 /* Starts or wakes another thread if nobody waits for the kernel. Any thread. */
-void lanes_grow(struct lanes *lanes);
-/* Breaks every connection, so that nobody waits for the server any more. Any thread. */
-void lanes_kill(struct lanes *lanes);
+void threads_grow(struct threads *threads);
+/* Nobody waits for the kernel, and nobody is about to: there can be no more of them. Any thread. */
+bool threads_are_saturated(const struct threads *threads);
+
 /* The threads leave as soon as they are free. Any thread. */
-void lanes_end(struct lanes *lanes);
-/* After lanes_end() and lanes_kill(): waits until they have left. */
-void lanes_join(struct lanes *lanes);
-void lanes_done(struct lanes *lanes);
+void threads_end(struct threads *threads);
+/* They have been told so, or the mount is gone. Any thread. */
+bool threads_are_ending(const struct threads *threads);
+/* After threads_end() and pending_kill(): waits until they have left. */
+void threads_join(struct threads *threads);

@@ -2,6 +2,8 @@
 /* The contents of small files that came with OPEN. */
 #include "guest-fuse/mount/known/ahead.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -9,20 +11,40 @@
 
 enum { KEPT_NS = 100000000 };
 
-void ahead_init(struct ahead *ahead)
-{
-	void *memory = mmap(NULL, (size_t) AHEAD_FILES * AHEAD_SIZE, PROT_READ | PROT_WRITE,
-	                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+struct ahead {
+	pthread_mutex_t lock;
+	uint8_t *memory; /* AHEAD_FILES times AHEAD_SIZE; pages that are never touched are never there */
+	uint64_t last;   /* ticket */
+	struct ahead_file {
+		uint64_t ticket;
+		int64_t since;
+		size_t length;
+		bool whole;
+	} files[AHEAD_FILES];
+};
 
-	*ahead = (struct ahead){ .memory = memory == MAP_FAILED ? NULL : memory };
+struct ahead *ahead_new(void)
+{
+	struct ahead *ahead = calloc(1, sizeof(*ahead));
+
+	if (ahead == NULL)
+		return NULL;
+	ahead->memory = mmap(NULL, (size_t) AHEAD_FILES * AHEAD_SIZE, PROT_READ | PROT_WRITE,
+	                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ahead->memory == MAP_FAILED)
+		ahead->memory = NULL;
 	pthread_mutex_init(&ahead->lock, NULL);
+	return ahead;
 }
 
-void ahead_done(struct ahead *ahead)
+void ahead_free(struct ahead *ahead)
 {
+	if (ahead == NULL)
+		return;
 	if (ahead->memory != NULL)
 		(void) munmap(ahead->memory, (size_t) AHEAD_FILES * AHEAD_SIZE);
 	pthread_mutex_destroy(&ahead->lock);
+	free(ahead);
 }
 
 static uint8_t *memory_of(const struct ahead *ahead, const struct ahead_file *file)

@@ -5,28 +5,17 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum { AHEAD_SIZE = 64 * 1024 /* larger files are not asked for */, AHEAD_FILES = 16 };
 
-struct ahead {
-	pthread_mutex_t lock;
-	uint8_t *memory; /* AHEAD_FILES times AHEAD_SIZE; pages that are never touched are never there */
-	uint64_t last;   /* ticket */
-	struct ahead_file {
-		uint64_t ticket;
-		int64_t since;
-		size_t length;
-		bool whole;
-	} files[AHEAD_FILES];
-};
+struct ahead;
 
-/* Without memory nothing is kept. */
-void ahead_init(struct ahead *ahead);
-void ahead_done(struct ahead *ahead);
+/* NULL: out of memory. Without memory for contents nothing is kept. */
+struct ahead *ahead_new(void);
+void ahead_free(struct ahead *ahead);
 
 /*
  * since: clock_ns() before the server was asked. whole: the file ends behind these bytes. Returns a ticket, or 0 when

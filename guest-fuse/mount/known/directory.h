@@ -3,9 +3,11 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
-#include "guest-fuse/mount/server/connection.h"
-#include "guest-fuse/mount/known/objects.h"
+#include "protocol/fields.h"
 
 /* One piece. Every entry of it that names a node holds one reference of the server's. */
 struct directory_piece {

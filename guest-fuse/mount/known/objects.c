@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "guest-fuse/mount/known/validity.h"
 #include "protocol/clock.h"
 
 /* The server chooses the ids: without a seed that it does not know it could choose those that collide. */
@@ -380,15 +381,14 @@ void objects_note_flags(struct objects *objects, uint64_t id, uint32_t flags, in
 	pthread_mutex_unlock(&objects->lock);
 }
 
-uint32_t objects_flags(struct objects *objects, uint64_t id, double timeout)
+uint32_t objects_flags(struct objects *objects, const struct validity *validity, uint64_t id)
 {
 	const struct object *object;
 	uint32_t flags = 0;
 
 	pthread_mutex_lock(&objects->lock);
 	object = find(objects, id);
-	if (object != NULL && object->changed < object->flags_at &&
-	    (double) (clock_ns() - object->flags_at) / 1e9 < timeout)
+	if (object != NULL && object->changed < object->flags_at && validity_left(validity, object->flags_at) > 0)
 		flags = object->flags;
 	pthread_mutex_unlock(&objects->lock);
 	return flags;

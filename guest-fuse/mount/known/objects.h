@@ -15,6 +15,7 @@
 #include "protocol/fields.h"
 
 struct objects;
+struct validity;
 
 /* 0 or -ENOMEM. root is never forgotten. */
 int objects_new(uint64_t root, struct objects **ret_objects);
@@ -65,10 +66,10 @@ bool objects_place(struct objects *objects, uint64_t id, uint64_t *ret_parent, s
 
 /*
  * The server said at since (clock_ns() before it was asked) what PROTO_ATTR_* tell of an object's extended attributes;
- * and what is known of them, for timeout seconds or until a change from here.
+ * and what is known of them, as long as it is valid or until a change from here.
  */
 void objects_note_flags(struct objects *objects, uint64_t id, uint32_t flags, int64_t since);
-uint32_t objects_flags(struct objects *objects, uint64_t id, double timeout);
+uint32_t objects_flags(struct objects *objects, const struct validity *validity, uint64_t id);
 
 /* Own RENAME, done: the object's new place. */
 void objects_moved(struct objects *objects, uint64_t id, uint64_t parent, const char *name);

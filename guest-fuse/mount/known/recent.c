@@ -2,23 +2,41 @@
 /* Attributes of directories that the last change from here told. */
 #include "guest-fuse/mount/known/recent.h"
 
-#include <string.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
+#include "guest-fuse/mount/known/validity.h"
 #include "protocol/clock.h"
 
-void recent_init(struct recent *recent)
+struct recent {
+	pthread_mutex_t lock;
+	struct slot {
+		uint64_t node;
+		int64_t since;    /* clock_ns() before the change was sent */
+		int64_t answered; /* and when its answer was here */
+		struct proto_attr attr;
+	} slots[RECENT_SLOTS];
+};
+
+struct recent *recent_new(void)
 {
-	memset(recent, 0, sizeof(*recent));
-	pthread_mutex_init(&recent->lock, NULL);
+	struct recent *recent = calloc(1, sizeof(*recent));
+
+	if (recent != NULL)
+		pthread_mutex_init(&recent->lock, NULL);
+	return recent;
 }
 
-void recent_done(struct recent *recent)
+void recent_free(struct recent *recent)
 {
+	if (recent == NULL)
+		return;
 	pthread_mutex_destroy(&recent->lock);
+	free(recent);
 }
 
-static struct recent_slot *slot_of(struct recent *recent, uint64_t node)
+static struct slot *slot_of(struct recent *recent, uint64_t node)
 {
 	return &recent->slots[PROTO_ID_SLOT(node) % RECENT_SLOTS];
 }
@@ -31,7 +49,7 @@ static bool older(const struct proto_time *left, const struct proto_time *right)
 
 void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, int64_t since)
 {
-	struct recent_slot *slot = slot_of(recent, node);
+	struct slot *slot = slot_of(recent, node);
 
 	if (!S_ISDIR(attr->mode))
 		return;
@@ -41,7 +59,7 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 	 * tell, a change that was sent after the other's answer is the later one; of two that overlapped nobody knows.
 	 */
 	if (slot->node != node || older(&slot->attr.ctime, &attr->ctime) || since >= slot->answered)
-		*slot = (struct recent_slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
+		*slot = (struct slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
 	else if (!older(&attr->ctime, &slot->attr.ctime))
 		slot->node = 0;
 	pthread_mutex_unlock(&recent->lock);
@@ -49,7 +67,7 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 
 void recent_drop(struct recent *recent, uint64_t node)
 {
-	struct recent_slot *slot = slot_of(recent, node);
+	struct slot *slot = slot_of(recent, node);
 
 	pthread_mutex_lock(&recent->lock);
 	if (slot->node == node)
@@ -57,13 +75,14 @@ void recent_drop(struct recent *recent, uint64_t node)
 	pthread_mutex_unlock(&recent->lock);
 }
 
-bool recent_get(struct recent *recent, uint64_t node, double timeout, struct proto_attr *ret_attr, double *ret_left)
+bool recent_get(struct recent *recent, const struct validity *validity, uint64_t node, struct proto_attr *ret_attr,
+                double *ret_left)
 {
-	struct recent_slot *slot = slot_of(recent, node);
+	struct slot *slot = slot_of(recent, node);
 	bool found;
 
 	pthread_mutex_lock(&recent->lock);
-	*ret_left = timeout - (double) (clock_ns() - slot->since) / 1e9;
+	*ret_left = validity_left(validity, slot->since);
 	found = slot->node == node && node != 0 && *ret_left > 0;
 	if (found)
 		*ret_attr = slot->attr;

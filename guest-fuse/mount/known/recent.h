@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,23 +13,20 @@
 
 enum { RECENT_SLOTS = 256 };
 
-struct recent {
-	pthread_mutex_t lock;
-	struct recent_slot {
-		uint64_t node;
-		int64_t since;    /* clock_ns() before the change was sent */
-		int64_t answered; /* and when its answer was here */
-		struct proto_attr attr;
-	} slots[RECENT_SLOTS];
-};
+struct recent;
+struct validity;
 
-void recent_init(struct recent *recent);
-void recent_done(struct recent *recent);
+/* NULL: out of memory. */
+struct recent *recent_new(void);
+void recent_free(struct recent *recent);
 
-/* The server's word on a directory, after a change that was sent at since; words that overtook each other are sorted
- * out. */
+/*
+ * The server's word on a directory, after a change that was sent at since; words that overtook each other are sorted
+ * out.
+ */
 void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, int64_t since);
 /* Something happened to the directory that the last word does not show. */
 void recent_drop(struct recent *recent, uint64_t node);
-/* True: attributes, and for how many seconds they are good, at most timeout. */
-bool recent_get(struct recent *recent, uint64_t node, double timeout, struct proto_attr *ret_attr, double *ret_left);
+/* True: attributes, and for how many seconds they are good. */
+bool recent_get(struct recent *recent, const struct validity *validity, uint64_t node, struct proto_attr *ret_attr,
+                double *ret_left);

@@ -7,15 +7,17 @@
 #include <sys/stat.h>
 
 #include "guest-fuse/mount/known/attributes.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/server/server.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 #include "protocol/paths.h"
 
 enum { EVENT_STALL_MS = 2000, HEARTBEAT_LEAST_MS = 10, HEARTBEAT_MOST_MS = 600000, BLOCK_MOST = 1024 * 1024 };
 
-static enum exits unreachable(const struct client *client, int error)
+static enum exits unreachable(const struct server *server, int error)
 {
-	const struct proto_address *address = &client->options->address;
+	const struct proto_address *address = &server->options->address;
 	char where[256];
 
 	proto_address_format(address, where, sizeof(where));
@@ -27,7 +29,7 @@ static enum exits unreachable(const struct client *client, int error)
 	return EXITS_UNREACHABLE;
 }
 
-static enum exits refused(const struct client *client, const struct proto_refusal *refusal)
+static enum exits refused(const struct server *server, const struct proto_refusal *refusal)
 {
 	log_error("%s", refusal->text[0] != '\0' ? refusal->text : "the server refuses without a reason");
 	switch (refusal->code) {
@@ -49,11 +51,11 @@ static enum exits refused(const struct client *client, const struct proto_refusa
 	}
 }
 
-static enum exits failed(const struct client *client, int error, const struct proto_refusal *refusal)
+static enum exits failed(const struct server *server, int error, const struct proto_refusal *refusal)
 {
 	switch (error) {
 	case -EACCES:
-		return refused(client, refusal);
+		return refused(server, refusal);
 	case -EKEYREJECTED:
 		log_error("the server does not hold the token that is expected here (option token-file=): it may be "
 		          "another server, or one of the two files is out of date");
@@ -62,7 +64,7 @@ static enum exits failed(const struct client *client, int error, const struct pr
 		log_error("what answers at that address does not speak bindshare's protocol");
 		return EXITS_PROTOCOL;
 	default:
-		return unreachable(client, error);
+		return unreachable(server, error);
 	}
 }
 
@@ -76,7 +78,7 @@ static bool makes_sense(const struct proto_proof_reply *welcome)
 	       attributes_check(&welcome->root.attr) == 0;
 }
 
-static int fill_hello(const struct options *options, struct proto_hello_request *ret_hello)
+static int fill_hello(const struct mount_options *options, struct proto_hello_request *ret_hello)
 {
 	char path[PATH_MAX];
 
@@ -91,38 +93,38 @@ static int fill_hello(const struct options *options, struct proto_hello_request 
 		.view_gid = options->gid,
 	};
 	/* What is behind a symbolic link only the host knows. */
-	if (paths_normalise(options->share, path) < 0)
+	if (paths_normalise(options->path, path) < 0)
 		return -ENAMETOOLONG;
 	strcpy(ret_hello->share.path, path);
 	return 0;
 }
 
-enum exits connect_session(struct client *client, struct proto_channel *ret_event)
+enum exits connect_session(struct server *server, struct proto_channel *ret_event)
 {
 	struct proto_hello_request hello;
 	struct proto_refusal refusal = { 0 };
 	struct proto_channel channel;
-	int fd, r = fill_hello(client->options, &hello);
+	int fd, r = fill_hello(server->options, &hello);
 
 	if (r < 0) {
 		log_error("the path on the host is too long");
 		return EXITS_USAGE;
 	}
-	fd = proto_address_connect(&client->options->address, PROTO_HANDSHAKE_MS);
+	fd = proto_address_connect(&server->options->address, PROTO_HANDSHAKE_MS);
 	if (fd < 0)
-		return unreachable(client, fd);
+		return unreachable(server, fd);
 	r = proto_channel_init(&channel, fd, PROTO_SMALL_MAX + PROTO_HEADER_SIZE, EVENT_STALL_MS);
 	if (r < 0) {
 		close_fd(fd);
 		log_error("the connection to the server cannot be set up: %s", strerror(-r));
 		return EXITS_SYSTEM;
 	}
-	r = proto_hello(&channel, &client->token, &hello, &client->welcome, &refusal);
-	if (r == 0 && !makes_sense(&client->welcome))
+	r = proto_hello(&channel, server->token, &hello, &server->welcome, &refusal);
+	if (r == 0 && !makes_sense(&server->welcome))
 		r = -EPROTO;
 	if (r < 0) {
 		proto_channel_done(&channel);
-		return failed(client, r, &refusal);
+		return failed(server, r, &refusal);
 	}
 	*ret_event = channel;
 	return EXITS_OK;

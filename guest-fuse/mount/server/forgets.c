@@ -2,20 +2,34 @@
 /* References that are to be given back to the server. */
 #include "guest-fuse/mount/server/forgets.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include "protocol/faults.h"
 
-void forgets_init(struct forgets *forgets)
+struct forgets {
+	pthread_mutex_t lock;
+	struct forgets_pair *pairs;
+	size_t count, capacity;
+};
+
+struct forgets *forgets_new(void)
 {
-	*forgets = (struct forgets){ .pairs = NULL };
-	pthread_mutex_init(&forgets->lock, NULL);
+	struct forgets *forgets = calloc(1, sizeof(*forgets));
+
+	if (forgets != NULL)
+		pthread_mutex_init(&forgets->lock, NULL);
+	return forgets;
 }
 
-void forgets_done(struct forgets *forgets)
+void forgets_free(struct forgets *forgets)
 {
-	free(forgets->pairs);
+	if (forgets == NULL)
+		return;
 	pthread_mutex_destroy(&forgets->lock);
+	free(forgets->pairs);
+	free(forgets);
 }
 
 /* Room for one more. */

@@ -2,23 +2,21 @@
 /* References that are to be given back to the server, gathered so that many go in one message. */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum { FORGETS_MANY = 64 /* so many are sent with the next request; fewer wait for the keeper, 20 ms */ };
 
-struct forgets {
-	pthread_mutex_t lock;
-	struct forgets_pair {
-		uint64_t node, references;
-	} * pairs;
-	size_t count, capacity;
+struct forgets;
+
+struct forgets_pair {
+	uint64_t node, references;
 };
 
-void forgets_init(struct forgets *forgets);
-void forgets_done(struct forgets *forgets);
+/* NULL: out of memory. */
+struct forgets *forgets_new(void);
+void forgets_free(struct forgets *forgets);
 
 /*
  * References of a node that nobody needs any more; 0 references are nothing. True: they are the first in an empty

@@ -4,17 +4,23 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#include "protocol/clock.h"
-#include "guest-fuse/mount/kernel/interrupts.h"
-#include "guest-fuse/mount/mounting.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/server/connection.h"
+#include "guest-fuse/mount/server/forgets.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/request.h"
+#include "guest-fuse/mount/server/server.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"
 
@@ -24,18 +30,16 @@ enum {
 	 */
 	FORGET_MS = 20,
 	PING_LATE_MS = 1000, /* nothing more is sent to a server that lets a PING wait so long */
-	STUCK_MS = 5000,     /* a request that takes so long is asked about, so often */
+	STUCK_MS = 5000,     /* a request that takes so long is asked about, and again after as long */
 	STRIKES = 2,
 	STOP_MS = 5000, /* for programs to finish when the mount is ended by a signal */
 	CLOSE_MS = 1000,
-	/* Awake: so often it looks at the lanes, and so long after one stirred it. Dozing: it sleeps until a PING is
-	   due. */
-	AWAKE_MS = 2000,
+	AWAKE_MS = 2000, /* poll interval while awake, and how long it stays so after a request stirred it */
 	UNMOUNTER_STACK = 128 * 1024,
 };
 
-/* What the keeper asked about a lane. */
-struct watch {
+/* What the keeper asked the server about a lane. */
+struct inquiry {
 	uint64_t question; /* id of LANE_STATE; 0: none is open */
 	uint64_t rpc;      /* about this request */
 	int64_t asked;     /* clock_ms() */
@@ -43,8 +47,10 @@ struct watch {
 };
 
 struct keeper {
-	struct client *client;
-	struct proto_channel event;
+	struct server *server;
+	struct pending *pending;
+	struct keeper_duties duties;
+	struct proto_channel event; /* the event lane */
 	int signals, statistics;
 	const char *mountpoint;
 	uint8_t input[PROTO_HEADER_SIZE + EVENT_PAYLOAD_MAX];
@@ -53,17 +59,19 @@ struct keeper {
 	int64_t ping_next, ping_sent; /* clock_ms(); ping_sent 0: none is open */
 	int64_t forget_at, stop_at;   /* clock_ms(), 0: not planned */
 	int64_t awake_until;          /* clock_ms() */
-	struct watch watches[LANES_MAX];
+	struct inquiry inquiries[PENDING_MAX];
 };
 
-int keeper_new(struct client *client, struct proto_channel *event, int signals, int statistics, const char *mountpoint,
-               struct keeper **ret_keeper)
+int keeper_new(struct pending *pending, struct proto_channel *event, int signals, int statistics,
+               const char *mountpoint, const struct keeper_duties *duties, struct keeper **ret_keeper)
 {
 	struct keeper *keeper = FAULT_NULL(MOUNT_KEEPER, calloc(1, sizeof(*keeper)));
 
 	if (keeper == NULL)
 		return -ENOMEM;
-	keeper->client = client;
+	keeper->server = pending->server;
+	keeper->pending = pending;
+	keeper->duties = *duties;
 	keeper->signals = signals;
 	keeper->statistics = statistics;
 	keeper->mountpoint = mountpoint;
@@ -89,18 +97,18 @@ void keeper_free(struct keeper *keeper)
 
 static void die(struct keeper *keeper, int error, const char *why)
 {
-	if (client_die(keeper->client, error))
+	if (pending_fail(keeper->pending, error))
 		log_error("%s: the session is over (%s); operations fail with \"%s\" until it is unmounted",
 		          keeper->mountpoint, why, strerror(error));
 	proto_channel_kill(&keeper->event);
 }
 
-static int send_event(struct keeper *keeper, enum proto_op op, const struct proto_writer *writer, uint64_t *ret_id)
+static int send_message(struct keeper *keeper, enum proto_op op, const struct proto_writer *writer, uint64_t *ret_id)
 {
 	struct proto_header header = { .op = (uint16_t) op, .id = ++keeper->next_id };
 
 	*ret_id = header.id;
-	proto_counter_add(&keeper->client->stats.rpc.ops[op].count, 1);
+	proto_counter_add(&keeper->server->counters.ops[op].count, 1);
 	return proto_channel_send(&keeper->event, &header, writer);
 }
 
@@ -113,7 +121,7 @@ static int send_ping(struct keeper *keeper, int64_t now)
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	(void) proto_encode_ping_request(&writer, &request);
 	keeper->ping_sent = now;
-	return send_event(keeper, PROTO_PING, &writer, &keeper->ping_id);
+	return send_message(keeper, PROTO_PING, &writer, &keeper->ping_id);
 }
 
 /*
@@ -122,17 +130,17 @@ static int send_ping(struct keeper *keeper, int64_t now)
  */
 static int64_t ping_interval(const struct keeper *keeper)
 {
-	const struct client *client = keeper->client;
-	int64_t server = client->welcome.heartbeat_ms, own = client->options->timeout_s * INT64_C(1000) / 2;
+	const struct server *server = keeper->server;
+	int64_t theirs = server->welcome.heartbeat_ms, own = server->options->timeout_s * INT64_C(1000) / 2;
 
-	if (atomic_load(&client->dozing))
-		return server - server / 6;
-	return server / 3 < own ? server / 3 : own;
+	if (atomic_load(&server->dozing))
+		return theirs - theirs / 6;
+	return theirs / 3 < own ? theirs / 3 : own;
 }
 
 static void heartbeat(struct keeper *keeper, int64_t now)
 {
-	if (keeper->ping_sent != 0 && now - keeper->ping_sent >= keeper->client->options->timeout_s * INT64_C(1000)) {
+	if (keeper->ping_sent != 0 && now - keeper->ping_sent >= keeper->server->options->timeout_s * INT64_C(1000)) {
 		die(keeper, ENOTCONN, "the server does not answer any more");
 		return;
 	}
@@ -144,52 +152,54 @@ static void heartbeat(struct keeper *keeper, int64_t now)
 }
 
 /* Asks about requests that take long: is the server at work, or was something lost on the way? */
-static void watch_lanes(struct keeper *keeper, int64_t now)
+static void ask_about_stuck(struct keeper *keeper, int64_t now)
 {
-	struct lanes *lanes = &keeper->client->lanes;
+	const struct pending *pending = keeper->pending;
 
-	for (unsigned i = 0; i < atomic_load(&lanes->count); i++) {
-		struct watch *watch = &keeper->watches[i];
-		struct lane *lane = lanes->all[i];
-		uint64_t rpc = atomic_load(&lane->rpc);
-		struct proto_lane_state_request request = { .lane = lane_number(lane) };
+	for (unsigned i = 0; i < atomic_load(&pending->count); i++) {
+		struct inquiry *inquiry = &keeper->inquiries[i];
+		struct request *waiting = pending->all[i];
+		uint64_t rpc = atomic_load(&waiting->rpc);
+		struct proto_lane_state_request request = { .lane = connection_number(waiting->connection) };
 		struct proto_writer writer;
 		uint8_t bytes[32];
 
-		if (rpc == 0 || now - atomic_load(&lane->since) / 1000000 < STUCK_MS || now - watch->asked < STUCK_MS)
+		if (rpc == 0 || now - atomic_load(&waiting->since) / 1000000 < STUCK_MS ||
+		    now - inquiry->asked < STUCK_MS)
 			continue;
-		if (watch->rpc != rpc)
-			watch->strikes = 0;
-		watch->rpc = rpc;
-		watch->asked = now;
+		if (inquiry->rpc != rpc)
+			inquiry->strikes = 0;
+		inquiry->rpc = rpc;
+		inquiry->asked = now;
 		proto_writer_init(&writer, bytes, sizeof(bytes));
 		(void) proto_encode_lane_state_request(&writer, &request);
-		if (send_event(keeper, PROTO_LANE_STATE, &writer, &watch->question) < 0)
+		if (send_message(keeper, PROTO_LANE_STATE, &writer, &inquiry->question) < 0)
 			return;
 	}
 }
 
-static void lane_state(struct keeper *keeper, uint64_t id, const struct proto_lane_state_reply *state)
+static void take_lane_state(struct keeper *keeper, uint64_t id, const struct proto_lane_state_reply *state)
 {
-	struct lanes *lanes = &keeper->client->lanes;
+	const struct pending *pending = keeper->pending;
 
-	for (unsigned i = 0; i < atomic_load(&lanes->count); i++) {
-		struct watch *watch = &keeper->watches[i];
+	for (unsigned i = 0; i < atomic_load(&pending->count); i++) {
+		struct inquiry *inquiry = &keeper->inquiries[i];
+		struct connection *connection = pending->all[i]->connection;
 
-		if (watch->question != id)
+		if (inquiry->question != id)
 			continue;
-		watch->question = 0;
-		if (atomic_load(&lanes->all[i]->rpc) != watch->rpc)
+		inquiry->question = 0;
+		if (atomic_load(&pending->all[i]->rpc) != inquiry->rpc)
 			return; /* answered meanwhile */
-		if (state->last == watch->rpc && state->busy != 0)
-			watch->strikes = 0;
+		if (state->last == inquiry->rpc && state->busy != 0)
+			inquiry->strikes = 0;
 		else
-			watch->strikes++;
-		if (watch->strikes >= STRIKES) {
+			inquiry->strikes++;
+		if (inquiry->strikes >= STRIKES) {
 			log_peer_warning("lane %u lost a request or its answer: it is given up",
-			                 lane_number(lanes->all[i]));
-			watch->strikes = 0;
-			lane_kill(lanes->all[i]);
+			                 connection_number(connection));
+			inquiry->strikes = 0;
+			connection_kill(connection);
 		}
 		return;
 	}
@@ -223,7 +233,7 @@ static int take_goodbye(struct keeper *keeper, struct proto_reader *reader)
 }
 
 /* One whole message. 0, or -EBADMSG and others when it makes no sense. */
-static int take_event(struct keeper *keeper, const struct proto_header *header, const uint8_t *payload)
+static int take_message(struct keeper *keeper, const struct proto_header *header, const uint8_t *payload)
 {
 	struct proto_lane_state_reply state;
 	struct proto_ping_reply ping;
@@ -244,7 +254,7 @@ static int take_event(struct keeper *keeper, const struct proto_header *header, 
 	case PROTO_LANE_STATE:
 		r = proto_decode_lane_state_reply(&reader, &state);
 		if (r == 0)
-			lane_state(keeper, header->id, &state);
+			take_lane_state(keeper, header->id, &state);
 		return r;
 	default:
 		return -EBADMSG;
@@ -252,7 +262,7 @@ static int take_event(struct keeper *keeper, const struct proto_header *header, 
 }
 
 /* The messages that are there in full. */
-static int take_events(struct keeper *keeper)
+static int take_messages(struct keeper *keeper)
 {
 	while (keeper->have >= PROTO_HEADER_SIZE) {
 		struct proto_header header;
@@ -266,7 +276,7 @@ static int take_events(struct keeper *keeper)
 		size = PROTO_HEADER_SIZE + header.length;
 		if (keeper->have < size)
 			return 0;
-		r = take_event(keeper, &header, keeper->input + PROTO_HEADER_SIZE);
+		r = take_message(keeper, &header, keeper->input + PROTO_HEADER_SIZE);
 		if (r < 0)
 			return r;
 		keeper->have -= size;
@@ -275,7 +285,7 @@ static int take_events(struct keeper *keeper)
 	return 0;
 }
 
-static void read_events(struct keeper *keeper)
+static void read_messages(struct keeper *keeper)
 {
 	ssize_t n = recv(keeper->event.fd, keeper->input + keeper->have, sizeof(keeper->input) - keeper->have,
 	                 MSG_DONTWAIT);
@@ -287,17 +297,18 @@ static void read_events(struct keeper *keeper)
 		return;
 	}
 	keeper->have += (size_t) n;
-	if (take_events(keeper) < 0)
+	if (take_messages(keeper) < 0)
 		die(keeper, ENOTCONN, "the server sent what makes no sense");
 }
 
-/* What was forgotten goes to the server over some lane that is idle, after 20 ms. */
+/* What was forgotten goes to the server over some connection that is idle, after 20 ms. */
 static void send_forgets(struct keeper *keeper, int64_t now)
 {
-	struct client *client = keeper->client;
+	const struct pending *pending = keeper->pending;
+	struct server *server = keeper->server;
 	bool due = keeper->forget_at != 0 && now >= keeper->forget_at;
 
-	if (forgets_count(&client->forgets) == 0 || atomic_load(&client->dead) != 0) {
+	if (forgets_count(server->forgets) == 0 || atomic_load(&server->dead) != 0) {
 		keeper->forget_at = 0;
 		return;
 	}
@@ -306,20 +317,19 @@ static void send_forgets(struct keeper *keeper, int64_t now)
 	/* A server that is slow to answer may be slow to read, too. */
 	if (!due || (keeper->ping_sent != 0 && now - keeper->ping_sent > PING_LATE_MS))
 		return;
-	for (unsigned i = 0; i < atomic_load(&client->lanes.count); i++)
-		if (lane_try_forget(client->lanes.all[i])) {
+	for (unsigned i = 0; i < atomic_load(&pending->count); i++)
+		if (connection_try_forget(pending->all[i]->connection)) {
 			keeper->forget_at = 0;
 			return;
 		}
 }
 
-/* A thread of its own: unmounting may write what is left, which the lanes answer and this keeper watches over. */
+/* A thread of its own: what the kernel writes before it unmounts is watched over by this keeper. */
 static void *unmount(void *argument)
 {
-	struct keeper *keeper = argument;
+	const struct keeper_duties *duties = &((struct keeper *) argument)->duties;
 
-	if (mounting_is_ours(keeper->mountpoint) && umount2(keeper->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-		log_warning("cannot unmount %s: %s", keeper->mountpoint, strerror(errno));
+	duties->unmount(duties->data);
 	return NULL;
 }
 
@@ -349,29 +359,21 @@ static void sooner(int64_t *at, int64_t other)
 		*at = other;
 }
 
-static bool is_waited_for(struct client *client)
-{
-	for (unsigned i = 0; i < atomic_load(&client->lanes.count); i++)
-		if (atomic_load(&client->lanes.all[i]->rpc) != 0)
-			return true;
-	return false;
-}
-
 /* Dozes, unless a request is waited for. Whoever begins to wait after this looked sees that it dozes, and stirs it. */
 static void doze(struct keeper *keeper, int64_t now)
 {
-	struct client *client = keeper->client;
+	struct server *server = keeper->server;
 
-	if (now < keeper->awake_until || atomic_load(&client->dozing))
+	if (now < keeper->awake_until || atomic_load(&server->dozing))
 		return;
-	atomic_store(&client->dozing, true);
-	if (is_waited_for(client) && atomic_exchange(&client->dozing, false))
+	atomic_store(&server->dozing, true);
+	if (pending_are_there(keeper->pending) && atomic_exchange(&server->dozing, false))
 		keeper->awake_until = now + AWAKE_MS;
-	if (atomic_load(&client->dozing))
+	if (atomic_load(&server->dozing))
 		keeper->ping_next = now + ping_interval(keeper);
 }
 
-/* A lane stirred it: that the server lives is to be known soon. */
+/* A request stirred it: that the server lives is to be known soon. */
 static void wake_up(struct keeper *keeper, int64_t now)
 {
 	keeper->awake_until = now + AWAKE_MS;
@@ -379,79 +381,77 @@ static void wake_up(struct keeper *keeper, int64_t now)
 }
 
 /* How long nothing is to be done, in milliseconds. */
-static int pause_ms(const struct keeper *keeper, int64_t now, bool look_again)
+static int pause_ms(const struct keeper *keeper, int64_t now, int look_again_ms)
 {
 	int64_t at = INT64_MAX;
 
-	if (atomic_load(&keeper->client->dead) == 0) {
-		if (!atomic_load(&keeper->client->dozing))
+	if (atomic_load(&keeper->server->dead) == 0) {
+		if (!atomic_load(&keeper->server->dozing))
 			at = now + AWAKE_MS;
 		if (keeper->ping_sent == 0)
 			sooner(&at, keeper->ping_next);
 		else
-			sooner(&at, keeper->ping_sent + keeper->client->options->timeout_s * INT64_C(1000));
+			sooner(&at, keeper->ping_sent + keeper->server->options->timeout_s * INT64_C(1000));
 		sooner(&at, keeper->forget_at);
 	}
 	sooner(&at, keeper->stop_at);
-	if (look_again)
-		sooner(&at, now + INTERRUPTS_POLL_MS);
+	if (look_again_ms != 0)
+		sooner(&at, now + look_again_ms);
 	if (at == INT64_MAX)
 		return -1;
 	return at <= now ? 0 : (int) (at - now);
 }
 
-/* What is to be done whatever happened. True: look for processes that are to die again soon. */
-static bool do_chores(struct keeper *keeper, int64_t now)
+/* What is to be done whatever happened. In how many milliseconds the kernel's side wants to be looked at again, or 0.
+ */
+static int do_chores(struct keeper *keeper, int64_t now)
 {
-	struct client *client = keeper->client;
-
-	if (atomic_load(&client->dead) == 0) {
+	if (atomic_load(&keeper->server->dead) == 0) {
 		heartbeat(keeper, now);
-		watch_lanes(keeper, now);
+		ask_about_stuck(keeper, now);
 		send_forgets(keeper, now);
 	}
-	if (atomic_load(&client->lanes.saturated))
-		lanes_grow(&client->lanes);
-	return interrupts_serve(&client->lanes);
+	return keeper->duties.serve_kernel(keeper->duties.data);
 }
 
 void keeper_run(struct keeper *keeper)
 {
-	struct client *client = keeper->client;
-	bool look_again = false;
+	const struct keeper_duties *duties = &keeper->duties;
+	struct server *server = keeper->server;
+	int look_again_ms = 0;
 
 	keeper->ping_next = clock_ms();
-	if (take_events(keeper) < 0)
+	if (take_messages(keeper) < 0)
 		die(keeper, ENOTCONN, "the server sent what makes no sense");
-	while (!atomic_load(&client->lanes.ending)) {
+	while (!duties->is_over(duties->data)) {
 		struct pollfd fds[] = {
-			{ .fd = client->wake, .events = POLLIN },
+			{ .fd = server->wake, .events = POLLIN },
 			{ .fd = keeper->signals, .events = POLLIN },
 			{ .fd = keeper->statistics, .events = POLLIN },
-			{ .fd = atomic_load(&client->dead) == 0 ? keeper->event.fd : -1, .events = POLLIN },
+			{ .fd = atomic_load(&server->dead) == 0 ? keeper->event.fd : -1, .events = POLLIN },
 		};
 		int64_t now = clock_ms();
 		eventfd_t count;
 		bool dozed;
 
 		doze(keeper, now);
-		dozed = atomic_load(&client->dozing);
-		if (poll(fds, ARRAY_SIZE(fds), pause_ms(keeper, now, look_again)) < 0 && errno != EINTR)
+		dozed = atomic_load(&server->dozing);
+		if (poll(fds, ARRAY_SIZE(fds), pause_ms(keeper, now, look_again_ms)) < 0 && errno != EINTR)
 			return;
 		if (fds[0].revents != 0)
-			(void) eventfd_read(client->wake, &count);
+			(void) eventfd_read(server->wake, &count);
 		if (fds[1].revents != 0 && take_signal(keeper))
 			return;
 		if (fds[2].revents != 0)
-			stats_answer(keeper->statistics, client);
+			duties->answer_statistics(duties->data);
 		if (fds[3].revents != 0)
-			read_events(keeper);
+			read_messages(keeper);
 		now = clock_ms();
 		if (keeper->stop_at != 0 && now >= keeper->stop_at)
 			return;
-		if (dozed && !atomic_load(&client->dozing))
+		if (dozed && !atomic_load(&server->dozing))
 			wake_up(keeper, now);
-		look_again = do_chores(keeper, now);
+		look_again_ms = do_chores(keeper, now);
 	}
 }
 
@@ -464,11 +464,12 @@ void keeper_goodbye(struct keeper *keeper)
 	struct proto_writer writer;
 	uint64_t id;
 
-	if (atomic_load(&keeper->client->dead) != 0)
+	if (atomic_load(&keeper->server->dead) != 0)
 		return;
 	proto_text_set(&goodbye.text, "unmounted");
 	proto_writer_init(&writer, bytes, sizeof(bytes));
-	if (proto_encode_goodbye_request(&writer, &goodbye) < 0 || send_event(keeper, PROTO_GOODBYE, &writer, &id) < 0)
+	if (proto_encode_goodbye_request(&writer, &goodbye) < 0 ||
+	    send_message(keeper, PROTO_GOODBYE, &writer, &id) < 0)
 		return;
 	/* Some transports lose the last bytes when this side closes first. */
 	while ((now = clock_ms()) < until && poll(&fd, 1, (int) (until - now)) > 0)

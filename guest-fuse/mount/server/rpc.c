@@ -4,47 +4,49 @@
 
 #include <errno.h>
 
-#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/server/exchange.h"
+#include "guest-fuse/mount/server/request.h"
+#include "protocol/frame.h"
 
 /*
  * A reply that was cut wrong ends the connection; a value in it that is refused only this operation. Never anything but
  * -EIO: the caller must not take it for the server's answer.
  */
-static int checked(struct lane *lane, enum proto_op op, int decoded)
+static int checked(struct request *from, enum proto_op op, int decoded)
 {
 	if (decoded == -EBADMSG)
-		return lane_broken(lane, op, "wrong length");
+		return exchange_broken(from, op, "wrong length");
 	return decoded < 0 ? -EIO : 0;
 }
 
 #define CALL_SAFE(SYMBOL, op)                                                                                          \
-	int rpc_##op(struct lane *lane, const struct proto_##op##_request *request,                                    \
+	int rpc_##op(struct request *from, const struct proto_##op##_request *request,                                 \
 	             struct proto_##op##_reply *ret_reply)                                                             \
 	{                                                                                                              \
 		struct proto_reader reader;                                                                            \
 		struct proto_writer writer;                                                                            \
 		int r;                                                                                                 \
                                                                                                                        \
-		proto_writer_init(&writer, lane->out, PROTO_SMALL_MAX);                                                \
+		proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);                                            \
 		r = proto_encode_##op##_request(&writer, request);                                                     \
 		if (r == 0)                                                                                            \
-			r = lane_exchange(lane, PROTO_##SYMBOL, &writer, &reader);                                     \
+			r = exchange_fields(from, PROTO_##SYMBOL, &writer, &reader);                                   \
 		if (r == 0)                                                                                            \
-			r = checked(lane, PROTO_##SYMBOL, proto_decode_##op##_reply(&reader, ret_reply));              \
+			r = checked(from, PROTO_##SYMBOL, proto_decode_##op##_reply(&reader, ret_reply));              \
 		return r;                                                                                              \
 	}
 #define CALL_ONCE(SYMBOL, op)  CALL_SAFE(SYMBOL, op)
 #define CALL_NEVER(SYMBOL, op) CALL_SAFE(SYMBOL, op)
 #define CALL_NOREPLY(SYMBOL, op)                                                                                       \
-	int rpc_##op(struct lane *lane, const struct proto_##op##_request *request,                                    \
+	int rpc_##op(struct request *from, const struct proto_##op##_request *request,                                 \
 	             struct proto_##op##_reply *ret_reply)                                                             \
 	{                                                                                                              \
 		struct proto_writer writer;                                                                            \
 		int r;                                                                                                 \
                                                                                                                        \
-		proto_writer_init(&writer, lane->out, PROTO_SMALL_MAX);                                                \
+		proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);                                            \
 		r = proto_encode_##op##_request(&writer, request);                                                     \
-		return r < 0 ? r : lane_send(lane, PROTO_##SYMBOL, &writer);                                           \
+		return r < 0 ? r : exchange_send(from, PROTO_##SYMBOL, &writer);                                       \
 	}
 #define CALLS_DATA(SYMBOL, op, replay)      CALL_##replay(SYMBOL, op)
 #define CALLS_EVENT(SYMBOL, op, replay)     /* the keeper's */
@@ -58,31 +60,32 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 #define END(op)
 #include "protocol/ops.def"
 
-int rpc_open_data(struct lane *lane, const struct proto_open_request *request, struct proto_open_reply *ret_reply)
+int rpc_open_data(struct request *from, const struct proto_open_request *request, struct proto_open_reply *ret_reply)
 {
-	int r = rpc_open(lane, request, ret_reply);
+	int r = rpc_open(from, request, ret_reply);
 
-	return r == 0 && ret_reply->data.length > request->size ? lane_broken(lane, PROTO_OPEN, "more than asked for")
-	                                                        : r;
+	return r == 0 && ret_reply->data.length > request->size
+	               ? exchange_broken(from, PROTO_OPEN, "more than asked for")
+	               : r;
 }
 
-/* A reply that fits into the lane's receive buffer is taken from there. */
-static int read_small(struct lane *lane, const struct proto_read_request *request, const void **ret_bytes,
+/* A reply that fits into the connection's receive buffer is taken from there. */
+static int read_small(struct request *from, const struct proto_read_request *request, const void **ret_bytes,
                       size_t *ret_length)
 {
 	struct proto_read_reply reply;
-	int r = rpc_read(lane, request, &reply);
+	int r = rpc_read(from, request, &reply);
 
 	if (r < 0)
 		return r;
 	if (reply.data.length > request->size)
-		return lane_broken(lane, PROTO_READ, "more than asked for");
+		return exchange_broken(from, PROTO_READ, "more than asked for");
 	*ret_bytes = reply.data.bytes;
 	*ret_length = reply.data.length;
 	return 0;
 }
 
-int rpc_read_data(struct lane *lane, const struct proto_read_request *request, const void **ret_bytes,
+int rpc_read_data(struct request *from, const struct proto_read_request *request, const void **ret_bytes,
                   size_t *ret_length)
 {
 	struct proto_writer writer;
@@ -90,16 +93,16 @@ int rpc_read_data(struct lane *lane, const struct proto_read_request *request, c
 	int r;
 
 	if (request->size <= PROTO_BLOB_MAX)
-		return read_small(lane, request, ret_bytes, ret_length);
-	*ret_bytes = lane->buffer + LANE_DATA_AT;
-	proto_writer_init(&writer, lane->out, PROTO_SMALL_MAX);
+		return read_small(from, request, ret_bytes, ret_length);
+	*ret_bytes = request_data(from);
+	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
 	r = proto_encode_read_request(&writer, request);
 	if (r < 0)
 		return r;
-	return lane_exchange_data(lane, PROTO_READ, &writer, fixed, sizeof(fixed), request->size, ret_length);
+	return exchange_data(from, PROTO_READ, &writer, fixed, sizeof(fixed), request->size, ret_length);
 }
 
-int rpc_opendir_data(struct lane *lane, const struct proto_opendir_request *request, uint64_t *ret_handle,
+int rpc_opendir_data(struct request *from, const struct proto_opendir_request *request, uint64_t *ret_handle,
                      bool *ret_end, size_t *ret_length)
 {
 	uint8_t fixed[8 + 4 + 4];
@@ -108,10 +111,10 @@ int rpc_opendir_data(struct lane *lane, const struct proto_opendir_request *requ
 	uint32_t last;
 	int r;
 
-	proto_writer_init(&writer, lane->out, PROTO_SMALL_MAX);
+	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
 	r = proto_encode_opendir_request(&writer, request);
 	if (r == 0)
-		r = lane_exchange_data(lane, PROTO_OPENDIR, &writer, fixed, sizeof(fixed), request->size, ret_length);
+		r = exchange_data(from, PROTO_OPENDIR, &writer, fixed, sizeof(fixed), request->size, ret_length);
 	if (r < 0)
 		return r;
 	proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));
@@ -121,7 +124,8 @@ int rpc_opendir_data(struct lane *lane, const struct proto_opendir_request *requ
 	return 0;
 }
 
-int rpc_readdir_data(struct lane *lane, const struct proto_readdir_request *request, bool *ret_end, size_t *ret_length)
+int rpc_readdir_data(struct request *from, const struct proto_readdir_request *request, bool *ret_end,
+                     size_t *ret_length)
 {
 	uint8_t fixed[4 + 4];
 	struct proto_writer writer;
@@ -129,10 +133,10 @@ int rpc_readdir_data(struct lane *lane, const struct proto_readdir_request *requ
 	uint32_t last;
 	int r;
 
-	proto_writer_init(&writer, lane->out, PROTO_SMALL_MAX);
+	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
 	r = proto_encode_readdir_request(&writer, request);
 	if (r == 0)
-		r = lane_exchange_data(lane, PROTO_READDIR, &writer, fixed, sizeof(fixed), request->size, ret_length);
+		r = exchange_data(from, PROTO_READDIR, &writer, fixed, sizeof(fixed), request->size, ret_length);
 	if (r < 0)
 		return r;
 	proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));

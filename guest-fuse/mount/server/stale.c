@@ -4,13 +4,15 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "guest-fuse/mount/client.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
 
@@ -36,15 +38,33 @@ enum {
 	SYSCALL_LINE = 256
 };
 
-void stale_init(struct stale *stale)
+struct stale {
+	pthread_mutex_t lock;
+	_Atomic unsigned count;
+	/* Threads that were told so, and of what, not long ago. */
+	struct told {
+		int64_t when; /* clock_ns(); 0: free */
+		uint64_t nodeid;
+		uint64_t call; /* a sum of the thread's system call; 0: it cannot be seen */
+		pid_t pid;
+	} told[STALE_TOLD];
+};
+
+struct stale *stale_new(void)
 {
-	memset(stale, 0, sizeof(*stale));
-	pthread_mutex_init(&stale->lock, NULL);
+	struct stale *stale = calloc(1, sizeof(*stale));
+
+	if (stale != NULL)
+		pthread_mutex_init(&stale->lock, NULL);
+	return stale;
 }
 
-void stale_done(struct stale *stale)
+void stale_free(struct stale *stale)
 {
+	if (stale == NULL)
+		return;
 	pthread_mutex_destroy(&stale->lock);
+	free(stale);
 }
 
 bool stale_is_awaited(const struct stale *stale)
@@ -100,14 +120,14 @@ static bool is_on_the_way(uint32_t opcode)
 }
 
 /* Takes the thread's entry out. False: there is none. */
-static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
+static bool take(struct stale *stale, pid_t pid, struct told *ret_told)
 {
 	int64_t now = clock_ns();
 	bool found = false;
 
 	pthread_mutex_lock(&stale->lock);
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
-		struct stale_told *told = &stale->told[i];
+		struct told *told = &stale->told[i];
 		bool mine = told->pid == pid, late = now - told->when > TOLD_NS;
 
 		if (told->when == 0 || (!mine && !late))
@@ -123,11 +143,10 @@ static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
 	return found;
 }
 
-int64_t stale_second_of(struct stale *stale, const struct lane *lane, int64_t looked_up)
+int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, int64_t looked_up)
 {
-	const struct fuse_in_header *in = lane_request(lane);
 	pid_t pid = (pid_t) in->pid;
-	struct stale_told told;
+	struct told told;
 	uint64_t call;
 
 	/* Whatever else the thread asks for, its call has come to an end, without a second try. */
@@ -138,11 +157,10 @@ int64_t stale_second_of(struct stale *stale, const struct lane *lane, int64_t lo
 	return told.call == 0 || call == 0 || told.call == call ? told.when : 0;
 }
 
-void stale_note(struct stale *stale, const struct lane *lane)
+void stale_note(struct stale *stale, const struct fuse_in_header *in)
 {
-	const struct fuse_in_header *in = lane_request(lane);
 	uint64_t call = sum_of_call((pid_t) in->pid);
-	struct stale_told *oldest = &stale->told[0];
+	struct told *oldest = &stale->told[0];
 
 	pthread_mutex_lock(&stale->lock);
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
@@ -155,7 +173,7 @@ void stale_note(struct stale *stale, const struct lane *lane)
 	}
 	if (oldest->when == 0)
 		atomic_fetch_add(&stale->count, 1);
-	*oldest = (struct stale_told){ .when = clock_ns(), .nodeid = in->nodeid, .call = call, .pid = (pid_t) in->pid };
+	*oldest = (struct told){ .when = clock_ns(), .nodeid = in->nodeid, .call = call, .pid = (pid_t) in->pid };
 	pthread_mutex_unlock(&stale->lock);
 }
 
@@ -239,9 +257,8 @@ static int thread_asks_by_name(pid_t pid, uint32_t opcode)
 	return read_call(pid, line) == 0 ? -1 : stale_call_is_by_name(line, opcode);
 }
 
-bool stale_tell(struct stale *stale, const struct lane *lane)
+bool stale_tell(struct stale *stale, const struct fuse_in_header *in)
 {
-	const struct fuse_in_header *in = lane_request(lane);
 	int by_name = thread_asks_by_name((pid_t) in->pid, in->opcode);
 
 	/* Of a thread that cannot be looked at, what its request could be. */
@@ -249,6 +266,6 @@ bool stale_tell(struct stale *stale, const struct lane *lane)
 		by_name = in->opcode != FUSE_SETATTR && in->opcode != FUSE_SETXATTR && in->opcode != FUSE_REMOVEXATTR;
 	if (by_name == 0)
 		return false;
-	stale_note(stale, lane);
+	stale_note(stale, in);
 	return true;
 }

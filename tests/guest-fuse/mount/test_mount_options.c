@@ -13,7 +13,7 @@
 
 #define SOURCE "unix:/run/s:/home/me/a b,c"
 
-static struct options options;
+static struct mount_options options;
 static char error[512];
 
 /* Words up to NULL. */
@@ -27,8 +27,8 @@ static int parse(const char *first, ...)
 	while ((argv[argc] = va_arg(list, char *)) != NULL)
 		argc++;
 	va_end(list);
-	options_done(&options);
-	r = options_parse(argc, argv, &options, error, sizeof(error));
+	mount_options_done(&options);
+	r = mount_options_parse(argc, argv, &options, error, sizeof(error));
 	return r;
 }
 
@@ -39,20 +39,20 @@ static int parse_list(const char *list)
 
 static int clean(void **state)
 {
-	options_done(&options);
+	mount_options_done(&options);
 	return 0;
 }
 
 static void what_is_not_said_has_the_defaults(void **state)
 {
 	assert_int_equal(parse("bindshare-mount", SOURCE, "/mnt", NULL), 0);
-	assert_int_equal(options.action, OPTIONS_MOUNT);
-	assert_string_equal(options.share, "/home/me/a b,c");
+	assert_int_equal(options.action, MOUNT_OPTIONS_MOUNT);
+	assert_string_equal(options.path, "/home/me/a b,c");
 	assert_string_equal(options.address.path, "/run/s");
 	assert_string_equal(options.mountpoint, "/mnt");
 	assert_int_equal(options.attributes, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-	assert_int_equal(options.timeout_s, OPTIONS_TIMEOUT_S);
-	assert_int_equal(options.lanes, OPTIONS_LANES);
+	assert_int_equal(options.timeout_s, MOUNT_OPTIONS_TIMEOUT_S);
+	assert_int_equal(options.lanes, MOUNT_OPTIONS_LANES);
 	assert_int_equal(options.uid, 0);
 	assert_false(options.foreground || options.helper || options.read_only || options.permissions_host ||
 	             options.owner_host || options.no_cache);
@@ -139,11 +139,11 @@ static void words_that_are_missing_or_too_many_are_refused(void **state)
 static void statistics_need_a_mountpoint_only(void **state)
 {
 	assert_int_equal(parse("bindshare-mount", "--stats", "/mnt", "--json", NULL), 0);
-	assert_int_equal(options.action, OPTIONS_STATS);
+	assert_int_equal(options.action, MOUNT_OPTIONS_STATS);
 	assert_true(options.json);
 	assert_string_equal(options.mountpoint, "/mnt");
 	assert_int_equal(parse("bindshare-mount", "--help", NULL), 0);
-	assert_int_equal(options.action, OPTIONS_HELP);
+	assert_int_equal(options.action, MOUNT_OPTIONS_HELP);
 }
 
 int main(void)

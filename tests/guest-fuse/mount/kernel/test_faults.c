@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,8 +19,14 @@
 
 #include <cmocka.h>
 
-#include "guest-fuse/mount/client.h"
 #include "guest-fuse/mount/kernel/lowlevel.h"
+#include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/parts.h"
+#include "guest-fuse/mount/server/forgets.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/server.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 #include "tests/support/served.h"
@@ -34,9 +39,10 @@ static char control_directory[] = "/tmp/bindshare-control-XXXXXX", control[64];
 
 struct mounted {
 	struct served_session session;
-	struct client client;
-	struct options options;
-	struct lane lane;
+	struct mount_options options;
+	struct proto_token token;
+	struct client *client;
+	struct thread thread;
 	int kernel; /* where answers arrive */
 	uint64_t unique;
 	uint8_t answer[PROTO_DATA_MAX + 4096];
@@ -58,20 +64,18 @@ static void arm(const char *rules)
 static int ask(struct mounted *mounted, uint32_t opcode, uint64_t node, const void *first, size_t first_size,
                const char *second, size_t second_size)
 {
-	struct lane *lane = &mounted->lane;
+	struct request *request = &mounted->thread.request;
 	struct fuse_in_header in = { .opcode = opcode, .unique = ++mounted->unique, .nodeid = node };
 	struct fuse_out_header out;
 	ssize_t n;
 
 	in.len = (uint32_t) (sizeof(in) + first_size + second_size);
-	memcpy(lane->buffer, &in, sizeof(in));
-	memcpy(lane->buffer + sizeof(in), first, first_size);
+	memcpy(request->buffer, &in, sizeof(in));
+	memcpy(request->buffer + sizeof(in), first, first_size);
 	if (second_size > 0)
-		memcpy(lane->buffer + sizeof(in) + first_size, second, second_size);
-	lane->request_size = in.len;
-	lane_begin(lane);
-	session_process(lane);
-	lane_end(lane);
+		memcpy(request->buffer + sizeof(in) + first_size, second, second_size);
+	request->size = in.len;
+	lowlevel_serve(&mounted->thread);
 	n = recv(mounted->kernel, mounted->answer, sizeof(mounted->answer), MSG_DONTWAIT);
 	if (n < 0)
 		return TAKEN_BACK;
@@ -341,29 +345,31 @@ static void held(int *ret_nodes, int *ret_handles)
 
 static void set_up_client(struct mounted *mounted)
 {
-	struct client *client = &mounted->client;
 	struct fuse_init_in init = { .major = FUSE_KERNEL_VERSION,
 		                     .minor = FUSE_KERNEL_MINOR_VERSION,
 		                     .max_readahead = 65536,
 		                     .flags = FUSE_DO_READDIRPLUS | FUSE_MAX_PAGES };
+	struct thread *thread = &mounted->thread;
+	struct client *client = parts_new(&mounted->options, &mounted->token);
 	int fds[2];
 
+	assert_non_null(client);
+	mounted->client = client;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
-	client->options = &mounted->options;
-	client->timeout = 1.0;
-	client->device = mounted->lane.device = fds[0];
+	client->device = thread->device = fds[0];
 	mounted->kernel = fds[1];
-	client->alive = -EBADF;
-	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	recent_init(&client->recent);
-	follow_init(&client->follow);
-	stale_init(&client->stale);
-	forgets_init(&client->forgets);
-	lanes_init(&client->lanes, client);
-	notifier_init(&client->notifier);
-	assert_int_equal(objects_new(client->welcome.root.node, &client->objects), 0);
-	assert_int_equal(session_new(client), 0);
-	lane_set_current(&mounted->lane);
+	client->server->welcome = (struct proto_proof_reply){ .session = mounted->session.session,
+		                                              .block_size = 4096,
+		                                              .root.node = mounted->session.root };
+	assert_int_equal(parts_complete(client), 0);
+	thread->client = client;
+	connection_init(&thread->connection, client->server);
+	thread->connection.channel = mounted->session.raw.channel;
+	thread->connection.connected = true;
+	assert_int_equal(request_init(&thread->request, thread->device, &thread->connection), 0);
+	pending_add(client->pending, &thread->request);
+	assert_int_equal(lowlevel_new(client), 0);
+	thread_set_current(thread);
 	assert_int_equal(ask(mounted, FUSE_INIT, 0, &init, sizeof(init), NULL, 0), 0);
 }
 
@@ -374,17 +380,6 @@ static struct mounted *mounted_new(void)
 	arm("");
 	host_fill();
 	assert_int_equal(served_session(served, served->share, &mounted->session, NULL), 0);
-	mounted->lane = (struct lane){ .client = &mounted->client };
-	pthread_mutex_init(&mounted->lane.use, NULL);
-	pthread_mutex_init(&mounted->lane.state, NULL);
-	mounted->lane.buffer = malloc(LANE_BUFFER_SIZE);
-	mounted->lane.out = malloc(PROTO_SMALL_MAX);
-	mounted->client.lanes.all[0] = &mounted->lane;
-	mounted->lane.channel = mounted->session.raw.channel;
-	mounted->lane.connected = true;
-	mounted->client.welcome = (struct proto_proof_reply){ .session = mounted->session.session,
-		                                              .block_size = 4096,
-		                                              .root.node = mounted->session.root };
 	set_up_client(mounted);
 	assert_int_equal(take_entry(mounted, ask_name(mounted, FUSE_LOOKUP, "", 0, "file"), false), 0);
 	mounted->file = mounted->got_node;
@@ -415,7 +410,7 @@ static void give_back(struct mounted *mounted)
 /* Everything goes back to the server: neither side keeps anything. */
 static void mounted_free(struct mounted *mounted)
 {
-	struct client *client = &mounted->client;
+	struct client *client = mounted->client;
 	int server_nodes, server_handles;
 
 	arm("");
@@ -424,26 +419,18 @@ static void mounted_free(struct mounted *mounted)
 	release(mounted, mounted->directory, mounted->directory_handle, true);
 	forget(mounted, mounted->file, 1);
 	forget(mounted, mounted->directory, 1);
-	assert_true(lane_try_forget(&mounted->lane));
-	assert_int_equal(forgets_count(&client->forgets), 0);
+	assert_true(connection_try_forget(&mounted->thread.connection));
+	assert_int_equal(forgets_count(client->server->forgets), 0);
 	assert_int_equal(sync_all(mounted), 0);
 	assert_int_equal(objects_count(client->objects), 1);
 	held(&server_nodes, &server_handles);
 	assert_int_equal(server_nodes, 1);
 	assert_int_equal(server_handles, 0);
-	lane_set_current(NULL);
-	session_free(client);
-	objects_free(client->objects);
-	forgets_done(&client->forgets);
-	recent_done(&client->recent);
-	follow_done(&client->follow);
-	stale_done(&client->stale);
-	close(client->device);
-	close(client->wake);
+	thread_set_current(NULL);
+	request_done(&mounted->thread.request);
+	parts_free(client);
 	close(mounted->kernel);
 	served_session_done(&mounted->session);
-	free(mounted->lane.buffer);
-	free(mounted->lane.out);
 	free(mounted);
 }
 

@@ -8,14 +8,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "guest-fuse/mount/client.h"
 #include "guest-fuse/mount/kernel/interrupts.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/server/connection.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/request.h"
+#include "guest-fuse/mount/server/server.h"
 
 static void the_living_are_told_from_the_dead(void **state)
 {
@@ -37,11 +40,15 @@ static void the_living_are_told_from_the_dead(void **state)
 	assert_true(interrupts_thread_dies(0));
 }
 
-/* A lane that works on a request, with a pipe in place of the kernel. */
+/* A request that is being served, with a pipe in place of the kernel. */
 struct fixture {
-	struct client client;
-	struct lane lane;
-	uint8_t buffer[128];
+	struct mount_options options;
+	struct proto_token token;
+	struct server *server;
+	struct pending *pending;
+	struct interrupts *interrupts;
+	struct connection connection;
+	struct request request;
 	int kernel;
 };
 
@@ -53,14 +60,14 @@ static int set_up(void **state)
 	memset(&fixture, 0, sizeof(fixture));
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -1;
-	fixture.client.alive = -EBADF;
-	fixture.client.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	lanes_init(&fixture.client.lanes, &fixture.client);
-	fixture.lane = (struct lane){ .client = &fixture.client, .buffer = fixture.buffer, .device = fds[1] };
 	fixture.kernel = fds[0];
-	pthread_mutex_init(&fixture.lane.state, NULL);
-	fixture.client.lanes.all[0] = &fixture.lane;
-	fixture.client.lanes.count = 1;
+	fixture.server = server_new(&fixture.options, &fixture.token);
+	fixture.pending = pending_new(fixture.server);
+	fixture.interrupts = interrupts_new(fixture.pending);
+	connection_init(&fixture.connection, fixture.server);
+	if (request_init(&fixture.request, fds[1], &fixture.connection) < 0)
+		return -1;
+	pending_add(fixture.pending, &fixture.request);
 	*state = &fixture;
 	return 0;
 }
@@ -70,8 +77,12 @@ static int tear_down(void **state)
 	struct fixture *fixture = *state;
 
 	close(fixture->kernel);
-	close(fixture->lane.device);
-	close(fixture->client.wake);
+	close(fixture->request.device);
+	request_done(&fixture->request);
+	connection_done(&fixture->connection);
+	interrupts_free(fixture->interrupts);
+	pending_free(fixture->pending);
+	server_free(fixture->server);
 	return 0;
 }
 
@@ -79,9 +90,9 @@ static void begin(struct fixture *fixture, uint64_t unique, pid_t pid)
 {
 	struct fuse_in_header in = { .unique = unique, .opcode = FUSE_LOOKUP, .pid = (uint32_t) pid };
 
-	memcpy(fixture->buffer, &in, sizeof(in));
-	lane_begin(&fixture->lane);
-	interrupts_arrived_early(&fixture->client.lanes, &fixture->lane);
+	memcpy(fixture->request.buffer, &in, sizeof(in));
+	request_begin(&fixture->request);
+	interrupts_arrived_early(fixture->interrupts, &fixture->request);
 }
 
 static int answer_of(struct fixture *fixture, uint64_t *ret_unique)
@@ -100,14 +111,14 @@ static void a_dying_process_gets_its_answer_once(void **state)
 	uint64_t unique = 0;
 
 	begin(fixture, 42, 0); /* no process has this number: it is gone */
-	assert_false(interrupts_serve(&fixture->client.lanes));
-	interrupts_arrived(&fixture->client.lanes, 42);
-	assert_true(interrupts_serve(&fixture->client.lanes));
+	assert_false(interrupts_serve(fixture->interrupts, false));
+	interrupts_arrived(fixture->interrupts, 42);
+	assert_true(interrupts_serve(fixture->interrupts, false));
 	assert_int_equal(answer_of(fixture, &unique), -EINTR);
 	assert_int_equal(unique, 42);
 	/* The server's answer comes too late. */
-	assert_false(lane_answer(&fixture->lane, 42));
-	assert_false(interrupts_serve(&fixture->client.lanes));
+	assert_false(request_answer(&fixture->request, 42));
+	assert_false(interrupts_serve(fixture->interrupts, false));
 	assert_int_equal(answer_of(fixture, &unique), 1);
 }
 
@@ -117,11 +128,11 @@ static void a_living_process_is_not_disturbed(void **state)
 	uint64_t unique;
 
 	begin(fixture, 42, getpid());
-	interrupts_arrived(&fixture->client.lanes, 42);
-	assert_true(interrupts_serve(&fixture->client.lanes));
+	interrupts_arrived(fixture->interrupts, 42);
+	assert_true(interrupts_serve(fixture->interrupts, false));
 	assert_int_equal(answer_of(fixture, &unique), 1);
-	assert_true(lane_answer(&fixture->lane, 42));
-	assert_false(interrupts_serve(&fixture->client.lanes));
+	assert_true(request_answer(&fixture->request, 42));
+	assert_false(interrupts_serve(fixture->interrupts, false));
 }
 
 static void an_interrupt_that_overtakes_its_request_is_not_lost(void **state)
@@ -129,12 +140,12 @@ static void an_interrupt_that_overtakes_its_request_is_not_lost(void **state)
 	struct fixture *fixture = *state;
 	uint64_t unique;
 
-	interrupts_arrived(&fixture->client.lanes, 44);
+	interrupts_arrived(fixture->interrupts, 44);
 	begin(fixture, 42, 0);
-	assert_false(interrupts_serve(&fixture->client.lanes));
-	assert_true(lane_answer(&fixture->lane, 42));
+	assert_false(interrupts_serve(fixture->interrupts, false));
+	assert_true(request_answer(&fixture->request, 42));
 	begin(fixture, 44, 0);
-	assert_true(interrupts_serve(&fixture->client.lanes));
+	assert_true(interrupts_serve(fixture->interrupts, false));
 	assert_int_equal(answer_of(fixture, &unique), -EINTR);
 	assert_int_equal(unique, 44);
 }

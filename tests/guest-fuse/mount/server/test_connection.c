@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A lane whose server lies, is cut off, or is gone. */
+/* A connection whose server lies, is cut off, or is gone. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -7,28 +7,50 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "guest-fuse/mount/client.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/server/connection.h"
+#include "guest-fuse/mount/server/forgets.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/request.h"
 #include "guest-fuse/mount/server/rpc.h"
+#include "guest-fuse/mount/server/server.h"
 
 enum { STALL_MS = 200 };
 
 /* The other end answers one request with bytes of the test's. */
 struct fixture {
-	struct client client;
-	struct options options;
-	struct lane lane;
-	int server;
+	struct mount_options options;
+	struct proto_token token;
+	struct server *server;
+	struct pending *pending;
+	struct connection connection;
+	struct request request;
+	int peer;
 	pthread_t thread;
 	uint8_t answer[PROTO_CHUNK + 8192];
 	size_t size;
 };
+
+/* One thread, which has a request: nobody reads the kernel's next one, and there can be no other thread. */
+static bool are_reading(const void *data)
+{
+	return false;
+}
+
+static unsigned others(const void *data)
+{
+	return 0;
+}
+
+static void grow(void *data)
+{
+}
 
 static int set_up(void **state)
 {
@@ -36,24 +58,20 @@ static int set_up(void **state)
 	int fds[2];
 
 	memset(&fixture, 0, sizeof(fixture));
-	/* Nobody listens there, so that a lane that is lost stays so. */
+	/* Nobody listens there, so that a connection that is lost stays so. */
 	fixture.options.address = (struct proto_address){ .kind = PROTO_ADDRESS_UNIX, .path = "/nonexistent/s" };
-	fixture.client.options = &fixture.options;
-	fixture.client.alive = -EBADF;
-	fixture.client.wake = eventfd(0, EFD_CLOEXEC);
-	forgets_init(&fixture.client.forgets);
-	fixture.lane = (struct lane){ .client = &fixture.client, .connected = true, .device = -1 };
-	pthread_mutex_init(&fixture.lane.use, NULL);
-	pthread_mutex_init(&fixture.lane.state, NULL);
-	fixture.lane.buffer = malloc(LANE_BUFFER_SIZE);
-	fixture.lane.out = malloc(PROTO_SMALL_MAX);
-	lanes_init(&fixture.client.lanes, &fixture.client);
-	fixture.client.lanes.all[0] = &fixture.lane;
-	fixture.client.lanes.count = 1;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ||
-	    proto_channel_init(&fixture.lane.channel, fds[0], PROTO_SMALL_MAX + PROTO_HEADER_SIZE, STALL_MS) < 0)
+	fixture.server = server_new(&fixture.options, &fixture.token);
+	fixture.server->threads = (struct server_threads){ .are_reading = are_reading, .others = others, .grow = grow };
+	fixture.pending = pending_new(fixture.server);
+	connection_init(&fixture.connection, fixture.server);
+	if (request_init(&fixture.request, -EBADF, &fixture.connection) < 0)
 		return -1;
-	fixture.server = fds[1];
+	pending_add(fixture.pending, &fixture.request);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ||
+	    proto_channel_init(&fixture.connection.channel, fds[0], PROTO_SMALL_MAX + PROTO_HEADER_SIZE, STALL_MS) < 0)
+		return -1;
+	fixture.connection.connected = true;
+	fixture.peer = fds[1];
 	*state = &fixture;
 	return 0;
 }
@@ -62,14 +80,11 @@ static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
 
-	close(fixture->server);
-	proto_channel_done(&fixture->lane.channel);
-	free(fixture->lane.buffer);
-	free(fixture->lane.out);
-	forgets_done(&fixture->client.forgets);
-	atomic_store(&fixture->client.lanes.count, 0); /* the lane is no heap's */
-	lanes_done(&fixture->client.lanes);
-	close(fixture->client.wake);
+	close(fixture->peer);
+	connection_done(&fixture->connection);
+	request_done(&fixture->request);
+	pending_free(fixture->pending);
+	server_free(fixture->server);
 	return 0;
 }
 
@@ -78,11 +93,11 @@ static void *answer(void *argument)
 	struct fixture *fixture = argument;
 	uint8_t request[512];
 
-	assert_true(read(fixture->server, request, sizeof(request)) > 0);
+	assert_true(read(fixture->peer, request, sizeof(request)) > 0);
 	if (fixture->size == 0)
-		(void) shutdown(fixture->server, SHUT_RDWR);
+		(void) shutdown(fixture->peer, SHUT_RDWR);
 	else
-		assert_int_equal(write(fixture->server, fixture->answer, fixture->size), fixture->size);
+		assert_int_equal(write(fixture->peer, fixture->answer, fixture->size), fixture->size);
 	return NULL;
 }
 
@@ -125,7 +140,7 @@ static int look_up(struct fixture *fixture, struct proto_lookup_reply *ret_reply
 
 	assert_int_equal(proto_name_set(&request.name, "name"), 0);
 	assert_int_equal(pthread_create(&fixture->thread, NULL, answer, fixture), 0);
-	r = rpc_lookup(&fixture->lane, &request, ret_reply);
+	r = rpc_lookup(&fixture->request, &request, ret_reply);
 	assert_int_equal(pthread_join(fixture->thread, NULL), 0);
 	return r;
 }
@@ -138,9 +153,9 @@ static void an_answer_is_taken(void **state)
 	add_reply(fixture, 1, S_IFREG | 0644);
 	assert_int_equal(look_up(fixture, &reply), 0);
 	assert_int_equal(reply.entry.node, PROTO_ID(1, 2));
-	assert_true(fixture->lane.connected);
-	assert_int_equal(fixture->lane.rpc, 0);
-	assert_int_equal(fixture->client.stats.rpc.ops[PROTO_LOOKUP].count, 1);
+	assert_true(fixture->connection.connected);
+	assert_int_equal(fixture->request.rpc, 0);
+	assert_int_equal(fixture->server->counters.ops[PROTO_LOOKUP].count, 1);
 }
 
 static void errors_are_passed_on_but_not_those_that_switch_the_kernel_off(void **state)
@@ -155,10 +170,10 @@ static void errors_are_passed_on_but_not_those_that_switch_the_kernel_off(void *
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
 		fixture->size = 0;
-		fixture->lane.next_id = 0;
+		fixture->connection.next_id = 0;
 		add_error(fixture, errors[i].status);
 		assert_int_equal(look_up(fixture, &reply), errors[i].result);
-		assert_true(fixture->lane.connected);
+		assert_true(fixture->connection.connected);
 	}
 }
 
@@ -169,10 +184,10 @@ static void assert_lost(struct fixture *fixture)
 	struct proto_lookup_reply reply;
 
 	assert_int_equal(look_up(fixture, &reply), -EIO);
-	assert_false(fixture->lane.connected);
+	assert_false(fixture->connection.connected);
 	assert_int_equal(proto_name_set(&request.name, "name"), 0);
-	assert_int_equal(rpc_lookup(&fixture->lane, &request, &reply), -EIO);
-	assert_int_equal(fixture->lane.rpc, 0);
+	assert_int_equal(rpc_lookup(&fixture->request, &request, &reply), -EIO);
+	assert_int_equal(fixture->request.rpc, 0);
 }
 
 static void a_reply_to_another_request_ends_the_connection(void **state)
@@ -226,7 +241,7 @@ static void a_value_that_is_refused_costs_the_operation_only(void **state)
 	add_reply(fixture, 1, S_IFREG);
 	memset(fixture->answer + PROTO_HEADER_SIZE, 0, 8); /* node 0 */
 	assert_int_equal(look_up(fixture, &reply), -EIO);
-	assert_true(fixture->lane.connected);
+	assert_true(fixture->connection.connected);
 }
 
 /* The server answers a READ of size bytes with one byte more. */
@@ -246,9 +261,9 @@ static void read_too_much(struct fixture *fixture, uint32_t size)
 	add_frame(fixture, &header, &writer);
 	free(bytes);
 	assert_int_equal(pthread_create(&fixture->thread, NULL, answer, fixture), 0);
-	assert_int_equal(rpc_read_data(&fixture->lane, &request, &data, &length), -EIO);
+	assert_int_equal(rpc_read_data(&fixture->request, &request, &data, &length), -EIO);
 	assert_int_equal(pthread_join(fixture->thread, NULL), 0);
-	assert_false(fixture->lane.connected);
+	assert_false(fixture->connection.connected);
 }
 
 static void more_data_than_asked_for_ends_the_connection(void **state)
@@ -276,9 +291,9 @@ static void more_data_than_open_asked_for_ends_the_connection(void **state)
 	writer.next += 11;
 	add_frame(fixture, &header, &writer);
 	assert_int_equal(pthread_create(&fixture->thread, NULL, answer, fixture), 0);
-	assert_int_equal(rpc_open_data(&fixture->lane, &request, &reply), -EIO);
+	assert_int_equal(rpc_open_data(&fixture->request, &request, &reply), -EIO);
 	assert_int_equal(pthread_join(fixture->thread, NULL), 0);
-	assert_false(fixture->lane.connected);
+	assert_false(fixture->connection.connected);
 }
 
 static void *end_session(void *argument)
@@ -286,8 +301,8 @@ static void *end_session(void *argument)
 	struct fixture *fixture = argument;
 
 	(void) usleep(50000);
-	assert_true(client_die(&fixture->client, EACCES));
-	assert_false(client_die(&fixture->client, ENOTCONN));
+	assert_true(pending_fail(fixture->pending, EACCES));
+	assert_false(pending_fail(fixture->pending, ENOTCONN));
 	return NULL;
 }
 
@@ -298,30 +313,30 @@ static void the_end_of_the_session_frees_who_waits(void **state)
 	struct proto_getattr_reply reply;
 
 	assert_int_equal(pthread_create(&fixture->thread, NULL, end_session, fixture), 0);
-	assert_int_equal(rpc_getattr(&fixture->lane, &request, &reply), -EACCES);
+	assert_int_equal(rpc_getattr(&fixture->request, &request, &reply), -EACCES);
 	assert_int_equal(pthread_join(fixture->thread, NULL), 0);
-	assert_int_equal(rpc_getattr(&fixture->lane, &request, &reply), -EACCES);
+	assert_int_equal(rpc_getattr(&fixture->request, &request, &reply), -EACCES);
 }
 
 static void what_is_forgotten_goes_in_few_messages(void **state)
 {
 	struct fixture *fixture = *state;
-	struct forgets *forgets = &fixture->client.forgets;
+	struct forgets *forgets = fixture->server->forgets;
 
 	for (uint64_t i = 0; i < FORGETS_MANY - 1; i++)
 		(void) forgets_add(forgets, PROTO_ID(1, i + 10), 1);
-	lane_forget_many(&fixture->lane);
-	assert_int_equal(fixture->client.stats.rpc.ops[PROTO_FORGET].count, 0);
+	connection_forget_many(&fixture->connection);
+	assert_int_equal(fixture->server->counters.ops[PROTO_FORGET].count, 0);
 	(void) forgets_add(forgets, PROTO_ID(1, 5), 1);
-	lane_forget_many(&fixture->lane);
-	assert_int_equal(fixture->client.stats.rpc.ops[PROTO_FORGET].count, 1);
+	connection_forget_many(&fixture->connection);
+	assert_int_equal(fixture->server->counters.ops[PROTO_FORGET].count, 1);
 	assert_int_equal(forgets_count(forgets), 0);
 	(void) forgets_add(forgets, PROTO_ID(1, 6), 1);
-	assert_true(lane_try_forget(&fixture->lane));
+	assert_true(connection_try_forget(&fixture->connection));
 	assert_int_equal(forgets_count(forgets), 0);
-	pthread_mutex_lock(&fixture->lane.use);
-	assert_false(lane_try_forget(&fixture->lane));
-	pthread_mutex_unlock(&fixture->lane.use);
+	pthread_mutex_lock(&fixture->connection.use);
+	assert_false(connection_try_forget(&fixture->connection));
+	pthread_mutex_unlock(&fixture->connection.use);
 }
 
 int main(void)

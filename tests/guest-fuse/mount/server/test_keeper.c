@@ -8,27 +8,66 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "protocol/clock.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/server/connection.h"
 #include "guest-fuse/mount/server/keeper.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/request.h"
+#include "guest-fuse/mount/server/server.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 
 struct fixture {
-	struct client client;
-	struct options options;
+	struct mount_options options;
+	struct proto_token token;
+	struct server *kept;
+	struct pending *pending;
 	struct keeper *keeper;
-	struct proto_channel server;
-	struct lane lane;
+	struct proto_channel server; /* the other end of the event lane */
+	struct connection connection;
+	struct request request;
+	_Atomic bool over;
 	int signals;
 	pthread_t thread;
 	bool started;
 };
+
+static bool is_over(void *data)
+{
+	return atomic_load(&((struct fixture *) data)->over);
+}
+
+static int serve_kernel(void *data)
+{
+	return 0;
+}
+
+static void nothing(void *data)
+{
+}
+
+static struct keeper_duties duties_of(struct fixture *fixture)
+{
+	return (struct keeper_duties){
+		.is_over = is_over,
+		.serve_kernel = serve_kernel,
+		.answer_statistics = nothing,
+		.unmount = nothing,
+		.data = fixture,
+	};
+}
+
+static void end(struct fixture *fixture)
+{
+	atomic_store(&fixture->over, true);
+	server_wake(fixture->kept);
+}
 
 static void *run(void *argument)
 {
@@ -39,6 +78,7 @@ static void *run(void *argument)
 static int set_up(void **state)
 {
 	static struct fixture fixture;
+	struct keeper_duties duties;
 	struct proto_channel event;
 	sigset_t none;
 	int fds[2];
@@ -46,17 +86,15 @@ static int set_up(void **state)
 	memset(&fixture, 0, sizeof(fixture));
 	sigemptyset(&none);
 	fixture.options.timeout_s = 1;
-	fixture.client.options = &fixture.options;
-	fixture.client.welcome.heartbeat_ms = 300;
-	fixture.client.alive = -EBADF;
-	fixture.client.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fixture.kept = server_new(&fixture.options, &fixture.token);
+	fixture.kept->welcome.heartbeat_ms = 300;
+	fixture.pending = pending_new(fixture.kept);
+	duties = duties_of(&fixture);
 	fixture.signals = signalfd(-1, &none, SFD_CLOEXEC | SFD_NONBLOCK);
-	forgets_init(&fixture.client.forgets);
-	lanes_init(&fixture.client.lanes, &fixture.client);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ||
 	    proto_channel_init(&event, fds[0], PROTO_SMALL_MAX + PROTO_HEADER_SIZE, 1000) < 0 ||
 	    proto_channel_init(&fixture.server, fds[1], PROTO_SMALL_MAX + PROTO_HEADER_SIZE, 1000) < 0 ||
-	    keeper_new(&fixture.client, &event, fixture.signals, -1, "/mnt", &fixture.keeper) < 0)
+	    keeper_new(fixture.pending, &event, fixture.signals, -1, "/mnt", &duties, &fixture.keeper) < 0)
 		return -1;
 	*state = &fixture;
 	return 0;
@@ -66,13 +104,13 @@ static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
 
-	lanes_end(&fixture->client.lanes);
+	end(fixture);
 	if (fixture->started)
 		(void) pthread_join(fixture->thread, NULL);
 	keeper_free(fixture->keeper);
 	proto_channel_done(&fixture->server);
-	forgets_done(&fixture->client.forgets);
-	close(fixture->client.wake);
+	pending_free(fixture->pending);
+	server_free(fixture->kept);
 	close(fixture->signals);
 	return 0;
 }
@@ -88,9 +126,9 @@ static int death_within(struct fixture *fixture, int milliseconds)
 {
 	int64_t until = clock_ms() + milliseconds;
 
-	while (atomic_load(&fixture->client.dead) == 0 && clock_ms() < until)
+	while (atomic_load(&fixture->kept->dead) == 0 && clock_ms() < until)
 		(void) usleep(5000);
-	return atomic_load(&fixture->client.dead);
+	return atomic_load(&fixture->kept->dead);
 }
 
 static void send_message(struct fixture *fixture, struct proto_header header, const struct proto_writer *writer)
@@ -266,6 +304,7 @@ static void a_message_in_pieces_is_one(void **state)
 /* A keeper whose event lane had these bytes behind WELCOME. */
 static int keeper_with(struct fixture *fixture, const void *bytes, size_t size, struct keeper **ret_keeper)
 {
+	const struct keeper_duties duties = duties_of(fixture);
 	struct proto_channel event;
 	int fds[2];
 
@@ -274,7 +313,7 @@ static int keeper_with(struct fixture *fixture, const void *bytes, size_t size, 
 	close(fds[1]);
 	memcpy(event.buffer, bytes, size);
 	event.end = size;
-	if (keeper_new(&fixture->client, &event, fixture->signals, -1, "/mnt", ret_keeper) == 0)
+	if (keeper_new(fixture->pending, &event, fixture->signals, -1, "/mnt", &duties, ret_keeper) == 0)
 		return 0;
 	proto_channel_done(&event);
 	return -EPROTO;
@@ -289,28 +328,27 @@ static void what_came_with_the_welcome_is_looked_at_too(void **state)
 	memset(nonsense, 0xff, sizeof(nonsense));
 	assert_int_equal(keeper_with(fixture, nonsense, sizeof(nonsense), &keeper), -EPROTO);
 	assert_int_equal(keeper_with(fixture, nonsense, PROTO_HEADER_SIZE, &keeper), 0);
-	lanes_end(&fixture->client.lanes);
+	end(fixture);
 	keeper_run(keeper);
-	assert_int_equal(fixture->client.dead, ENOTCONN);
+	assert_int_equal(fixture->kept->dead, ENOTCONN);
 	keeper_free(keeper);
 }
 
 static void a_lane_that_lost_its_request_is_given_up(void **state)
 {
 	struct fixture *fixture = *state;
-	struct lane *lane = &fixture->lane;
+	struct connection *connection = &fixture->connection;
 	struct pollfd end = { .events = POLLIN };
 	int64_t begin = clock_ms();
 	int fds[2];
 
-	*lane = (struct lane){ .client = &fixture->client, .connected = true, .number = 1, .rpc = 17 };
+	connection_init(connection, fixture->kept);
+	connection->connected = true;
+	connection->number = 1;
+	fixture->request = (struct request){ .connection = connection, .rpc = 17, .since = clock_ns() };
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	lane->channel.fd = fds[0];
-	lane->since = clock_ns();
-	pthread_mutex_init(&lane->use, NULL);
-	pthread_mutex_init(&lane->state, NULL);
-	fixture->client.lanes.all[0] = lane;
-	fixture->client.lanes.count = 1;
+	connection->channel.fd = fds[0];
+	pending_add(fixture->pending, &fixture->request);
 	end.fd = fds[1];
 	start(fixture);
 	while (poll(&end, 1, 0) == 0 && clock_ms() - begin < 20000)
@@ -318,7 +356,7 @@ static void a_lane_that_lost_its_request_is_given_up(void **state)
 	/* Asked twice, five seconds apart. */
 	assert_true(clock_ms() - begin >= 9000 && clock_ms() - begin < 15000);
 	assert_int_equal(death_within(fixture, 0), 0);
-	fixture->client.lanes.count = 0;
+	atomic_store(&fixture->pending->count, 0);
 	close(fds[0]);
 	close(fds[1]);
 }

@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-#include "guest-fuse/mount/server/connection.h"
 #include "guest-fuse/mount/server/stale.h"
 #include "protocol/clock.h"
 
@@ -53,30 +52,27 @@ static void calls_by_path_and_by_descriptor_are_told_apart(void **state)
 static int64_t looked_up;
 
 struct asked {
-	struct stale stale;
-	struct lane lane;
+	struct stale *stale;
 	struct fuse_in_header in;
 };
 
 static bool second(struct asked *asked, uint32_t opcode, uint64_t nodeid, uint32_t pid)
 {
 	asked->in = (struct fuse_in_header){ .opcode = opcode, .nodeid = nodeid, .pid = pid };
-	asked->lane.buffer = (uint8_t *) &asked->in;
-	return stale_second_of(&asked->stale, &asked->lane, looked_up) != 0;
+	return stale_second_of(asked->stale, &asked->in, looked_up) != 0;
 }
 
 static bool tell(struct asked *asked, uint32_t opcode, uint64_t nodeid, uint32_t pid)
 {
 	asked->in = (struct fuse_in_header){ .opcode = opcode, .nodeid = nodeid, .pid = pid };
-	asked->lane.buffer = (uint8_t *) &asked->in;
-	return stale_tell(&asked->stale, &asked->lane);
+	return stale_tell(asked->stale, &asked->in);
 }
 
 static void a_second_try_is_the_same_threads_for_the_same_object(void **state)
 {
-	struct asked asked = { .in = { .len = 0 } };
+	struct asked asked = { .stale = stale_new() };
 
-	stale_init(&asked.stale);
+	assert_non_null(asked.stale);
 	/* Threads of which nothing can be seen: what is always by name is taken for it, what need not be is not. */
 	assert_true(tell(&asked, FUSE_OPEN, 7, 0));
 	assert_false(tell(&asked, FUSE_SETATTR, 7, 0));
@@ -102,7 +98,7 @@ static void a_second_try_is_the_same_threads_for_the_same_object(void **state)
 		assert_true(tell(&asked, FUSE_OPEN, 100 + i, 0x7ffffff0 - i));
 	assert_false(second(&asked, FUSE_OPEN, 100, 0x7ffffff0));
 	assert_true(second(&asked, FUSE_OPEN, 100 + 3 * STALE_TOLD - 1, 0x7ffffff0 - (3 * STALE_TOLD - 1)));
-	stale_done(&asked.stale);
+	stale_free(asked.stale);
 }
 
 int main(void)
