@@ -24,7 +24,7 @@ struct interrupts {
 	/* INTERRUPTs that came before their request was seen: both lie in the kernel's queue for different threads. */
 	pthread_mutex_t lock;
 	_Atomic unsigned count; /* of early */
-	struct early {
+	struct interrupts_early {
 		uint64_t unique;
 		int64_t since;
 	} early[PENDING_MAX];
@@ -74,7 +74,7 @@ static void remember(struct interrupts *interrupts, uint64_t unique)
 	(void) sort_out(interrupts, unique);
 	count = atomic_load(&interrupts->count);
 	if (count < PENDING_MAX) {
-		interrupts->early[count] = (struct early){ unique, clock_ns() };
+		interrupts->early[count] = (struct interrupts_early){ unique, clock_ns() };
 		atomic_store(&interrupts->count, count + 1);
 	}
 	pthread_mutex_unlock(&interrupts->lock);

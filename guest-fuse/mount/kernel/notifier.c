@@ -17,7 +17,7 @@
 
 enum { QUEUE = 256, STACK = 256 * 1024, FLUSH_SECONDS = 2 };
 
-struct range {
+struct notifier_range {
 	uint64_t ino, offset, length; /* length 0: to the end */
 };
 
@@ -27,7 +27,7 @@ struct notifier {
 	pthread_cond_t wake;
 	pthread_t thread;
 	bool running, ending;
-	struct range queue[QUEUE];
+	struct notifier_range queue[QUEUE];
 	unsigned first, count;
 	uint64_t queued, done; /* ranges, ever */
 	_Atomic bool pruning;  /* asked for, and not yet done */
@@ -65,7 +65,7 @@ void notifier_free(struct notifier *notifier)
 enum work { WORK_END, WORK_RANGE, WORK_PRUNE };
 
 /* Waits for something to do. */
-static enum work next(struct notifier *notifier, struct range *ret_range)
+static enum work next(struct notifier *notifier, struct notifier_range *ret_range)
 {
 	enum work work = WORK_END;
 
@@ -88,7 +88,7 @@ static enum work next(struct notifier *notifier, struct range *ret_range)
 static void *run(void *argument)
 {
 	struct notifier *notifier = argument;
-	struct range range;
+	struct notifier_range range;
 	enum work work;
 
 	while ((work = next(notifier, &range)) != WORK_END) {
@@ -122,7 +122,7 @@ int notifier_start(struct notifier *notifier)
 }
 
 /* With the lock held. False: the queue is full. */
-static bool enqueue(struct notifier *notifier, const struct range *range)
+static bool enqueue(struct notifier *notifier, const struct notifier_range *range)
 {
 	if (notifier->count == QUEUE)
 		return false;
@@ -134,7 +134,7 @@ static bool enqueue(struct notifier *notifier, const struct range *range)
 
 void notifier_invalidate(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length)
 {
-	struct range range = { ino, offset, length };
+	struct notifier_range range = { ino, offset, length };
 
 	pthread_mutex_lock(&notifier->lock);
 	(void) enqueue(notifier, &range);
@@ -154,7 +154,7 @@ void notifier_prune(struct notifier *notifier)
 
 bool notifier_drop(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length)
 {
-	struct range range = { ino, offset, length };
+	struct notifier_range range = { ino, offset, length };
 	struct timespec deadline;
 	uint64_t ticket;
 	bool done;

@@ -11,7 +11,7 @@
 
 struct recent {
 	pthread_mutex_t lock;
-	struct slot {
+	struct recent_slot {
 		uint64_t node;
 		int64_t since;    /* clock_ns() before the change was sent */
 		int64_t answered; /* and when its answer was here */
@@ -36,7 +36,7 @@ void recent_free(struct recent *recent)
 	free(recent);
 }
 
-static struct slot *slot_of(struct recent *recent, uint64_t node)
+static struct recent_slot *slot_of(struct recent *recent, uint64_t node)
 {
 	return &recent->slots[PROTO_ID_SLOT(node) % RECENT_SLOTS];
 }
@@ -49,7 +49,7 @@ static bool older(const struct proto_time *left, const struct proto_time *right)
 
 void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, int64_t since)
 {
-	struct slot *slot = slot_of(recent, node);
+	struct recent_slot *slot = slot_of(recent, node);
 
 	if (!S_ISDIR(attr->mode))
 		return;
@@ -59,7 +59,7 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 	 * tell, a change that was sent after the other's answer is the later one; of two that overlapped nobody knows.
 	 */
 	if (slot->node != node || older(&slot->attr.ctime, &attr->ctime) || since >= slot->answered)
-		*slot = (struct slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
+		*slot = (struct recent_slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
 	else if (!older(&attr->ctime, &slot->attr.ctime))
 		slot->node = 0;
 	pthread_mutex_unlock(&recent->lock);
@@ -67,7 +67,7 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 
 void recent_drop(struct recent *recent, uint64_t node)
 {
-	struct slot *slot = slot_of(recent, node);
+	struct recent_slot *slot = slot_of(recent, node);
 
 	pthread_mutex_lock(&recent->lock);
 	if (slot->node == node)
@@ -78,7 +78,7 @@ void recent_drop(struct recent *recent, uint64_t node)
 bool recent_get(struct recent *recent, const struct validity *validity, uint64_t node, struct proto_attr *ret_attr,
                 double *ret_left)
 {
-	struct slot *slot = slot_of(recent, node);
+	struct recent_slot *slot = slot_of(recent, node);
 	bool found;
 
 	pthread_mutex_lock(&recent->lock);

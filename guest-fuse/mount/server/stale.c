@@ -42,7 +42,7 @@ struct stale {
 	pthread_mutex_t lock;
 	_Atomic unsigned count;
 	/* Threads that were told so, and of what, not long ago. */
-	struct told {
+	struct stale_told {
 		int64_t when; /* clock_ns(); 0: free */
 		uint64_t nodeid;
 		uint64_t call; /* a sum of the thread's system call; 0: it cannot be seen */
@@ -120,14 +120,14 @@ static bool is_on_the_way(uint32_t opcode)
 }
 
 /* Takes the thread's entry out. False: there is none. */
-static bool take(struct stale *stale, pid_t pid, struct told *ret_told)
+static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
 {
 	int64_t now = clock_ns();
 	bool found = false;
 
 	pthread_mutex_lock(&stale->lock);
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
-		struct told *told = &stale->told[i];
+		struct stale_told *told = &stale->told[i];
 		bool mine = told->pid == pid, late = now - told->when > TOLD_NS;
 
 		if (told->when == 0 || (!mine && !late))
@@ -146,7 +146,7 @@ static bool take(struct stale *stale, pid_t pid, struct told *ret_told)
 int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, int64_t looked_up)
 {
 	pid_t pid = (pid_t) in->pid;
-	struct told told;
+	struct stale_told told;
 	uint64_t call;
 
 	/* Whatever else the thread asks for, its call has come to an end, without a second try. */
@@ -160,7 +160,7 @@ int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, in
 void stale_note(struct stale *stale, const struct fuse_in_header *in)
 {
 	uint64_t call = sum_of_call((pid_t) in->pid);
-	struct told *oldest = &stale->told[0];
+	struct stale_told *oldest = &stale->told[0];
 
 	pthread_mutex_lock(&stale->lock);
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
@@ -173,7 +173,7 @@ void stale_note(struct stale *stale, const struct fuse_in_header *in)
 	}
 	if (oldest->when == 0)
 		atomic_fetch_add(&stale->count, 1);
-	*oldest = (struct told){ .when = clock_ns(), .nodeid = in->nodeid, .call = call, .pid = (pid_t) in->pid };
+	*oldest = (struct stale_told){ .when = clock_ns(), .nodeid = in->nodeid, .call = call, .pid = (pid_t) in->pid };
 	pthread_mutex_unlock(&stale->lock);
 }
 
