@@ -19,20 +19,20 @@ struct mount_options {
 	char *token_file; /* NULL: none */
 	char *fsname;     /* NULL: the source */
 	char *alive;      /* NULL, or a FIFO: held open for writing as long as the session lasts */
-	bool helper;      /* called by mount(8): its exit codes, and -f means: do everything but mount */
+	bool helper;      /* called by mount(8): its exit codes, and -f does everything but mount */
 	bool foreground, fake, verbose, json;
 	bool read_only, sync, dirsync;
 	bool nofollow; /* the mountpoint must lead through no symbolic link */
 	bool permissions_host, owner_host, no_cache;
 	uint64_t attributes; /* MOUNT_ATTR_*, see fsmount(2) */
-	uint32_t uid, gid;   /* who files of the serving user appear to belong to */
+	uint32_t uid, gid;   /* owner that files of the serving user appear with */
 	int timeout_s;       /* silence after which the server is declared gone, 1 to 3600 */
 	unsigned lanes;      /* data lanes at most, 2 to 64 */
 };
 
 /*
- * Fills options from a command line. 0, or -EINVAL with words in error. Strings of argv must outlive options;
- * mount_options_done() frees the others, and accepts options that were filled half.
+ * Fills options from a command line. 0, or -EINVAL and a message in error. Strings of argv must outlive options;
+ * * mount_options_done() frees the others, also after an error.
  */
 int mount_options_parse(int argc, char **argv, struct mount_options *ret_options, char *error, size_t error_size);
 void mount_options_done(struct mount_options *options);

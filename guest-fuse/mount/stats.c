@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How many requests of each kind, and the socket that tells it. */
+/* Statistics of a running mount, and the socket where they are read. */
 #include "guest-fuse/mount/stats.h"
 
 #include <errno.h>

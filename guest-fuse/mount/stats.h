@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many requests of each kind: the kernel's, and those to the server. A running mount tells root through a socket,
- * /run/bindshare/mounts/MAJOR:MINOR.sock after the device number of its file system.
+ * Statistics of a running mount: how many requests of each kind the kernel has sent, and how many messages the server
+ * was sent. Root reads them from a socket, /run/bindshare/mounts/MAJOR:MINOR.sock, named after the device number of the
+ * mount's file system.
  */
 #pragma once
 
@@ -16,7 +17,7 @@ char *stats_json(struct client *client);
 
 /* The socket's path for the file system with that device number. */
 void stats_path(unsigned major, unsigned minor, char path[STATS_PATH_SIZE]);
-/* Listens there; root only. A descriptor (CLOEXEC, non-blocking) or a negative errno. */
+/* Listens there, for root only. A descriptor (close-on-exec, non-blocking) or a negative errno. */
 int stats_listen(const char *path);
 /* The keeper: answers whoever waits at the socket. Never blocks. */
 void stats_answer(int listener, struct client *client);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel does not tell of the process that asks. */
+/* What FUSE does not tell of the process that a request comes from. */
 #include "guest-fuse/mount/kernel/caller.h"
 
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What follows from an operation that is done: what is known of the objects that it changed, and references and handles
- * that nobody needs, for which the server is told.
+ * What to do after an operation: note which objects it has changed, and give back references and handles that nobody
+ * needs.
  */
 #pragma once
 
@@ -11,11 +11,11 @@ struct client;
 struct proto_attr;
 struct thread;
 
-/* A change from here is done to a directory, of which the server says attr. */
+/* A directory was changed from here; attr: its attributes afterwards, unchecked. */
 void effects_directory_changed(struct thread *thread, uint64_t node, const struct proto_attr *attr);
-/* A change from here is done to an object, and nothing is known but that. */
+/* An object was changed from here, and its state afterwards is not known. */
 void effects_changed(struct thread *thread, uint64_t node);
-/* The kernel did not take one look-up of node that it was to get. Any thread. */
+/* One look-up of node that the kernel was to get, and did not take, is given back. Any thread. */
 void effects_not_taken(struct client *client, uint64_t node);
-/* A handle that nobody needs any more. */
+/* Closes a handle of the server's that nobody needs any more. */
 void effects_close(struct thread *thread, uint64_t handle);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A process that is stuck on the mount can be killed.
+ * A process that waits for the mount can be killed.
  *
  * The kernel sends INTERRUPT for the first signal that a waiting thread gets, and then waits for the answer whatever
- * comes. So a request that was interrupted is marked, and the keeper looks in /proc whether its thread is to die. Only
- * then does it answer with EINTR: file operations are not interrupted by other signals, as on any local file system.
+ * further signals come. So the request is marked, and the keeper looks in /proc whether its thread is to die. Only then
+ * is it answered with EINTR: as on a local file system, other signals do not interrupt file operations.
  */
 #pragma once
 
@@ -22,15 +22,15 @@ struct request;
 struct interrupts *interrupts_new(struct pending *pending);
 void interrupts_free(struct interrupts *interrupts);
 
-/* A thread took INTERRUPT for the request unique. */
+/* A thread has read an INTERRUPT for the request with this number. */
 void interrupts_arrived(struct interrupts *interrupts, uint64_t unique);
-/* Between request_begin() and the work: did the INTERRUPT come first? */
+/* After request_begin(): marks the request when its INTERRUPT was read before it. */
 void interrupts_arrived_early(struct interrupts *interrupts, struct request *request);
 /*
- * The keeper: answers requests whose threads are to die. unread: no thread reads INTERRUPT, so that whoever waits long
- * is looked at, too. True: look again in INTERRUPTS_POLL_MS.
+ * The keeper: answers requests whose threads are to die. unread: no thread reads INTERRUPTs now, so that the threads of
+ * all requests that wait long are looked at. True: call again in INTERRUPTS_POLL_MS.
  */
 bool interrupts_serve(struct interrupts *interrupts, bool unread);
 
-/* What /proc says of a thread: SIGKILL is pending, or it is gone or on its way out. */
+/* By /proc: SIGKILL is pending for the thread, or it has ended or is about to. */
 bool interrupts_thread_dies(pid_t pid);

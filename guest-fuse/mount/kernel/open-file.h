@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An open regular file; the kernel has its address as file handle. Every function runs in the thread that serves it. */
+/*
+ * An open regular file. The kernel has its address as file handle. Every function runs in a thread that serves the
+ * kernel.
+ */
 #pragma once
 
 #include <stdatomic.h>
@@ -13,7 +16,7 @@ struct thread;
 struct open_file {
 	uint64_t handle, node;
 	uint64_t ahead;        /* ticket of ahead.h, or 0 */
-	_Atomic uint32_t drop; /* of objects_opened(), until the file is used; 0: none */
+	_Atomic uint32_t drop; /* of objects_opened(), until the file is used for the first time; 0: none */
 	bool writable, mappable, buffered;
 	bool direct; /* around the page cache: the kernel does not send FSYNC after a write that is to be synchronous */
 	int sync;    /* O_SYNC and O_DSYNC bits, with which the server has opened it */
@@ -22,19 +25,19 @@ struct open_file {
 /* open(2)'s flags as the server takes them. */
 uint32_t open_file_flags(int flags);
 
-/* Memory for one, or NULL; before the server is asked, so that it makes nothing in vain. */
+/* Memory for one, or NULL. Called before the server is asked, so that it opens nothing in vain. */
 struct open_file *open_file_new(void);
-/* The kernel gets it, and gives it back; both take care of what is known of open files. */
+/* The kernel gets it as a handle; and has closed it, so that it is freed. Both note that the object is open. */
 void open_file_begin(struct client *client, struct open_file *file, uint64_t node, uint64_t handle, int flags);
 void open_file_end(struct client *client, struct open_file *file);
-/* At each request for it: the thread that opened it has come back from the kernel. */
+/* At each request with this handle: by now the thread that opened it has dropped its pages. */
 void open_file_used(struct client *client, struct open_file *file);
 
 /*
- * The server made or opened a file: checks its reply, and fills file, the handle for the kernel. 0; or a negative
- * errno, and what the reply gave has been given back, but for file.
+ * The server has made or opened a file: checks its reply and fills file. 0; or a negative errno, and the reference and
+ * the handle that came with the reply are given back. file is the caller's in both cases.
  */
 int open_file_created(struct thread *thread, uint64_t parent, const char *name, const struct proto_entry *entry,
                       uint64_t handle, int flags, struct open_file *file);
-/* The kernel did not take that. */
+/* The kernel did not take the answer: undoes it, and frees file. */
 void open_file_not_created(struct thread *thread, const struct proto_entry *entry, struct open_file *file);

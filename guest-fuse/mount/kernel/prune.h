@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Has the kernel forget what it does not use, when it knows more than the server may know for us: else the server
- * forgets by itself, and the next request for each of those is in vain.
+ * Has the kernel forget objects that it does not use, before they are more than the server keeps for a session. Else
+ * the server would forget some by itself, and the next request for each of them would fail once with ESTALE.
  *
- * Linux 6.18 has a message for it (FUSE_NOTIFY_PRUNE). Before, the entry of a name is taken back; that is done with
- * files that are not open only, since it would hide a directory from those who work in it and unmount what is mounted
- * there.
+ * Since Linux 6.18 there is a message for it (FUSE_NOTIFY_PRUNE). Before, the entry of a name is invalidated. That is
+ * done only with files that are not open: with a directory it would take it from those who work in it, and unmount what
+ * is mounted there.
  */
 #pragma once
 

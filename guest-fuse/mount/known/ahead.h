@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The contents of small files that came with OPEN, for the READ that follows. Kept for 100 ms, and only a few files:
- * the next READ goes to the server. Any thread.
+ * Contents of small files that the server sent with its answer to OPEN, kept for the READ that follows: 100 ms, and
+ * only the last AHEAD_FILES files. A READ that comes later asks the server. Any thread.
  */
 #pragma once
 
@@ -18,13 +18,13 @@ struct ahead *ahead_new(void);
 void ahead_free(struct ahead *ahead);
 
 /*
- * since: clock_ns() before the server was asked. whole: the file ends behind these bytes. Returns a ticket, or 0 when
- * there is nothing to keep.
+ * since: clock_ns() before the server was asked. whole: these bytes are the whole file. Returns a ticket for
+ * ahead_get(), or 0 when nothing is kept.
  */
 uint64_t ahead_put(struct ahead *ahead, int64_t since, const void *bytes, size_t length, bool whole);
 /*
- * changed: clock_ns() of the last change of the file from here, 0 for never. True: what READ is to answer is copied to
- * bytes. False: ask the server.
+ * changed: clock_ns() of the last change of the file from here, 0 for never. True: the answer to READ is in bytes.
+ * False: ask the server.
  */
 bool ahead_get(struct ahead *ahead, uint64_t ticket, int64_t changed, uint64_t offset, size_t size, void *bytes,
                size_t *ret_length);

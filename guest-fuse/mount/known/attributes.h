@@ -8,7 +8,7 @@
 
 #include "protocol/fields.h"
 
-/* The server can send any value. 0, or -EIO for a type that is none; sizes were checked when they were decoded. */
+/* The server can send any value. 0, or -EIO for an invalid mode; sizes were checked when they were decoded. */
 int attributes_check(const struct proto_attr *attr);
 
 void attributes_to_stat(const struct proto_attr *attr, uint32_t block_size, struct stat *ret_stat);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An open directory: entries as the server sent them, in large pieces, from which the kernel gets small ones. */
+/*
+ * An open directory. The server sends its entries in large pieces; the kernel asks for small ones, which are taken from
+ * the piece at hand.
+ */
 #pragma once
 
 #include <pthread.h>
@@ -9,7 +12,7 @@
 
 #include "protocol/fields.h"
 
-/* One piece. Every entry of it that names a node holds one reference of the server's. */
+/* One piece. Each of its entries that has a node holds one reference of the server's to it. */
 struct directory_piece {
 	uint8_t *bytes;
 	size_t length;
@@ -28,20 +31,20 @@ struct directory {
 	uint64_t node, handle;
 	pthread_mutex_t lock; /* guards what follows; may be held while the server is asked */
 	uint32_t window;      /* bytes of the piece that was fetched last */
-	bool begun; /* the first entry was given to the kernel: asked for it again, the server is asked again */
+	bool begun;           /* the kernel got the first entry: from there on its beginning is asked for anew */
 	struct directory_piece piece;
 };
 
 /*
- * Takes apart what the server sent: -EIO when it makes no sense, and -ENOMEM. Copies bytes. ret_piece is valid after 0
- * only; piece_done frees it.
+ * Checks and indexes what the server sent, and copies it. 0, and directory_piece_done() frees the piece; -EIO when the
+ * bytes make no sense; -ENOMEM.
  */
 int directory_piece_init(const uint8_t *bytes, size_t length, uint64_t after, int64_t fetched, bool end,
                          struct directory_piece *ret_piece);
 void directory_piece_done(struct directory_piece *piece);
 
-/* The index of the entry behind cookie, count at the piece's end; -1 when the piece does not hold that place. */
+/* The index of the entry after cookie, count at the end of the listing; -1: that place is not in the piece. */
 ssize_t directory_piece_find(const struct directory_piece *piece, uint64_t cookie);
 
-/* Entry number index < count, which was checked. */
+/* The entry at index, which must be below count. */
 void directory_piece_entry(const struct directory_piece *piece, size_t index, struct proto_dirent *ret_dirent);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The session's beginning: the event lane, from the address to the server's WELCOME. */
+/* The beginning of a session: the event lane, from the address to the server's WELCOME. */
 #include "guest-fuse/mount/server/connect.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The session's beginning: the event lane, from the address to the server's WELCOME. */
+/* The beginning of a session: the event lane, from the address to the server's WELCOME. */
 #pragma once
 
 #include "guest-fuse/mount/exits.h"
@@ -8,7 +8,7 @@
 struct server;
 
 /*
- * Says hello; fills server->welcome. EXITS_OK and the event lane, or the exit code, and what happened and what to do is
+ * Sends HELLO and fills server->welcome. EXITS_OK and the event lane; or the exit code, and what to do about it is
  * on stderr.
  */
 enum exits connect_session(struct server *server, struct proto_channel *ret_event);

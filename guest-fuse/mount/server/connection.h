@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The client's end of a lane: a connection to the server, one for each thread that serves the kernel. It is made anew
- * when it breaks, while the request that was sent over it stays.
+ * The client's end of a lane: one connection to the server for each thread that serves the kernel. When it breaks, the
+ * next request makes a new one.
  *
- * Locks: use before state. use is held by whoever sends or receives on the connection: its thread, or the keeper when
- * it finds the connection idle. state guards what other threads look at.
+ * Locks, in this order: use is held by whoever sends or receives on the connection, which is its thread, or the keeper
+ * when it finds the connection idle. state guards what other threads look at.
  */
 #pragma once
 
@@ -35,7 +35,7 @@ struct connection {
 	bool connected;
 };
 
-/* Not connected yet. */
+/* Does not connect. */
 void connection_init(struct connection *connection, struct server *server);
 void connection_done(struct connection *connection);
 
@@ -49,25 +49,25 @@ uint32_t connection_number(struct connection *connection);
 /* Any thread: whoever waits for the server on this connection stops waiting. */
 void connection_kill(struct connection *connection);
 
-/* With use held: connected, or connected again. 0; or -EIO or the session's error. */
+/* With use held: connects again if need be. 0; or -EIO or the session's error. */
 int connection_ready(struct connection *connection);
-/* With use held: it is of no use any more, because of error. Which error the operation gets. */
+/* With use held: the connection broke with error during op. Returns the error that the operation gets. */
 int connection_lost(struct connection *connection, enum proto_op op, int error);
-/* With use held: one message. */
+/* With use held: sends one message. */
 int connection_send(struct connection *connection, enum proto_op op, uint16_t flags, const struct proto_writer *writer,
                     uint64_t *ret_id);
-/* With use held: one that goes along with the next one, or with connection_flush(). now: clock_ns(). */
+/* With use held: keeps a message, which goes along with the next one or with connection_flush(). now: clock_ns(). */
 int connection_hold(struct connection *connection, enum proto_op op, const struct proto_writer *writer, int64_t now);
 /* With use held: gives the connection up, until the next request makes a new one. */
 void connection_disconnect(struct connection *connection);
 
 /*
- * The connection's thread: what connection_hold() kept for longer than age, in ns, goes to the server. 0: before the
- * thread sleeps.
+ * The connection's thread: sends what connection_hold() has kept for longer than age, in ns. age 0, which sends
+ * everything, is for a thread that is about to sleep.
  */
 void connection_flush(struct connection *connection, int64_t age);
 
-/* The connection's thread gives back what forgets gathered, when it is many. */
+/* The connection's thread: gives back what forgets.h gathered, if that is FORGETS_MANY or more. */
 void connection_forget_many(struct connection *connection);
-/* The keeper: gives everything back over this connection if it is idle and up. True: done. */
+/* The keeper: gives it all back over this connection if it is idle and up. True: done. */
 bool connection_try_forget(struct connection *connection);

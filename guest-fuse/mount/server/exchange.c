@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a request of the kernel's asks of the server: one message, and the reply to it. */
+/* One message to the server on behalf of a kernel's request, and the reply to it. */
 #include "guest-fuse/mount/server/exchange.h"
 
 #include <assert.h>

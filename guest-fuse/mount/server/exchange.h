@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a request of the kernel's asks of the server: one message, and the reply to it. Each function is called by the
- * thread that serves the request. Errors: the server's; or -EIO or the session's error when the connection broke.
+ * One message to the server on behalf of a kernel's request, and the reply to it. The thread that serves the request
+ * calls these functions. Errors: the server's; or -EIO or the session's error when the connection broke.
  */
 #pragma once
 
@@ -21,8 +21,8 @@ int exchange_fields(struct request *request, enum proto_op op, const struct prot
  */
 int exchange_data(struct request *request, enum proto_op op, const struct proto_writer *writer, void *fixed,
                   size_t fixed_size, size_t size, size_t *ret_length);
-/* A message that has no reply: it goes with the next one, or with connection_flush(). */
+/* A message without a reply: it is kept, and goes with the next one or with connection_flush(). */
 int exchange_send(struct request *request, enum proto_op op, const struct proto_writer *writer);
 
-/* What the server answered makes no sense: the connection is of no use any more. Returns -EIO. */
+/* The server's answer makes no sense (what says why): gives the connection up. Returns -EIO. */
 int exchange_broken(struct request *request, enum proto_op op, const char *what);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The main thread of a running mount: owns the event lane, sends the heartbeat, finds connections and servers that are
- * dead, and gives forgotten nodes back. What it does for the kernel's side and for whoever asks for statistics it is
- * given as functions.
+ * The main thread of a running mount. It owns the event lane, sends the heartbeat, finds connections and servers that
+ * are dead, and gives forgotten nodes back. What it does for other parts is in struct keeper_duties.
  */
 #pragma once
 
@@ -13,28 +12,28 @@
 struct keeper;
 struct pending;
 
-/* data is the first argument of each; all but unmount are called by the keeper's thread, and must not block. */
+/* data is the first argument of each. All but unmount are called by the keeper's thread and must not block. */
 struct keeper_duties {
-	/* The mount is gone: keeper_run() returns. */
+	/* True: the kernel has unmounted, and keeper_run() returns. */
 	bool (*is_over)(void *data);
-	/* Looks after those who wait for an answer. In how many milliseconds again; 0: when something happens. */
+	/* Called after each wake-up. In how many milliseconds to call it again at the latest; 0: no limit. */
 	int (*serve_kernel)(void *data);
 	/* Somebody waits at the listener for statistics. */
 	void (*answer_statistics)(void *data);
-	/* A signal asks for the end; from a thread of its own, since the kernel may have to write what is left. */
+	/* A signal asked for the end. Runs in a thread of its own, since the kernel writes back before it returns. */
 	void (*unmount)(void *data);
 	void *data;
 };
 
 /*
- * Takes event, a connected channel, on success. signals: a signalfd. statistics: a listener, or negative. mountpoint:
- * for the log. 0, -ENOMEM, or -EPROTO: the server has sent more than it may so soon.
+ * event: the event lane's channel, taken on success. signals: a signalfd. statistics: a listener, or negative.
+ * mountpoint: for the log. 0, -ENOMEM, or -EPROTO when the server has sent more after its WELCOME than it may.
  */
 int keeper_new(struct pending *pending, struct proto_channel *event, int signals, int statistics,
                const char *mountpoint, const struct keeper_duties *duties, struct keeper **ret_keeper);
 void keeper_free(struct keeper *keeper);
 
-/* Until the mount is gone or a signal ended it. */
+/* Returns when the mount is gone, or some time after a signal. */
 void keeper_run(struct keeper *keeper);
-/* The end: tells the server. */
+/* Tells the server that the session ends. */
 void keeper_goodbye(struct keeper *keeper);

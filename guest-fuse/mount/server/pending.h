@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The requests that may be waiting for the server: one for each thread that serves. Whoever watches over them, or ends
- * them, finds them here.
+ * All requests that may be waiting for the server: one for each thread that serves the kernel. The keeper, interrupts
+ * and the end of the session find them here.
  */
 #pragma once
 
@@ -23,17 +23,17 @@ struct pending {
 struct pending *pending_new(struct server *server);
 void pending_free(struct pending *pending);
 
-/* One caller at a time, at most PENDING_MAX times: request can be seen by other threads from here on. */
+/* Adds one; from here on other threads see it. One caller at a time, at most PENDING_MAX times. */
 void pending_add(struct pending *pending, struct request *request);
 
-/* The server has not answered one of them yet. Any thread. */
+/* Whether at least one of them waits for the server. Any thread. */
 bool pending_are_there(struct pending *pending);
-/* How many of the connections that they go over are there. Any thread. */
+/* How many of their connections are up. Any thread. */
 unsigned pending_connected(struct pending *pending);
-/* Every connection breaks, so that nobody waits for the server any more. Any thread. */
+/* Breaks every connection, so that nobody waits for the server any more. Any thread. */
 void pending_kill(struct pending *pending);
 /*
- * Any thread: the session is over. Every request in flight and every later one fails with error (positive). Only the
- * first call has an effect; true for that one.
+ * Ends the session: every request under way and every later one fails with error (a positive errno). Only the first
+ * call has an effect; true for that one. Any thread.
  */
 bool pending_fail(struct pending *pending, int error);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server's operations as functions, made from the table: rpc_lookup(from, &request, &reply) and so on.
+ * The server's operations as functions, generated from the table: rpc_lookup(from, &request, &reply) and so on.
  *
- * from is the kernel's request that the server is asked for: at most one operation for each. The thread that serves it
- * calls them. 0, the server's error, or -EIO or the session's error when there is no answer or one that makes no sense.
- * Blobs in a reply point into memory of from and its connection, and are valid until the next call.
+ * from is the kernel's request on whose behalf the server is asked; the thread that serves it calls these functions. 0;
+ * the server's error; or -EIO or the session's error when there is no answer or one that makes no sense. Blobs in a
+ * reply point into memory of from and its connection, and are valid until the next call.
  */
 #pragma once
 

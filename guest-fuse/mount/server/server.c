@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server as this mount knows it. */
+/* This mount's session with the server. */
 #include "guest-fuse/mount/server/server.h"
 
 #include <errno.h>
