@@ -296,8 +296,8 @@ static bool read_secret(int file, struct file_bind_argument *ret_argument)
 	return fd >= 0 && read(fd, ret_argument->secret, FILE_BIND_SECRET_SIZE) == FILE_BIND_SECRET_SIZE;
 }
 
-/* An editor that saves by renaming is to be seen (follow.h). A file that cannot be read is bound as it is. */
-static void follow(int source)
+/* So that what an editor saves by renaming is seen (file-bind.h). A file that cannot be read is bound as it is. */
+static void bind_by_name(int source)
 {
 	struct file_bind_argument argument;
 	char path[64];
@@ -347,7 +347,7 @@ int clones_add(struct clones *clones, const struct clones_source *source, char p
 		r = -ESTALE; /* another thing lies there by now */
 	if (r == 0) {
 		if (source->file)
-			follow(fd);
+			bind_by_name(fd);
 		tree = open_tree(fd, "",
 		                 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
 		                         (source->recursive ? AT_RECURSIVE : 0U));

@@ -25,16 +25,14 @@
 #include "protocol/log.h"
 
 enum {
-	EVENT_PAYLOAD_MAX = 2048, /* GOODBYE with its words is the longest */
-	/* What was removed takes room on the host until it is forgotten; the server waits for that when a disk is full.
-	 */
-	FORGET_MS = 20,
-	PING_LATE_MS = 1000, /* nothing more is sent to a server that lets a PING wait so long */
-	STUCK_MS = 5000,     /* a request that takes so long is asked about, and again after as long */
-	STRIKES = 2,
-	STOP_MS = 5000, /* for programs to finish when the mount is ended by a signal */
-	CLOSE_MS = 1000,
-	AWAKE_MS = 2000, /* poll interval while awake, and how long it stays so after a request stirred it */
+	EVENT_PAYLOAD_MAX = 2048, /* bytes of the longest message: GOODBYE with its text */
+	FORGET_MS = 20,           /* delay of FORGET: removed files take room on the host until they are forgotten */
+	PING_LATE_MS = 1000,      /* while a PING is unanswered for so long, no FORGET is sent */
+	STUCK_MS = 5000,          /* the server is asked about a request that takes so long, and again after as long */
+	STRIKES = 2,              /* so many times the server did not know the request: its connection is given up */
+	STOP_MS = 5000,           /* after a signal, for programs that still use the mount */
+	CLOSE_MS = 1000,          /* wait for the server to close after GOODBYE */
+	AWAKE_MS = 2000,          /* poll interval while awake, and how long it stays so after a request stirred it */
 	UNMOUNTER_STACK = 128 * 1024,
 };
 

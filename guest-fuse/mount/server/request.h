@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request of the kernel's, from when it was read until it is answered, with the message that the server is sent for
- * it. It outlives the connection that it is sent over: when that breaks, all that is needed to send it again is here.
- * Each thread that serves the kernel has one of these, and uses it for one request after the other.
+ * it. It outlives the connection that it is sent over: when that breaks, the request, its message, and where the answer
+ * goes are still here. Each thread that serves the kernel has one of these, for one request after the other.
  */
 #pragma once
 
