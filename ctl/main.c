@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "fileserver/broker/control-path.h"
 #include "ctl/client.h"
 #include "ctl/command.h"
 #include "ctl/doctor.h"
@@ -14,6 +13,7 @@
 #include "ctl/top.h"
 #include "guest-fuse/binds/config.h"
 #include "protocol/cleanup.h"
+#include "protocol/control-path.h"
 
 static int print_json(const json_t *object)
 {

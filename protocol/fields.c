@@ -475,6 +475,8 @@ void proto_put_setattr(struct proto_writer *writer, const struct proto_setattr *
 void proto_get_setattr(struct proto_reader *reader, struct proto_setattr *ret_value)
 {
 	ret_value->valid = (uint32_t) get_integer(reader, 4);
+	if ((ret_value->valid & PROTO_SET_MODE) != 0)
+		reader->wants_permissions = true;
 	proto_get_mode(reader, &ret_value->mode);
 	ret_value->uid = (uint32_t) get_integer(reader, 4);
 	ret_value->gid = (uint32_t) get_integer(reader, 4);

@@ -26,8 +26,9 @@ struct proto_writer {
 /* Takes from memory of the caller's; pointers that get functions hand out point into it. */
 struct proto_reader {
 	const uint8_t *next, *end;
-	size_t missing;    /* bytes of the data field that have not been received yet */
-	bool wants_change; /* an open_flags field asked for more than reading */
+	size_t missing;         /* bytes of the data field that have not been received yet */
+	bool wants_change;      /* an open_flags field asked for more than reading */
+	bool wants_permissions; /* a setattr field asked for another mode */
 	int error;
 };
 
@@ -166,45 +167,53 @@ enum {
 };
 
 /*
- * KIND(kind, C type, "bytes on the wire and what is refused")
- * One line for each kind; the functions proto_put_<kind> and proto_get_<kind> are in fields.c.
+ * KIND(kind, C type, most bytes on the wire, "bytes on the wire and what is refused")
+ * One line for each kind (of data, what it points at is not counted); the functions proto_put_<kind> and
+ * proto_get_<kind> are in fields.c.
  */
 /* clang-format off */
 #define PROTO_KINDS(KIND) \
-	KIND(u32, uint32_t, "4 bytes") \
-	KIND(u64, uint64_t, "8 bytes") \
-	KIND(offset, uint64_t, "8 bytes, at most 2^63-1") \
-	KIND(node, uint64_t, "8 bytes: slot in the low 32 bits, generation in the high ones; 0 is none") \
-	KIND(handle, uint64_t, "8 bytes: slot in the low 32 bits, generation in the high ones; 0 is none") \
-	KIND(name, struct proto_name, "2 bytes length, then bytes: 1 to 255, no NUL, no `/`, neither `.` nor `..`") \
-	KIND(xattr_name, struct proto_name, "2 bytes length, then bytes: 1 to 255, no NUL") \
-	KIND(target, struct proto_target, "2 bytes length, then bytes: 1 to 4095, no NUL") \
-	KIND(text, struct proto_text, "2 bytes length, then bytes: 0 to 1023, no NUL") \
-	KIND(share, struct proto_share, "4096 bytes: an absolute path, closed and padded by NULs, no component `.` or `..`, no double slash") \
-	KIND(bytes32, struct proto_bytes32, "32 bytes") \
-	KIND(blob, struct proto_blob, "4 bytes length, then bytes: 0 to 65536") \
-	KIND(data, struct proto_data, "4 bytes length, then bytes to the end of the frame: 0 to 1 MiB") \
-	KIND(time, struct proto_time, "8 bytes seconds (signed) and 4 bytes nanoseconds below 1,000,000,000") \
-	KIND(attr, struct proto_attr, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30") \
-	KIND(entry, struct proto_entry, "node (not 0) and attr") \
-	KIND(mode, uint32_t, "4 bytes: a file type of stat(2) or none, and 07777") \
-	KIND(owner, struct proto_owner, "4 bytes uid, 4 bytes gid; neither is 2^32-1") \
-	KIND(setattr, struct proto_setattr, "4 bytes PROTO_SET_* mask, mode, uid, gid (4 each), size (offset), atime, mtime (time each)") \
-	KIND(statfs, struct proto_statfs, "blocks, bfree, bavail, files, ffree (8 each), bsize, namelen, frsize (4 each)") \
-	KIND(forgets, struct proto_forgets, "4 bytes count, at most 2048, then so often node and 8 bytes number") \
-	KIND(open_flags, uint32_t, "4 bytes PROTO_OPEN_*: READ 1 WRITE 2 TRUNCATE 4 EXCLUSIVE 8 SYNC 16 DSYNC 32 NOATIME 64, one of READ and WRITE at least; anything that writes adds the write right") \
-	KIND(rename_flags, uint32_t, "4 bytes PROTO_RENAME_*: EXCHANGE 2 alone, or any of NOREPLACE 1 WHITEOUT 4") \
-	KIND(write_flags, uint32_t, "4 bytes PROTO_WRITE_*: APPEND 1 KILL_PRIVILEGES 2 SYNC 4 DSYNC 8") \
-	KIND(xattr_flags, uint32_t, "4 bytes PROTO_XATTR_*: CREATE 1 or REPLACE 2, not both") \
-	KIND(fallocate_mode, uint32_t, "4 bytes: 0, KEEP_SIZE 1, PUNCH_HOLE|KEEP_SIZE 3, ZERO_RANGE 16, ZERO_RANGE|KEEP_SIZE 17")
+	KIND(u32, uint32_t, 4, "4 bytes") \
+	KIND(u64, uint64_t, 8, "8 bytes") \
+	KIND(offset, uint64_t, 8, "8 bytes, at most 2^63-1") \
+	KIND(node, uint64_t, 8, "8 bytes: slot in the low 32 bits, generation in the high ones; 0 is none") \
+	KIND(handle, uint64_t, 8, "8 bytes: slot in the low 32 bits, generation in the high ones; 0 is none") \
+	KIND(name, struct proto_name, 2 + PROTO_NAME_MAX, "2 bytes length, then bytes: 1 to 255, no NUL, no `/`, neither `.` nor `..`") \
+	KIND(xattr_name, struct proto_name, 2 + PROTO_NAME_MAX, "2 bytes length, then bytes: 1 to 255, no NUL") \
+	KIND(target, struct proto_target, 2 + PROTO_TARGET_MAX, "2 bytes length, then bytes: 1 to 4095, no NUL") \
+	KIND(text, struct proto_text, 2 + PROTO_TEXT_MAX, "2 bytes length, then bytes: 0 to 1023, no NUL") \
+	KIND(share, struct proto_share, PROTO_SHARE_SIZE, "4096 bytes: an absolute path, closed and padded by NULs, no component `.` or `..`, no double slash") \
+	KIND(bytes32, struct proto_bytes32, 32, "32 bytes") \
+	KIND(blob, struct proto_blob, 4 + PROTO_BLOB_MAX, "4 bytes length, then bytes: 0 to 65536") \
+	KIND(data, struct proto_data, 4, "4 bytes length, then bytes to the end of the frame: 0 to 1 MiB") \
+	KIND(time, struct proto_time, 12, "8 bytes seconds (signed) and 4 bytes nanoseconds below 1,000,000,000") \
+	KIND(attr, struct proto_attr, 80, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30") \
+	KIND(entry, struct proto_entry, 88, "node (not 0) and attr") \
+	KIND(mode, uint32_t, 4, "4 bytes: a file type of stat(2) or none, and 07777") \
+	KIND(owner, struct proto_owner, 8, "4 bytes uid, 4 bytes gid; neither is 2^32-1") \
+	KIND(setattr, struct proto_setattr, 48, "4 bytes PROTO_SET_* mask, mode, uid, gid (4 each), size (offset), atime, mtime (time each)") \
+	KIND(statfs, struct proto_statfs, 52, "blocks, bfree, bavail, files, ffree (8 each), bsize, namelen, frsize (4 each)") \
+	KIND(forgets, struct proto_forgets, 4 + 16 * PROTO_FORGETS_MAX, "4 bytes count, at most 2048, then so often node and 8 bytes number") \
+	KIND(open_flags, uint32_t, 4, "4 bytes PROTO_OPEN_*: READ 1 WRITE 2 TRUNCATE 4 EXCLUSIVE 8 SYNC 16 DSYNC 32 NOATIME 64, one of READ and WRITE at least; anything that writes adds the write right") \
+	KIND(rename_flags, uint32_t, 4, "4 bytes PROTO_RENAME_*: EXCHANGE 2 alone, or any of NOREPLACE 1 WHITEOUT 4") \
+	KIND(write_flags, uint32_t, 4, "4 bytes PROTO_WRITE_*: APPEND 1 KILL_PRIVILEGES 2 SYNC 4 DSYNC 8") \
+	KIND(xattr_flags, uint32_t, 4, "4 bytes PROTO_XATTR_*: CREATE 1 or REPLACE 2, not both") \
+	KIND(fallocate_mode, uint32_t, 4, "4 bytes: 0, KEEP_SIZE 1, PUNCH_HOLE|KEEP_SIZE 3, ZERO_RANGE 16, ZERO_RANGE|KEEP_SIZE 17")
 /* clang-format on */
 
-#define KIND(kind, type, doc)                                                                                          \
+#define KIND(kind, type, most, doc)                                                                                    \
 	typedef type proto_type_##kind;                                                                                \
 	void proto_put_##kind(struct proto_writer *writer, const type *value);                                         \
 	void proto_get_##kind(struct proto_reader *reader, type *ret_value);
 PROTO_KINDS(KIND)
 #undef KIND
+
+/* PROTO_MOST_u32 and so on. */
+enum {
+#define KIND(kind, type, most, doc) PROTO_MOST_##kind = (most),
+	PROTO_KINDS(KIND)
+#undef KIND
+};
 
 /* A writer over size bytes at memory. */
 void proto_writer_init(struct proto_writer *writer, void *memory, size_t size);

@@ -2,19 +2,29 @@
 /* Codecs and rows, made from the table of operations. */
 #include "protocol/messages.h"
 
+#include <errno.h>
+
+/* By number: closed by 0, and as it stands in the table. */
+static const struct {
+	const int *numbers;
+	const char *names;
+} errors[PROTO_OP_LIMIT] = {
+#define ERRORS(SYMBOL, ...) [PROTO_##SYMBOL] = { (const int[]){ __VA_ARGS__, 0 }, #__VA_ARGS__ },
+#include "protocol/ops.def"
+};
+
+static const int errors_any[] = { PROTO_ERRORS_ANY, 0 };
+
 const struct proto_op_info proto_ops[PROTO_OP_LIMIT] = {
-#define OP(SYMBOL, op, number, lane_, changes_, replay_, doc_)                                                         \
+#define OP(SYMBOL, op, number, lane_, from_, changes_, replay_, doc_)                                                  \
 	[number] = {                                                                                                   \
 		.name = #op,                                                                                           \
 		.doc = doc_,                                                                                           \
 		.lane = PROTO_LANE_##lane_,                                                                            \
+		.from = PROTO_FROM_##from_,                                                                            \
 		.changes = PROTO_CHANGES_##changes_,                                                                   \
 		.replay = PROTO_REPLAY_##replay_,                                                                      \
 	},
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
 #include "protocol/ops.def"
 };
 
@@ -25,8 +35,32 @@ const struct proto_op_info *proto_op_info(unsigned number)
 	return &proto_ops[number];
 }
 
+const struct proto_op_info *proto_op_expected(unsigned number, enum proto_lane lane, enum proto_from from)
+{
+	const struct proto_op_info *info = proto_op_info(number);
+
+	return info != NULL && (info->lane & lane) != 0 && (info->from & from) != 0 ? info : NULL;
+}
+
+const char *proto_op_errors(unsigned number)
+{
+	return proto_op_info(number) == NULL || errors[number].names == NULL ? "" : errors[number].names;
+}
+
+static bool is_in(const int *numbers, int error)
+{
+	for (; numbers != NULL && *numbers != 0; numbers++)
+		if (*numbers == error)
+			return true;
+	return false;
+}
+
+bool proto_op_may_fail(unsigned number, int error)
+{
+	return proto_op_info(number) != NULL && (is_in(errors[number].numbers, error) || is_in(errors_any, error));
+}
+
 /* encode */
-#define OP(SYMBOL, op, number, lane, changes, replay, doc)
 #define REQUEST(op)                                                                                                    \
 	int proto_encode_##op##_request(struct proto_writer *writer, const struct proto_##op##_request *message)       \
 	{
@@ -42,7 +76,6 @@ const struct proto_op_info *proto_op_info(unsigned number)
 #include "protocol/ops.def"
 
 /* decode */
-#define OP(SYMBOL, op, number, lane, changes, replay, doc)
 #define REQUEST(op)                                                                                                    \
 	int proto_decode_##op##_request(struct proto_reader *reader, struct proto_##op##_request *ret_message)         \
 	{

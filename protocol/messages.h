@@ -67,36 +67,54 @@ enum proto_bind {
 	PROTO_BIND_SPECIAL = 5,
 };
 
-enum proto_lane { PROTO_LANE_HANDSHAKE = 1, PROTO_LANE_EVENT, PROTO_LANE_LIST, PROTO_LANE_DATA };
+enum proto_lane {
+	PROTO_LANE_HANDSHAKE = 1 << 0,
+	PROTO_LANE_EVENT = 1 << 1,
+	PROTO_LANE_LIST = 1 << 2,
+	PROTO_LANE_EVENT_LIST = PROTO_LANE_EVENT | PROTO_LANE_LIST,
+	PROTO_LANE_DATA = 1 << 3,
+};
+enum proto_from { PROTO_FROM_GUEST = 1 << 0, PROTO_FROM_SERVER = 1 << 1, PROTO_FROM_BOTH = (1 << 2) - 1 };
 enum proto_changes { PROTO_CHANGES_NO = 1, PROTO_CHANGES_YES, PROTO_CHANGES_BY_FLAGS };
 enum proto_replay { PROTO_REPLAY_SAFE = 1, PROTO_REPLAY_ONCE, PROTO_REPLAY_NEVER, PROTO_REPLAY_NOREPLY };
 
 /* PROTO_LOOKUP and so on: the numbers on the wire. */
 enum proto_op {
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) PROTO_##SYMBOL = (number),
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) PROTO_##SYMBOL = (number),
 #include "ops.def"
-	PROTO_OP_LIMIT = 64, /* all numbers are below */
+	PROTO_OP_LIMIT = 256, /* all numbers are below */
+};
+
+/* The same by the lower-case name, for tables made from the rows: PROTO_NUMBER_lookup. */
+enum {
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) PROTO_NUMBER_##op = (number),
+#include "ops.def"
 };
 
 struct proto_op_info {
 	const char *name; /* lower case; NULL: no such operation */
 	const char *doc;
 	enum proto_lane lane;
+	enum proto_from from;
 	enum proto_changes changes;
 	enum proto_replay replay;
 };
+
+/* What every reply may say: a value that is refused, no memory, and what the host's storage comes down with. */
+#define PROTO_ERRORS_ANY EDQUOT, EFBIG, EINTR, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOMEM, ETIMEDOUT
 
 /* Indexed by number. */
 extern const struct proto_op_info proto_ops[PROTO_OP_LIMIT];
 /* The row, or NULL for an unknown number. */
 const struct proto_op_info *proto_op_info(unsigned number);
+/* The row of a request that this side may send on a lane of this kind; NULL breaks the protocol. */
+const struct proto_op_info *proto_op_expected(unsigned number, enum proto_lane lane, enum proto_from from);
+/* The row's ERRORS, "ENOENT, ENOTDIR"; "": none. */
+const char *proto_op_errors(unsigned number);
+/* Whether the row says that its reply's status may be this errno. */
+bool proto_op_may_fail(unsigned number, int error);
 
 /* struct proto_lookup_request, struct proto_lookup_reply and so on. */
-#define OP(SYMBOL, op, number, lane, changes, replay, doc)
 #define REQUEST(op)            struct proto_##op##_request {
 #define FIELD(kind, name, doc) proto_type_##kind name;
 #define REPLY(op)                                                                                                      \
@@ -112,13 +130,67 @@ const struct proto_op_info *proto_op_info(unsigned number);
  * proto_encode_lookup_request(), proto_decode_lookup_request(), ..._reply(): the payload behind the header.
  * encode: 0, -EMSGSIZE when it does not fit, or a value's error. decode: 0, or an error as fields.h explains it.
  */
-#define OP(SYMBOL, op, number, lane, changes, replay, doc)
 #define REQUEST(op)                                                                                                    \
 	int proto_encode_##op##_request(struct proto_writer *writer, const struct proto_##op##_request *message);      \
 	int proto_decode_##op##_request(struct proto_reader *reader, struct proto_##op##_request *ret_message);        \
 	int proto_encode_##op##_reply(struct proto_writer *writer, const struct proto_##op##_reply *message);          \
 	int proto_decode_##op##_reply(struct proto_reader *reader, struct proto_##op##_reply *ret_message);
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
 #include "ops.def"
+
+/* PROTO_MOST_ping_request, PROTO_MOST_ping_reply and so on: the most bytes of the payload; of data only its length. */
+#define REQUEST(op)            enum { PROTO_MOST_##op##_request = 0
+#define FIELD(kind, name, doc) +PROTO_MOST_##kind
+#define REPLY(op)                                                                                                      \
+	}                                                                                                              \
+	;                                                                                                              \
+	enum { PROTO_MOST_##op##_reply = 0
+#define END(op)                                                                                                        \
+	}                                                                                                              \
+	;
+#include "ops.def"
+
+/*
+ * PROTO_MOST_EVENT: of any message of the event lane; PROTO_MOST_LIST_REQUEST, PROTO_MOST_LIST_REPLY: on the connection
+ * that FOLLOW opened. One byte more than that, since there may be none.
+ */
+#define REQUEST_SIZE(op) char op##_request[PROTO_MOST_##op##_request + 1];
+#define REPLY_SIZE(op)   char op##_reply[PROTO_MOST_##op##_reply + 1];
+#define SIZES_HANDSHAKE(op)
+#define SIZES_DATA(op)
+union proto_event_sizes {
+#define SIZES_EVENT(op)      REQUEST_SIZE(op) REPLY_SIZE(op)
+#define SIZES_EVENT_LIST(op) REQUEST_SIZE(op) REPLY_SIZE(op)
+#define SIZES_LIST(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) SIZES_##lane(op)
+#include "ops.def"
+};
+#undef SIZES_EVENT
+#undef SIZES_EVENT_LIST
+#undef SIZES_LIST
+#define SIZES_EVENT(op)
+union proto_list_request_sizes {
+#define SIZES_EVENT_LIST(op)                                     REQUEST_SIZE(op)
+#define SIZES_LIST(op)                                           REQUEST_SIZE(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) SIZES_##lane(op)
+#include "ops.def"
+};
+#undef SIZES_EVENT_LIST
+#undef SIZES_LIST
+union proto_list_reply_sizes {
+#define SIZES_EVENT_LIST(op)                                     REPLY_SIZE(op)
+#define SIZES_LIST(op)                                           REPLY_SIZE(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) SIZES_##lane(op)
+#include "ops.def"
+};
+#undef REQUEST_SIZE
+#undef REPLY_SIZE
+#undef SIZES_HANDSHAKE
+#undef SIZES_EVENT
+#undef SIZES_EVENT_LIST
+#undef SIZES_LIST
+#undef SIZES_DATA
+enum {
+	PROTO_MOST_EVENT = sizeof(union proto_event_sizes),
+	PROTO_MOST_LIST_REQUEST = sizeof(union proto_list_request_sizes),
+	PROTO_MOST_LIST_REPLY = sizeof(union proto_list_reply_sizes),
+};

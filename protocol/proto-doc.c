@@ -5,7 +5,11 @@
 
 #include "protocol/frame.h"
 
-static const char *const lane_words[] = { "", "handshake", "event", "list", "data" };
+static const char *const from_words[] = { "", "guest", "server", "guest or server" };
+static const char *const lane_words[] = {
+	[PROTO_LANE_HANDSHAKE] = "handshake",    [PROTO_LANE_EVENT] = "event", [PROTO_LANE_LIST] = "list",
+	[PROTO_LANE_EVENT_LIST] = "event, list", [PROTO_LANE_DATA] = "data",
+};
 static const char *const changes_words[] = { "", "no", "yes", "if the flags ask for it" };
 static const char *const replay_words[] = { "", "SAFE", "ONCE", "NEVER", "NOREPLY" };
 
@@ -13,8 +17,11 @@ static void print_operation(unsigned number)
 {
 	const struct proto_op_info *info = proto_op_info(number);
 
-	printf("\n### %u `%s`\n\n%s\n\nLane: %s. Changes something: %s. Replay: %s.\n\n", number, info->name, info->doc,
-	       lane_words[info->lane], changes_words[info->changes], replay_words[info->replay]);
+	const char *errors = proto_op_errors(number);
+
+	printf("\n### %u `%s`\n\n%s\n\nLane: %s. From: %s. Changes something: %s. Replay: %s.%s%s%s\n\n", number,
+	       info->name, info->doc, lane_words[info->lane], from_words[info->from], changes_words[info->changes],
+	       replay_words[info->replay], *errors == '\0' ? "" : " Errors: ", errors, *errors == '\0' ? "" : ".");
 }
 
 static int copy_introduction(const char *path)
@@ -41,15 +48,15 @@ int main(int argc, char **argv)
 	if (copy_introduction(argv[1]) != EXIT_SUCCESS)
 		return EXIT_FAILURE;
 	printf("\n## Kinds of field\n\n| kind | bytes, and what is refused |\n|---|---|\n");
-#define KIND(kind, type, doc) printf("| %s | %s |\n", #kind, doc);
+#define KIND(kind, type, most, doc) printf("| %s | %s |\n", #kind, doc);
 	PROTO_KINDS(KIND)
 #undef KIND
 	printf("\n## Operations\n");
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) print_operation(number);
-#define REQUEST(op)                                        printf("| field | kind | meaning |\n|---|---|---|\n| **request** | | |\n");
-#define FIELD(kind, name, doc)                             printf("| `%s` | %s | %s |\n", #name, #kind, doc);
-#define REPLY(op)                                          printf("| **reply** | | |\n");
-#define END(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) print_operation(number);
+#define REQUEST(op)                                              printf("| field | kind | meaning |\n|---|---|---|\n| **request** | | |\n");
+#define FIELD(kind, name, doc)                                   printf("| `%s` | %s | %s |\n", #name, #kind, doc);
+#define OBJECT(kind, need, name, doc)                            printf("| `%s` | %s (%s) | %s |\n", #name, #kind, #need, doc);
+#define REPLY(op)                                                printf("| **reply** | | |\n");
 #include "protocol/ops.def"
 	return EXIT_SUCCESS;
 }

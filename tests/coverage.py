@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-PARTS = ("protocol", "fileserver/worker", "guest-fuse/mount")
+PARTS = ("protocol", "fileserver/common", "fileserver/worker", "guest-fuse/mount")
 # Prints the protocol's documentation while building; no part of the programs.
 APART = ("protocol/proto-doc.c",)
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """bindshare-bench micro DIR: single operations in one directory, whatever file system it is on."""
 import json
-import os
 import tempfile
 
 from . import measure, paths, place, table, workloads

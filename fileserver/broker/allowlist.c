@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "fileserver/broker/canonical.h"
-#include "fileserver/worker/resolve.h"
+#include "fileserver/common/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/paths.h"
 

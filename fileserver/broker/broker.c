@@ -13,7 +13,6 @@
 #include <sysexits.h>
 #include <time.h>
 
-#include "fileserver/broker/control-path.h"
 #include "fileserver/broker/control.h"
 #include "fileserver/broker/expand.h"
 #include "fileserver/broker/guard.h"
@@ -21,8 +20,9 @@
 #include "fileserver/broker/peers.h"
 #include "fileserver/broker/start.h"
 #include "fileserver/broker/token.h"
-#include "protocol/notify.h"
 #include "protocol/cleanup.h"
+#include "protocol/control-path.h"
+#include "protocol/notify.h"
 
 enum { BACKLOG = 64 };
 

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "fileserver/broker/admission.h"
-#include "fileserver/worker/worker.h"
+#include "fileserver/common/handover.h"
 
 enum { OPTIONS_SHARES_MAX = 1024 };
 

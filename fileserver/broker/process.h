@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A worker as a process: its start with exactly the descriptors of worker.h, and the words that the broker sends it. */
+/* A worker as a process: its start with exactly the descriptors of handover.h, and the words that the broker sends it.
+ */
 #pragma once
 
 #include <uv.h>
 
-#include "fileserver/worker/worker.h"
+#include "fileserver/common/handover.h"
 
 struct process {
 	uv_process_t handle;

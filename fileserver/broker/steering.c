@@ -16,7 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "fileserver/worker/protect.h"
+#include "fileserver/common/protect-list.h"
 #include "protocol/cleanup.h"
 
 enum { LINKS_MAX = 40, ABOVE_MAX = 256 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the server is steered by, and where on the host that lies: the list for the workers' gate (worker/protect.h).
+ * What the server is steered by, and where on the host that lies: the list for the workers' gate, protect-list.h.
  *
  * Each path is walked from the root of the host, links and their targets included: no step of it may be changed by a
  * guest, be it there or not. Looked at anew whenever something on one of these ways changes.

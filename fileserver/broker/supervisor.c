@@ -18,7 +18,7 @@
 
 #include "fileserver/broker/budget.h"
 #include "fileserver/broker/canonical.h"
-#include "fileserver/worker/resolve.h"
+#include "fileserver/common/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 

@@ -2,13 +2,12 @@
 /* From statx to what the guest is told. */
 #pragma once
 
-#include "fileserver/worker/ownership.h"
+#include "fileserver/worker/session.h"
 
 /* Whether the file system of fd tells of a full disk or quota when a file is closed, and not before. */
 bool attributes_late_errors(int fd);
-/* statx of a descriptor, and of a name in a directory (no link followed, nothing mounted by looking). 0 or -errno. */
-int attributes_stat(struct session *session, int fd, struct statx *ret_stx);
-int attributes_stat_name(struct session *session, int directory, const char *name, struct statx *ret_stx);
+/* A statx time stamp as it goes over the wire. */
+struct proto_time attributes_time(const struct statx_timestamp *stamp);
 
 /* Fills attr from stx and the record of fd, a descriptor of the object. node may be NULL. As ownership_view(). */
 int attributes_fill(struct session *session, struct node *node, int fd, const struct statx *stx,

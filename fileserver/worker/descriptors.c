@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fileserver/worker/resolve.h"
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/search.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
@@ -490,12 +490,8 @@ void nodes_handle_put(struct nodes *nodes, struct handle *handle)
 	close_fd(fd); /* may wait for the host's file system: never under the lock */
 }
 
-void nodes_close(struct nodes *nodes, uint64_t id)
+void nodes_close(struct nodes *nodes, struct handle *handle)
 {
-	struct handle *handle;
-
-	if (nodes_handle(nodes, id, &handle) < 0)
-		return;
 	nodes_lock(nodes);
 	if (!handle->closed) {
 		struct handle_slot *slot = &nodes->handles[handle->slot];
@@ -508,7 +504,6 @@ void nodes_close(struct nodes *nodes, uint64_t id)
 		nodes->free_handle = handle->slot;
 	}
 	nodes_unlock(nodes);
-	nodes_handle_put(nodes, handle);
 }
 
 void descriptors_free_handles(struct nodes *nodes)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading directories: entries with their attributes, as many as fit. */
+/* OPENDIR and READDIR: entries with their attributes, as many as fit. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -7,10 +7,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "fileserver/worker/dispatch.h"
+#include "fileserver/common/resolve.h"
+#include "fileserver/worker/entries.h"
+#include "fileserver/worker/handlers.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
-#include "fileserver/worker/tree.h"
+#include "fileserver/worker/reach.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -23,11 +24,10 @@ struct linux_dirent64 {
 	char d_name[];
 };
 
-/* One request's entries on their way: into the lane's buffer, and out of it chunk by chunk. */
+/* One request's entries on their way: into the reply's data, and out of it chunk by chunk. */
 struct listing {
-	struct lane *lane;
-	struct tree_directory directory;
-	enum proto_op op;
+	struct call *call;
+	struct pinned directory;
 	uint64_t handle;
 	size_t left; /* bytes that may still be added */
 	struct proto_writer writer;
@@ -45,20 +45,20 @@ static void entry_plain(const struct linux_dirent64 *from, struct proto_dirent *
 /* Their numbers as stat() tells them: the host's are not, inside a file system that is mounted in the share. */
 static void entry_dots(struct listing *listing, const struct linux_dirent64 *from, struct proto_dirent *to)
 {
-	struct session *session = listing->lane->session;
+	struct session *session = listing->call->session;
 	/* What is above the share is nobody's business. */
 	bool top = nodes_id(listing->directory.node) == nodes_root(session->nodes);
 	struct statx stx;
 
 	entry_plain(from, to);
 	if (statx(listing->directory.fd.fd, top ? "." : from->d_name, AT_SYMLINK_NOFOLLOW, STATX_INO, &stx) == 0)
-		to->attr.ino = inodes_number(session, &stx);
+		to->attr.ino = inodes_number(&session->inodes, session->nodes, &stx);
 }
 
 /* False: the entry is gone meanwhile. */
 static bool entry_fill(struct listing *listing, const struct linux_dirent64 *from, struct proto_dirent *to)
 {
-	struct session *session = listing->lane->session;
+	struct session *session = listing->call->session;
 	struct proto_entry entry;
 	struct statx stx;
 	int r;
@@ -70,13 +70,13 @@ static bool entry_fill(struct listing *listing, const struct linux_dirent64 *fro
 		entry_dots(listing, from, to);
 		return true;
 	}
-	if (protect_hides(session, listing->directory.node, from->d_name))
+	if (protect_hides(&session->protect, listing->directory.node, from->d_name))
 		return false;
-	r = attributes_stat_name(session, listing->directory.fd.fd, from->d_name, &stx);
+	r = reach_stat_name(session, listing->directory.fd.fd, from->d_name, &stx);
 	if (r == -ENOENT)
 		return false;
 	if (r == 0)
-		r = tree_entry(session, &listing->directory, from->d_name, &stx, -EBADF, &entry, NULL);
+		r = entries_learn(session, &listing->directory, from->d_name, &stx, -EBADF, &entry, NULL);
 	if (r < 0) {
 		entry_plain(from, to);
 		return true;
@@ -89,9 +89,9 @@ static bool entry_fill(struct listing *listing, const struct linux_dirent64 *fro
 /* Sends what fills a frame; keeps the rest. */
 static int send_full(struct listing *listing)
 {
-	struct lane *lane = listing->lane;
+	struct call *call = listing->call;
 	size_t length = (size_t) (listing->writer.next - listing->writer.start);
-	struct proto_data data = { .length = PROTO_CHUNK, .available = PROTO_CHUNK, .bytes = lane->channel.buffer };
+	struct proto_data data = { .length = PROTO_CHUNK, .available = PROTO_CHUNK, .bytes = call->data };
 	struct proto_opendir_reply opened = { .handle = listing->handle, .entries = data };
 	struct proto_readdir_reply more = { .entries = data };
 	struct proto_writer writer;
@@ -99,11 +99,11 @@ static int send_full(struct listing *listing)
 
 	if (length < PROTO_CHUNK)
 		return 0;
-	proto_writer_init(&writer, lane->reply, PROTO_SMALL_MAX);
-	r = listing->op == PROTO_OPENDIR ? proto_encode_opendir_reply(&writer, &opened)
-	                                 : proto_encode_readdir_reply(&writer, &more);
+	proto_writer_init(&writer, call->fields, PROTO_SMALL_MAX);
+	r = call->op == PROTO_OPENDIR ? proto_encode_opendir_reply(&writer, &opened)
+	                              : proto_encode_readdir_reply(&writer, &more);
 	if (r == 0)
-		r = lane_send_part(lane, listing->op, &writer);
+		r = call_send_part(call, &writer);
 	memmove(listing->writer.start, listing->writer.start + PROTO_CHUNK, length - PROTO_CHUNK);
 	listing->writer.next -= PROTO_CHUNK;
 	return r;
@@ -165,12 +165,12 @@ static int list(struct listing *listing, int fd, uint64_t cookie)
 static int serve(struct listing *listing, struct handle *handle, uint64_t cookie, uint32_t size, uint32_t *ret_end,
                  struct proto_data *ret_entries)
 {
-	struct lane *lane = listing->lane;
-	struct session *session = lane->session;
+	struct call *call = listing->call;
+	struct session *session = call->session;
 	int r;
 
 	listing->left = size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX;
-	proto_writer_init(&listing->writer, lane->channel.buffer, lane->channel.capacity);
+	proto_writer_init(&listing->writer, call->data, call->data_size);
 	listing->directory.node = handle->node;
 	r = nodes_fd(session->nodes, handle->node, &listing->directory.fd);
 	if (r < 0)
@@ -183,65 +183,50 @@ static int serve(struct listing *listing, struct handle *handle, uint64_t cookie
 		return r;
 	*ret_end = listing->end ? 1 : 0;
 	ret_entries->length = ret_entries->available = (size_t) (listing->writer.next - listing->writer.start);
-	ret_entries->bytes = lane->channel.buffer;
+	ret_entries->bytes = call->data;
 	return 0;
 }
 
-int worker_readdir(struct lane *lane, const struct proto_readdir_request *request,
-                   struct proto_readdir_reply *ret_reply)
+int worker_readdir(struct call *call, const struct worker_readdir *request, struct proto_readdir_reply *ret_reply)
 {
-	struct session *session = lane->session;
-	struct listing listing = { .lane = lane, .op = PROTO_READDIR };
-	struct handle *handle;
-	int r = nodes_handle(session->nodes, request->handle, &handle);
+	struct listing listing = { .call = call };
 
-	if (r < 0)
-		return r;
-	if (!handle->directory)
-		r = -EBADF;
-	else if (request->size < PROTO_DIRENT_MAX || request->cookie > INT64_MAX)
-		r = -EINVAL;
-	else
-		r = serve(&listing, handle, request->cookie, request->size, &ret_reply->end, &ret_reply->entries);
-	nodes_handle_put(session->nodes, handle);
-	return r;
+	if (request->size < PROTO_DIRENT_MAX || request->cookie > INT64_MAX)
+		return -EINVAL;
+	return serve(&listing, request->handle, request->cookie, request->size, &ret_reply->end, &ret_reply->entries);
 }
 
-static int open_directory(struct session *session, uint64_t id, uint64_t *ret_id, struct handle **ret_handle)
+static int open_directory(struct session *session, const struct pinned *directory, uint64_t *ret_id,
+                          struct handle **ret_handle)
 {
-	struct tree_directory directory;
-	int fd, r = tree_enter(session, id, &directory);
-
-	if (r < 0)
-		return r;
 	struct lift lift = LIFT_INIT(session);
+	int fd, r;
+
 	do
-		fd = resolve_reopen(directory.fd.fd, O_RDONLY | O_DIRECTORY);
+		fd = resolve_reopen(directory->fd.fd, O_RDONLY | O_DIRECTORY);
 	while (lift_again(&lift, fd < 0 ? fd : 0));
-	r = fd < 0 ? fd : nodes_open(session->nodes, directory.node, fd, true, true, false, ret_id, ret_handle);
+	r = fd < 0 ? fd : nodes_open(session->nodes, directory->node, fd, true, true, false, ret_id, ret_handle);
 	if (r < 0)
 		close_fd(fd);
-	tree_leave(session, &directory);
 	return r;
 }
 
-int worker_opendir(struct lane *lane, const struct proto_opendir_request *request,
-                   struct proto_opendir_reply *ret_reply)
+int worker_opendir(struct call *call, const struct worker_opendir *request, struct proto_opendir_reply *ret_reply)
 {
-	struct session *session = lane->session;
-	struct listing listing = { .lane = lane, .op = PROTO_OPENDIR };
+	struct nodes *nodes = call->session->nodes;
+	struct listing listing = { .call = call };
 	struct handle *handle;
 	int r;
 
 	if (request->size < PROTO_DIRENT_MAX)
 		return -EINVAL;
-	r = open_directory(session, request->node, &ret_reply->handle, &handle);
+	r = open_directory(call->session, request->node, &ret_reply->handle, &handle);
 	if (r < 0)
 		return r;
 	listing.handle = ret_reply->handle;
 	r = serve(&listing, handle, 0, request->size, &ret_reply->end, &ret_reply->entries);
-	nodes_handle_put(session->nodes, handle);
 	if (r < 0)
-		nodes_close(session->nodes, ret_reply->handle);
+		nodes_close(nodes, handle);
+	nodes_handle_put(nodes, handle);
 	return r;
 }

@@ -5,66 +5,63 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fileserver/worker/allotment.h"
-#include "fileserver/worker/protect.h"
+#include "fileserver/worker/gate.h"
+#include "fileserver/worker/handlers.h"
 #include "protocol/clock.h"
 
-/* The one place where the share's mode decides: the guest's kernel may have been told otherwise. */
-static int permit(const struct session *session, const struct proto_op_info *info, const struct proto_reader *reader)
-{
-	bool change =
-	        info->changes == PROTO_CHANGES_YES || (info->changes == PROTO_CHANGES_BY_FLAGS && reader->wants_change);
-
-	return change && session_is_read_only(session) ? -EROFS : 0;
-}
-
-/* serve_lookup() and so on: decode, permit, handle, encode. */
-#define HANDLER_DATA(SYMBOL, op)                                                                                       \
-	static int serve_##op(struct lane *lane, const struct proto_op_info *info, struct proto_reader *reader,        \
-	                      struct proto_writer *writer)                                                             \
+/* take_lookup() and so on: the request as its handler gets it, with the objects that it names in use. */
+#define REQUEST(op)                                                                                                    \
+	__attribute__((unused)) static int take_##op(struct call *call, const struct proto_##op##_request *request,    \
+	                                             struct worker_##op *ret_request)                                  \
 	{                                                                                                              \
-		struct proto_##op##_request request;                                                                   \
+		int r = 0;
+#define FIELD(kind, name, doc) ret_request->name = request->name;
+#define OBJECT(kind, need, name, doc)                                                                                  \
+	if (r == 0)                                                                                                    \
+		r = gate_##kind(call, GATE_##kind##_##need, TAKEN_##kind(request->name), &ret_request->name);
+#define RESULT(kind, name, doc)
+#define END(op)                                                                                                        \
+	return r;                                                                                                      \
+	}
+#define TAKEN_node(field)   (field)
+#define TAKEN_handle(field) (field)
+#define TAKEN_name(field)   (&(field))
+#include "protocol/ops.def"
+
+/* serve_lookup() and so on: decode, pass the gate, handle, encode. */
+#define HANDLER_DATA(op)                                                                                               \
+	static int serve_##op(struct call *call, struct proto_reader *reader, struct proto_writer *writer)             \
+	{                                                                                                              \
+		struct proto_##op##_request message;                                                                   \
+		struct worker_##op request;                                                                            \
 		struct proto_##op##_reply reply;                                                                       \
-		int r = proto_decode_##op##_request(reader, &request);                                                 \
+		int r = proto_decode_##op##_request(reader, &message);                                                 \
                                                                                                                        \
 		memset(&reply, 0, sizeof(reply));                                                                      \
 		if (r == 0)                                                                                            \
-			r = permit(lane->session, info, reader);                                                       \
+			r = gate_enter(call, reader);                                                                  \
 		if (r == 0)                                                                                            \
-			r = protect_permit(lane->session, PROTO_##SYMBOL, &request);                                   \
+			r = take_##op(call, &message, &request);                                                       \
 		if (r == 0)                                                                                            \
-			r = worker_##op(lane, &request, &reply);                                                       \
+			r = gate_pass(call, reader);                                                                   \
 		if (r == 0)                                                                                            \
-			r = proto_encode_##op##_reply(writer, &reply);                                                 \
-		return r;                                                                                              \
+			r = worker_##op(call, &request, &reply);                                                       \
+		gate_leave(call);                                                                                      \
+		return r < 0 ? r : proto_encode_##op##_reply(writer, &reply);                                          \
 	}
-#define HANDLER_EVENT(SYMBOL, op)
-#define HANDLER_LIST(SYMBOL, op)
-#define HANDLER_HANDSHAKE(SYMBOL, op)
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(SYMBOL, op)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define HANDLER_EVENT(op)
+#define HANDLER_EVENT_LIST(op)
+#define HANDLER_LIST(op)
+#define HANDLER_HANDSHAKE(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(op)
 #include "protocol/ops.def"
 #undef HANDLER_DATA
-#undef HANDLER_EVENT
-#undef HANDLER_LIST
-#undef HANDLER_HANDSHAKE
 
-typedef int serve_function(struct lane *lane, const struct proto_op_info *info, struct proto_reader *reader,
-                           struct proto_writer *writer);
+typedef int serve_function(struct call *call, struct proto_reader *reader, struct proto_writer *writer);
 
 static serve_function *const serve[PROTO_OP_LIMIT] = {
-#define HANDLER_DATA(number, op) [number] = serve_##op,
-#define HANDLER_EVENT(number, op)
-#define HANDLER_LIST(number, op)
-#define HANDLER_HANDSHAKE(number, op)
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(number, op)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define HANDLER_DATA(op)                                         [PROTO_NUMBER_##op] = serve_##op,
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(op)
 #include "protocol/ops.def"
 };
 
@@ -74,9 +71,9 @@ static bool is_error(int result)
 	return result < 0 && result != -ENOENT && result != -ENODATA && result != -ENXIO;
 }
 
-static void count(struct lane *lane, unsigned op, int result, int64_t begin, size_t bytes)
+static void count(struct session *session, unsigned op, int result, int64_t begin, size_t bytes)
 {
-	struct proto_counter *counter = &lane->session->counters->ops[op];
+	struct proto_counter *counter = &session->counters->ops[op];
 
 	proto_counter_add(&counter->count, 1);
 	if (is_error(result))
@@ -96,45 +93,41 @@ static int drain(struct proto_channel *channel)
 	return (int) n;
 }
 
-static int answer(struct lane *lane, unsigned op, int result, const struct proto_writer *writer)
+static int answer(const struct call *call, int result, const struct proto_writer *writer)
 {
 	struct proto_header header = {
-		.op = (uint16_t) op,
+		.op = (uint16_t) call->op,
 		.flags = PROTO_FRAME_REPLY,
-		.id = lane->id,
+		.id = call->id,
 		.status = result < 0 ? -result : 0,
 	};
 
-	return proto_channel_send(&lane->channel, &header, result < 0 ? NULL : writer);
+	return proto_channel_send(call->channel, &header, result < 0 ? NULL : writer);
 }
 
-int dispatch_request(struct lane *lane, const struct proto_header *header, struct proto_reader *reader)
+int dispatch_request(struct call *call, const struct proto_header *header, struct proto_reader *reader)
 {
-	const struct proto_op_info *info = proto_op_info(header->op);
-	bool replies = info->replay != PROTO_REPLAY_NOREPLY;
-	struct proto_channel *channel = &lane->channel;
+	const struct proto_op_info *info = proto_op_expected(header->op, PROTO_LANE_DATA, PROTO_FROM_GUEST);
+	struct proto_channel *channel = call->channel;
 	int64_t begin = clock_ns();
 	struct proto_writer writer;
+	bool replies;
 	int result, r;
 
-	if (info->lane != PROTO_LANE_DATA || (header->flags & PROTO_FRAME_REPLY) != 0)
+	if (info == NULL || (header->flags & PROTO_FRAME_REPLY) != 0)
 		return -EBADMSG;
+	replies = info->replay != PROTO_REPLAY_NOREPLY;
 	/* One request in flight: the reply is built where the next would lie. */
 	if (replies && channel->start != channel->end)
 		return -EBADMSG;
-	lane->id = header->id;
-	lane->anew = (header->flags & PROTO_FRAME_ANEW) != 0;
-	atomic_store(&lane->last, header->id);
-	atomic_store(&lane->busy, 1);
-	proto_writer_init(&writer, lane->reply, PROTO_SMALL_MAX);
-	result = serve[header->op](lane, info, reader, &writer);
+	call->op = header->op;
+	call->id = header->id;
+	call->anew = (header->flags & PROTO_FRAME_ANEW) != 0;
+	proto_writer_init(&writer, call->fields, PROTO_SMALL_MAX);
+	result = serve[header->op](call, reader, &writer);
 	r = drain(channel);
 	if (result == -EBADMSG || r < 0)
 		return result == -EBADMSG ? result : r;
-	count(lane, header->op, result, begin, header->length + writer.tail_length);
-	if (replies)
-		r = answer(lane, header->op, result, &writer);
-	atomic_store(&lane->busy, 0);
-	allotment_look(lane->session);
-	return r;
+	count(call->session, header->op, result, begin, header->length + writer.tail_length);
+	return replies ? answer(call, result, &writer) : 0;
 }

@@ -1,33 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the table: every handler's prototype, and the way from a frame to its handler. */
+/* From a frame of a data lane to its handler, and its reply. */
 #pragma once
 
-#include "fileserver/worker/session.h"
+#include "fileserver/worker/call.h"
+#include "protocol/channel.h"
 
 /*
- * int worker_lookup(lane, request, ret_reply) and so on, one for each operation on data lanes: 0 or a negative errno
- * that is sent to the guest. The request has been checked field by field, and the share's mode allows the operation. A
- * handler that is missing does not link.
+ * Serves one request of a data lane, its reply included. The call says where the reply goes; the rest of it is filled
+ * here. 0; -EBADMSG: the guest broke the protocol, the session ends; another negative errno: the lane broke.
  */
-#define HANDLER_DATA(op)                                                                                               \
-	int worker_##op(struct lane *lane, const struct proto_##op##_request *request,                                 \
-	                struct proto_##op##_reply *ret_reply);
-#define HANDLER_EVENT(op)
-#define HANDLER_LIST(op)
-#define HANDLER_HANDSHAKE(op)
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) HANDLER_##lane(op)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
-#include "protocol/ops.def"
-#undef HANDLER_DATA
-#undef HANDLER_EVENT
-#undef HANDLER_LIST
-#undef HANDLER_HANDSHAKE
-
-/*
- * Serves one request of a data lane, its reply included. 0; -EBADMSG: the guest broke the protocol, the session ends;
- * another negative errno: the lane broke.
- */
-int dispatch_request(struct lane *lane, const struct proto_header *header, struct proto_reader *reader);
+int dispatch_request(struct call *call, const struct proto_header *header, struct proto_reader *reader);

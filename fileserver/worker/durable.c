@@ -6,9 +6,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
-#include "fileserver/worker/tree.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -37,9 +36,9 @@ static int sync_object(struct session *session, int fd)
 	return sync_file(opened, false);
 }
 
-int durable_names(struct session *session, const struct tree_directory *directory)
+int durable_names(struct session *session, int directory)
 {
-	return (session->config.flags & PROTO_HELLO_DIRSYNC) == 0 ? 0 : sync_object(session, directory->fd.fd);
+	return (session->config.flags & PROTO_HELLO_DIRSYNC) == 0 ? 0 : sync_object(session, directory);
 }
 
 int durable_contents(const struct session *session, int fd)

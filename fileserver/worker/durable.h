@@ -8,10 +8,8 @@
 
 #include "fileserver/worker/session.h"
 
-struct tree_directory;
-
-/* Names of the directory were changed (dirsync). */
-int durable_names(struct session *session, const struct tree_directory *directory);
+/* Names were changed in the directory that this is any descriptor of (dirsync). */
+int durable_names(struct session *session, int directory);
 
 /* Contents were changed by way of fd, which is open for writing, and not by WRITE (sync). */
 int durable_contents(const struct session *session, int fd);

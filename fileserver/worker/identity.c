@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/vfs.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/nodes-internal.h"
-#include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 
 /* Magic numbers that linux/magic.h of Linux 6.1 has not: statfs(2), and each file system's own sources. */

@@ -4,7 +4,7 @@
 
 #include <xxhash.h>
 
-#include "fileserver/worker/session.h"
+#include "fileserver/worker/nodes.h"
 
 enum { NUMBER_BITS = 26 };
 
@@ -25,16 +25,16 @@ static unsigned disk_number(struct inodes *inodes, uint64_t device)
 	return 0;
 }
 
-uint64_t inodes_number(struct session *session, const struct statx *stx)
+uint64_t inodes_number(struct inodes *inodes, const struct nodes *nodes, const struct statx *stx)
 {
 	uint64_t parts[2] = { ((uint64_t) stx->stx_dev_major << 32) | stx->stx_dev_minor, stx->stx_ino };
 
-	if (nodes_on_root_device(session->nodes, stx)) {
+	if (nodes_on_root_device(nodes, stx)) {
 		/* The numbers that others have here. */
 		if (stx->stx_ino < SMALL || stx->stx_ino >= 2 * SMALL)
 			return stx->stx_ino;
 	} else if (stx->stx_ino >> NUMBER_BITS == 0) {
-		unsigned disk = disk_number(&session->inodes, parts[0]);
+		unsigned disk = disk_number(inodes, parts[0]);
 
 		if (disk != 0)
 			return SMALL | (uint64_t) disk << NUMBER_BITS | stx->stx_ino;

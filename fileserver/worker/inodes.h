@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-struct session;
+struct nodes;
 
 enum { INODES_DISKS = 31 };
 
@@ -20,4 +20,4 @@ struct inodes {
 	_Atomic uint64_t disks[INODES_DISKS]; /* device; 0: none yet */
 };
 
-uint64_t inodes_number(struct session *session, const struct statx *stx);
+uint64_t inodes_number(struct inodes *inodes, const struct nodes *nodes, const struct statx *stx);

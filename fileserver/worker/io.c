@@ -1,36 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The operations on the contents of open files. */
+/* The operations on open files: READ, WRITE, RELEASE, FSYNC, FALLOCATE, LSEEK, COPY_RANGE. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "fileserver/worker/attributes.h"
-#include "fileserver/worker/dispatch.h"
 #include "fileserver/worker/durable.h"
+#include "fileserver/worker/handlers.h"
 #include "fileserver/worker/io.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
-#include "fileserver/worker/space.h"
+#include "fileserver/worker/ownership.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
-
-/* A handle of a regular file that was opened for what is asked. Undone by nodes_handle_put(). */
-static int file_handle(struct session *session, uint64_t id, bool reading, bool writing, struct handle **ret_handle)
-{
-	struct handle *handle;
-	int r = nodes_handle(session->nodes, id, &handle);
-
-	if (r < 0)
-		return r;
-	/* The guest can name a directory's handle, or one that was opened for something else, here. */
-	if (handle->directory || (reading && !handle->readable) || (writing && !handle->writable)) {
-		nodes_handle_put(session->nodes, handle);
-		return -EBADF;
-	}
-	*ret_handle = handle;
-	return 0;
-}
 
 /* As many bytes as there are, up to size. The number, or a negative errno. */
 static ssize_t read_whole(int fd, uint8_t *bytes, size_t size, uint64_t offset)
@@ -52,62 +34,53 @@ static ssize_t read_whole(int fd, uint8_t *bytes, size_t size, uint64_t offset)
 	return (ssize_t) done;
 }
 
-void io_read_first(struct lane *lane, int fd, uint32_t size, struct proto_data *ret_data)
+void io_read_first(struct call *call, int fd, uint32_t size, struct proto_data *ret_data)
 {
-	ssize_t n = size == 0 ? 0 : read_whole(fd, lane->channel.buffer, size, 0);
+	ssize_t n = size == 0 ? 0 : read_whole(fd, call->data, size, 0);
 
 	/* What cannot be read is for READ to say. */
 	if (n < 0)
 		n = 0;
-	*ret_data = (struct proto_data){ .length = (size_t) n, .available = (size_t) n, .bytes = lane->channel.buffer };
+	*ret_data = (struct proto_data){ .length = (size_t) n, .available = (size_t) n, .bytes = call->data };
 }
 
-static int send_chunk(struct lane *lane, size_t length)
+static int send_chunk(struct call *call, size_t length)
 {
-	struct proto_read_reply part = {
-		.data = { .length = length, .available = length, .bytes = lane->channel.buffer }
-	};
+	struct proto_read_reply part = { .data = { .length = length, .available = length, .bytes = call->data } };
 	struct proto_writer writer;
 	int r;
 
-	proto_writer_init(&writer, lane->reply, PROTO_SMALL_MAX);
+	proto_writer_init(&writer, call->fields, PROTO_SMALL_MAX);
 	r = proto_encode_read_reply(&writer, &part);
-	return r < 0 ? r : lane_send_part(lane, PROTO_READ, &writer);
+	return r < 0 ? r : call_send_part(call, &writer);
 }
 
-int worker_read(struct lane *lane, const struct proto_read_request *request, struct proto_read_reply *ret_reply)
+int worker_read(struct call *call, const struct worker_read *request, struct proto_read_reply *ret_reply)
 {
-	struct session *session = lane->session;
 	uint64_t offset = request->offset;
 	uint32_t left = request->size;
-	struct handle *handle;
 	ssize_t n = 0;
-	int r;
+	int r = 0;
 
 	if (left > PROTO_DATA_MAX || offset > (uint64_t) INT64_MAX - left)
 		return -EINVAL;
-	r = file_handle(session, request->handle, true, false, &handle);
-	if (r < 0)
-		return r;
 	for (;;) {
 		size_t part = left < PROTO_CHUNK ? left : PROTO_CHUNK;
 
-		n = read_whole(handle->fd, lane->channel.buffer, part, offset);
+		n = read_whole(request->handle->fd, call->data, part, offset);
 		if (n < 0)
 			r = (int) n;
 		if (n < PROTO_CHUNK || left == PROTO_CHUNK)
 			break;
-		r = send_chunk(lane, (size_t) n);
+		r = send_chunk(call, (size_t) n);
 		if (r < 0)
 			break;
 		left -= PROTO_CHUNK;
 		offset += PROTO_CHUNK;
 	}
-	nodes_handle_put(session->nodes, handle);
 	if (r == 0)
-		ret_reply->data = (struct proto_data){ .length = (size_t) n,
-			                               .available = (size_t) n,
-			                               .bytes = lane->channel.buffer };
+		ret_reply->data =
+		        (struct proto_data){ .length = (size_t) n, .available = (size_t) n, .bytes = call->data };
 	return r;
 }
 
@@ -145,7 +118,7 @@ static ssize_t write_whole(struct session *session, int fd, const uint8_t *bytes
 }
 
 /* The data comes through the lane's buffer, part by part; most: of it are written. */
-static ssize_t write_data(struct lane *lane, int fd, const struct proto_write_request *request, uint64_t most)
+static ssize_t write_data(struct call *call, int fd, const struct worker_write *request, uint64_t most)
 {
 	bool append = (request->flags & PROTO_WRITE_APPEND) != 0;
 	const void *bytes = request->data.bytes;
@@ -155,74 +128,58 @@ static ssize_t write_data(struct lane *lane, int fd, const struct proto_write_re
 	while (size > 0 && done < most) {
 		if ((uint64_t) size > most - done)
 			size = (ssize_t) (most - done);
-		n = write_whole(lane->session, fd, bytes, (size_t) size, request->offset + done, append);
+		n = write_whole(call->session, fd, bytes, (size_t) size, request->offset + done, append);
 		if (n < 0)
 			return done > 0 ? (ssize_t) done : n;
 		done += (size_t) n;
 		if (n < size)
 			break;
-		size = proto_channel_more(&lane->channel, &bytes);
+		size = call_more_data(call, &bytes);
 		if (size < 0)
 			return -EBADMSG; /* the lane is dead, and nobody is there for an answer */
 	}
 	return (ssize_t) done;
 }
 
-int worker_write(struct lane *lane, const struct proto_write_request *request, struct proto_write_reply *ret_reply)
+int worker_write(struct call *call, const struct worker_write *request, struct proto_write_reply *ret_reply)
 {
-	struct session *session = lane->session;
+	struct session *session = call->session;
+	const struct handle *handle = request->handle;
 	struct space_claim claim;
-	struct handle *handle;
 	ssize_t n;
 	int r;
 
 	if (request->offset > (uint64_t) INT64_MAX - request->data.length)
 		return -EFBIG;
-	r = file_handle(session, request->handle, false, true, &handle);
+	r = space_claim(&session->space, handle->node, handle->fd, request->data.length, &claim);
 	if (r < 0)
 		return r;
-	r = space_claim(session, handle->node, handle->fd, request->data.length, &claim);
-	if (r < 0) {
-		nodes_handle_put(session->nodes, handle);
-		return r;
-	}
 	/* Before the data, as the kernel does: what cannot lose its privileges is not written. */
 	if ((request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
 		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
-		n = write_data(lane, handle->fd, request, claim.bytes);
+		n = write_data(call, handle->fd, request, claim.bytes);
 		r = n < 0 ? (int) n : durable_write(handle->fd, request->flags);
 	}
 	if (r == 0) {
 		ret_reply->written = (uint32_t) n;
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
 	}
-	space_settle(session, &claim);
-	nodes_handle_put(session->nodes, handle);
+	space_settle(&session->space, &claim);
 	return r;
 }
 
-int worker_release(struct lane *lane, const struct proto_release_request *request,
-                   struct proto_release_reply *ret_reply)
+int worker_release(struct call *call, const struct worker_release *request, struct proto_release_reply *ret_reply)
 {
-	nodes_close(lane->session->nodes, request->handle);
+	nodes_close(call->session->nodes, request->handle);
 	return 0;
 }
 
-int worker_fsync(struct lane *lane, const struct proto_fsync_request *request, struct proto_fsync_reply *ret_reply)
+int worker_fsync(struct call *call, const struct worker_fsync *request, struct proto_fsync_reply *ret_reply)
 {
-	struct session *session = lane->session;
-	struct handle *handle;
-	int r = nodes_handle(session->nodes, request->handle, &handle);
+	int fd = request->handle->fd;
 
-	if (r < 0)
-		return r;
-	if (request->datasync != 0)
-		r = FAULT(WORKER_SYNC, fdatasync(handle->fd)) < 0 ? -errno : 0;
-	else
-		r = FAULT(WORKER_SYNC, fsync(handle->fd)) < 0 ? -errno : 0;
-	nodes_handle_put(session->nodes, handle);
-	return r;
+	return FAULT(WORKER_SYNC, request->datasync != 0 ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
 }
 
 static int allocate(struct session *session, int fd, uint32_t mode, uint64_t offset, uint64_t length)
@@ -237,84 +194,72 @@ static int allocate(struct session *session, int fd, uint32_t mode, uint64_t off
 }
 
 /* In steps as large as may be claimed at a time: other sessions know nothing of this one's claims. */
-static int allocate_claimed(struct session *session, const struct handle *handle,
-                            const struct proto_fallocate_request *request)
+static int allocate_claimed(struct session *session, const struct worker_fallocate *request)
 {
+	const struct handle *handle = request->handle;
 	uint64_t offset = request->offset, end = request->offset + request->length;
-	int r = space_fits(session, handle->node, handle->fd, request->length);
+	int r = space_fits(&session->space, handle->node, handle->fd, request->length);
 
 	while (r == 0 && offset < end) {
 		struct space_claim claim;
 
-		r = space_claim(session, handle->node, handle->fd, end - offset, &claim);
+		r = space_claim(&session->space, handle->node, handle->fd, end - offset, &claim);
 		if (r < 0)
 			break;
 		r = allocate(session, handle->fd, request->mode, offset, claim.bytes);
 		offset += claim.bytes;
-		space_settle(session, &claim);
+		space_settle(&session->space, &claim);
 	}
 	return r;
 }
 
-int worker_fallocate(struct lane *lane, const struct proto_fallocate_request *request,
-                     struct proto_fallocate_reply *ret_reply)
+int worker_fallocate(struct call *call, const struct worker_fallocate *request, struct proto_fallocate_reply *ret_reply)
 {
-	struct session *session = lane->session;
-	struct handle *handle;
+	struct session *session = call->session;
+	const struct handle *handle = request->handle;
 	int r;
 
 	if (request->length == 0)
 		return -EINVAL;
 	if (request->offset > (uint64_t) INT64_MAX - request->length)
 		return -EFBIG;
-	r = file_handle(session, request->handle, false, true, &handle);
-	if (r < 0)
-		return r;
 	r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0 && (request->mode & PROTO_FALLOCATE_PUNCH_HOLE) != 0)
 		r = allocate(session, handle->fd, request->mode, request->offset, request->length);
 	else if (r == 0)
-		r = allocate_claimed(session, handle, request);
+		r = allocate_claimed(session, request);
 	if (r == 0)
 		r = durable_contents(session, handle->fd);
 	if (r == 0)
 		r = attributes_of(session, handle->node, handle->fd, &ret_reply->attr, NULL);
-	nodes_handle_put(session->nodes, handle);
 	return r;
 }
 
-int worker_lseek(struct lane *lane, const struct proto_lseek_request *request, struct proto_lseek_reply *ret_reply)
+int worker_lseek(struct call *call, const struct worker_lseek *request, struct proto_lseek_reply *ret_reply)
 {
-	struct session *session = lane->session;
-	struct handle *handle;
 	off_t at;
-	int r;
 
 	if (request->whence != SEEK_DATA && request->whence != SEEK_HOLE)
 		return -EINVAL;
-	r = file_handle(session, request->handle, false, false, &handle);
-	if (r < 0)
-		return r;
 	/* Nothing else uses the position of a file's descriptor. */
-	at = FAULT(WORKER_SEEK, lseek(handle->fd, (off_t) request->offset, (int) request->whence));
-	r = at < 0 ? -errno : 0;
-	nodes_handle_put(session->nodes, handle);
-	if (r == 0)
-		ret_reply->offset = (uint64_t) at;
-	return r;
+	at = FAULT(WORKER_SEEK, lseek(request->handle->fd, (off_t) request->offset, (int) request->whence));
+	if (at < 0)
+		return -errno;
+	ret_reply->offset = (uint64_t) at;
+	return 0;
 }
 
 /* Bounded, so that a huge range does not keep a lane for minutes; the guest's kernel asks again for the rest. */
 enum { COPY_STEP = 64 * 1024 * 1024 };
 
-static int copy(const struct handle *in, const struct handle *out, const struct proto_copy_range_request *request,
-                size_t length, uint64_t *ret_copied)
+static int copy(const struct worker_copy_range *request, size_t length, uint64_t *ret_copied)
 {
 	off_t from = (off_t) request->offset_in, to = (off_t) request->offset_out;
 	ssize_t n;
 
 	do
-		n = FAULT_SIZE(WORKER_COPY, length, copy_file_range(in->fd, &from, out->fd, &to, length, 0));
+		n = FAULT_SIZE(WORKER_COPY, length,
+		               copy_file_range(request->handle_in->fd, &from, request->handle_out->fd, &to, length, 0));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -322,34 +267,22 @@ static int copy(const struct handle *in, const struct handle *out, const struct 
 	return 0;
 }
 
-int worker_copy_range(struct lane *lane, const struct proto_copy_range_request *request,
+int worker_copy_range(struct call *call, const struct worker_copy_range *request,
                       struct proto_copy_range_reply *ret_reply)
 {
 	uint64_t length = request->length < COPY_STEP ? request->length : COPY_STEP;
-	struct session *session = lane->session;
+	struct session *session = call->session;
+	const struct handle *out = request->handle_out;
 	struct space_claim claim;
-	struct handle *in, *out;
-	int r = file_handle(session, request->handle_in, true, false, &in);
+	int r = space_claim(&session->space, out->node, out->fd, length, &claim);
 
 	if (r < 0)
 		return r;
-	r = file_handle(session, request->handle_out, false, true, &out);
-	if (r < 0) {
-		nodes_handle_put(session->nodes, in);
-		return r;
-	}
-	r = space_claim(session, out->node, out->fd, length, &claim);
-	if (r == 0) {
-		r = ownership_kill_privileges(session, out->fd);
-		if (r == 0)
-			r = copy(in, out, request, (size_t) claim.bytes, &ret_reply->copied);
-		space_settle(session, &claim);
-	}
+	r = ownership_kill_privileges(session, out->fd);
+	if (r == 0)
+		r = copy(request, (size_t) claim.bytes, &ret_reply->copied);
+	space_settle(&session->space, &claim);
 	if (r == 0)
 		r = durable_contents(session, out->fd);
-	if (r == 0)
-		r = attributes_of(session, out->node, out->fd, &ret_reply->attr, NULL);
-	nodes_handle_put(session->nodes, out);
-	nodes_handle_put(session->nodes, in);
-	return r;
+	return r < 0 ? r : attributes_of(session, out->node, out->fd, &ret_reply->attr, NULL);
 }

@@ -2,10 +2,10 @@
 /* Reading for an operation that is not READ. */
 #pragma once
 
-#include "fileserver/worker/session.h"
+#include "fileserver/worker/call.h"
 
 /*
- * The first size bytes of an open file, at most PROTO_CHUNK, into the lane's buffer; fewer, or none, when they cannot
+ * The first size bytes of an open file, at most PROTO_CHUNK, into the reply's data; fewer, or none, when they cannot
  * be had.
  */
-void io_read_first(struct lane *lane, int fd, uint32_t size, struct proto_data *ret_data);
+void io_read_first(struct call *call, int fd, uint32_t size, struct proto_data *ret_data);

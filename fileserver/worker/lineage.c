@@ -4,25 +4,6 @@
 
 #include "fileserver/worker/nodes-internal.h"
 
-static const struct node *of_handle(const struct nodes *nodes, uint64_t id)
-{
-	uint32_t slot = PROTO_ID_SLOT(id);
-
-	if (slot >= nodes->handles_used || nodes->handles[slot].generation != PROTO_ID_GENERATION(id) ||
-	    nodes->handles[slot].handle == NULL)
-		return NULL;
-	return nodes->handles[slot].handle->node;
-}
-
-static const struct node *of_id(const struct nodes *nodes, uint64_t id)
-{
-	uint32_t slot = PROTO_ID_SLOT(id);
-
-	if (slot >= nodes->slots_used || nodes->slots[slot].generation != PROTO_ID_GENERATION(id))
-		return NULL;
-	return nodes->slots[slot].node;
-}
-
 typedef bool look_function(void *context, const struct lineage *lineage);
 
 /* From one of a node's places up. True: look() has seen enough. */
@@ -48,22 +29,18 @@ static bool go_up(const struct node *node, const struct place *place, look_funct
 	return false;
 }
 
-void lineage_look(struct nodes *nodes, uint64_t node, uint64_t handle, look_function *look, void *context)
+void lineage_look(struct nodes *nodes, const struct node *node, look_function *look, void *context)
 {
-	const struct node *at;
+	const struct lineage own = { .device = node->key.device,
+		                     .ino = node->key.ino,
+		                     .birth_seconds = node->key.birth_seconds,
+		                     .birth_nanoseconds = node->key.birth_nanoseconds,
+		                     .type = node->type };
+	bool enough;
 
 	nodes_lock(nodes);
-	at = handle != 0 ? of_handle(nodes, handle) : of_id(nodes, node);
-	if (at != NULL) {
-		const struct lineage own = { .device = at->key.device,
-			                     .ino = at->key.ino,
-			                     .birth_seconds = at->key.birth_seconds,
-			                     .birth_nanoseconds = at->key.birth_nanoseconds,
-			                     .type = at->type };
-		bool enough = look(context, &own);
-
-		for (const struct place *place = at->place; place != NULL && !enough; place = place->next)
-			enough = go_up(at, place, look, context);
-	}
+	enough = look(context, &own);
+	for (const struct place *place = node->place; place != NULL && !enough; place = place->next)
+		enough = go_up(node, place, look, context);
 	nodes_unlock(nodes);
 }

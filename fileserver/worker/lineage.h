@@ -20,9 +20,8 @@ struct lineage {
 };
 
 /*
- * Calls look() for the node, or the one that the handle is of, and each directory above until it returns true; of a
- * file with several names once for each. With the table locked: look() must not ask it anything. An id that is not
- * there is passed over.
+ * Calls look() for a node, which the caller has pinned, and each directory above until it returns true; of a file with
+ * several names once for each. With the table locked: look() must not ask it anything.
  */
-void lineage_look(struct nodes *nodes, uint64_t node, uint64_t handle,
+void lineage_look(struct nodes *nodes, const struct node *node,
                   bool (*look)(void *context, const struct lineage *lineage), void *context);

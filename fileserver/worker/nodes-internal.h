@@ -12,7 +12,7 @@ extern uint64_t nodes_hash_seed;
 #include <uthash.h>
 
 #include "fileserver/worker/identity.h"
-#include "fileserver/worker/nodes.h"
+#include "fileserver/worker/nodes-ids.h"
 
 enum { ORPHANS_WAIT_MS = 100, SLOT_NONE = UINT32_MAX, CLOSING_MAX = 64, FORGET_AT_ONCE = 256 };
 

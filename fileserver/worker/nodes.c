@@ -11,8 +11,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "fileserver/worker/ownership.h"
-#include "fileserver/worker/resolve.h"
+#include "fileserver/common/resolve.h"
+#include "fileserver/worker/view.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 

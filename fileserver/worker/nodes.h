@@ -55,8 +55,7 @@ enum { NODES_STATX_SUBVOLUME = 0x8000, NODES_STATX = STATX_BASIC_STATS | STATX_B
 /* The root's id; it needs no reference and cannot be forgotten. */
 uint64_t nodes_root(const struct nodes *nodes);
 
-/* Pins a node by its id; -ESTALE for an id that is not there. Undone by nodes_put(). */
-int nodes_get(struct nodes *nodes, uint64_t id, struct node **ret_node);
+/* A node that was pinned (nodes-ids.h, nodes_learn()) is not in use any more. */
 void nodes_put(struct nodes *nodes, struct node *node);
 uint64_t nodes_id(const struct node *node);
 mode_t nodes_type(const struct node *node);
@@ -67,7 +66,7 @@ uint64_t nodes_device(const struct node *node);
 /* Whether this is the device that the share's root is on. */
 bool nodes_on_root_device(const struct nodes *nodes, const struct statx *stx);
 
-/* Before an object is looked for or learned, as devices_meet() (identity.h): attributes_stat() does it. */
+/* Before an object is looked for or learned, as devices_meet() (identity.h): reach_stat() does it. */
 void nodes_meet(struct nodes *nodes, const struct statx *stx, int fd, const char *name);
 
 /*
@@ -141,8 +140,7 @@ void nodes_drop_view(struct nodes *nodes, const struct statx *stx);
  */
 int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, bool readable, bool writable,
                uint64_t *ret_id, struct handle **ret_handle);
-/* Pins a handle by id: -EBADF for an id that is not there. Undone by nodes_handle_put(). */
-int nodes_handle(struct nodes *nodes, uint64_t id, struct handle **ret_handle);
+/* A handle that was pinned (nodes-ids.h, nodes_open()) is not in use any more. */
 void nodes_handle_put(struct nodes *nodes, struct handle *handle);
-/* Closes a handle once nobody uses it; an unknown id is passed over. */
-void nodes_close(struct nodes *nodes, uint64_t id);
+/* Its id leads nowhere from now on; it is closed once nobody uses it. */
+void nodes_close(struct nodes *nodes, struct handle *handle);

@@ -10,14 +10,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 #include <time.h>
 
-#include "fileserver/worker/attributes.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/tree.h"
+#include "fileserver/worker/reach.h"
 #include "fileserver/worker/xattr-at.h"
-#include "fileserver/worker/xattrs.h"
-#include "protocol/cleanup.h"
+#include "fileserver/worker/xattr-names.h"
 #include "protocol/faults.h"
 
 enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96, CTIME_TICK_NS = 20000000 };
@@ -124,18 +123,9 @@ static bool owner_host(const struct session *session)
 	return (session->config.flags & PROTO_HELLO_OWNER_HOST) != 0;
 }
 
-/*
- * Root that shows real owners reads records on everybody's files, so they are in a name that only root can write: a
- * host user's device node or setgid bit for somebody else's group would widen what he has.
- */
-bool ownership_is_roots(const struct session *session)
-{
-	return owner_host(session) && session->uid == 0;
-}
-
 static const char *record_name(const struct session *session)
 {
-	return ownership_is_roots(session) ? OWNERSHIP_XATTR_ROOT : OWNERSHIP_XATTR;
+	return xattr_names_are_roots(session) ? XATTR_NAMES_OWNERSHIP_ROOT : XATTR_NAMES_OWNERSHIP;
 }
 
 /* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it; or what reading says.
@@ -169,7 +159,7 @@ static int look_at_names(const struct session *session, const struct ownership_p
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1) {
 		if (strcmp(names + at, wanted) == 0)
 			ret_seen->record = true;
-		if (xattrs_is_shown(session, names + at))
+		if (xattr_names_is_shown(session, names + at))
 			ret_seen->bare = false;
 	}
 	return n == -EACCES ? -EACCES : 0;
@@ -335,7 +325,7 @@ int ownership_kill_privileges(struct session *session, int fd)
 	mode_t kill = S_ISUID;
 	int r;
 
-	r = attributes_stat(session, fd, &stx);
+	r = reach_stat(session, fd, &stx);
 	if (r < 0)
 		return r;
 	if (!S_ISREG(stx.stx_mode))

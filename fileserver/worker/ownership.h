@@ -15,20 +15,7 @@
 #pragma once
 
 #include "fileserver/worker/session.h"
-
-#define OWNERSHIP_XATTR      "user.containers.override_stat"
-#define OWNERSHIP_XATTR_ROOT "security.fuseoverlayfs.override_stat"
-
-/* Whether records are in names that only root can write. */
-bool ownership_is_roots(const struct session *session);
-
-/* How a file appears. */
-struct ownership {
-	uint32_t uid, gid;
-	mode_t mode; /* type and 07777 */
-	uint32_t rdev;
-	bool bare; /* it has no extended attributes that the guest could list */
-};
+#include "fileserver/worker/view.h"
 
 /* Where the record of an object is: a descriptor of it, or a name in a directory. */
 struct ownership_place {

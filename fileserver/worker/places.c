@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "fileserver/worker/resolve.h"
+#include "fileserver/common/resolve.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 

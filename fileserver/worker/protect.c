@@ -11,14 +11,13 @@
 #include <sys/sysmacros.h>
 
 #include "fileserver/worker/lineage.h"
-#include "fileserver/worker/session.h"
 #include "protocol/clock.h"
 
 enum { TELL_EVERY_MS = 1000 };
 
-void protect_init(struct protect *protect)
+void protect_init(struct protect *protect, struct nodes *nodes)
 {
-	*protect = (struct protect){ .told_at = INT64_MIN / 2 };
+	*protect = (struct protect){ .nodes = nodes, .told_at = INT64_MIN / 2 };
 	pthread_rwlock_init(&protect->lock, NULL);
 }
 
@@ -207,16 +206,15 @@ static void tell(struct protect *protect, uint32_t subject)
 		protect->refused(protect->context, subject);
 }
 
-static int decide(struct session *session, struct question *question, uint64_t node, uint64_t handle)
+static int decide(struct protect *protect, struct question *question, const struct node *node)
 {
-	struct protect *protect = &session->protect;
 	uint32_t subject = 0;
 	bool found;
 
 	question->protect = protect;
 	pthread_rwlock_rdlock(&protect->lock);
 	if (protect->count > 0)
-		lineage_look(session->nodes, node, handle, look, question);
+		lineage_look(protect->nodes, node, look, question);
 	found = question->found != NULL;
 	if (found)
 		subject = question->found->subject;
@@ -229,133 +227,62 @@ static int decide(struct session *session, struct question *question, uint64_t n
 	return -EPERM;
 }
 
-static int permit_name(struct session *session, uint64_t parent, const struct proto_name *name)
-{
-	struct question question = { .name = name->text };
-
-	return decide(session, &question, parent, 0);
-}
-
-static int permit_node(struct session *session, uint64_t node, bool permissions)
+int protect_change(struct protect *protect, const struct node *node, bool permissions)
 {
 	struct question question = { .permissions = permissions };
 
-	return decide(session, &question, node, 0);
+	return decide(protect, &question, node);
 }
 
-static int permit_handle(struct session *session, uint64_t handle)
+int protect_handle(struct protect *protect, const struct node *node)
 {
 	struct question question = { .handle = true };
 
-	return decide(session, &question, 0, handle);
+	return decide(protect, &question, node);
 }
 
-static int permit_open(struct session *session, const struct proto_open_request *open)
+int protect_name(struct protect *protect, const struct node *directory, const char *name)
+{
+	struct question question = { .name = name };
+
+	return decide(protect, &question, directory);
+}
+
+int protect_reading(struct protect *protect, const struct node *node)
 {
 	struct question question = { .reading = true };
-	int r = atomic_load(&session->protect.secrets) ? decide(session, &question, open->node, 0) : 0;
 
-	if (r == 0 && (open->flags & ~(uint32_t) (PROTO_OPEN_READ | PROTO_OPEN_NOATIME)) != 0)
-		r = permit_node(session, open->node, false);
-	return r;
+	return atomic_load(&protect->secrets) ? decide(protect, &question, node) : 0;
 }
 
-static int permit_lookup(struct session *session, const struct proto_lookup_request *lookup)
+int protect_lookup(struct protect *protect, const struct node *directory, const char *name)
 {
-	struct question question = { .name = lookup->name.text, .reading = true };
+	struct question question = { .name = name, .reading = true };
 
-	return atomic_load(&session->protect.secrets) ? decide(session, &question, lookup->parent, 0) : 0;
+	return atomic_load(&protect->secrets) ? decide(protect, &question, directory) : 0;
 }
 
-static int permit_rename(struct session *session, const struct proto_rename_request *rename)
+int protect_object(struct protect *protect, dev_t device, ino_t ino)
 {
-	int r = permit_name(session, rename->parent, &rename->name);
-
-	return r < 0 ? r : permit_name(session, rename->new_parent, &rename->new_name);
-}
-
-static int permit_link(struct session *session, const struct proto_link_request *link)
-{
-	int r = permit_node(session, link->node, false);
-
-	return r < 0 ? r : permit_name(session, link->parent, &link->name);
-}
-
-/* "name of parent" for the operations that make or take one away. */
-#define PERMIT_NAME(op)                                                                                                \
-	permit_name(session, ((const struct proto_##op##_request *) request)->parent,                                  \
-	            &((const struct proto_##op##_request *) request)->name)
-
-/* Every operation that changes something is here: what is not is refused. */
-int protect_permit(struct session *session, unsigned op, const void *request)
-{
-	/* A file without a name is made in no directory, and gets its name by LINK. */
-	static const struct proto_name unnamed = { .length = 1, .text = "?" };
-	const struct proto_setattr_request *setattr = request;
-
-	switch (op) {
-	case PROTO_LOOKUP:
-		return permit_lookup(session, request);
-	case PROTO_SETATTR:
-		return permit_node(session, setattr->node, (setattr->set.valid & PROTO_SET_MODE) != 0);
-	case PROTO_SYMLINK:
-		return PERMIT_NAME(symlink);
-	case PROTO_MKNOD:
-		return PERMIT_NAME(mknod);
-	case PROTO_MKDIR:
-		return PERMIT_NAME(mkdir);
-	case PROTO_UNLINK:
-		return PERMIT_NAME(unlink);
-	case PROTO_RMDIR:
-		return PERMIT_NAME(rmdir);
-	case PROTO_CREATE:
-		return PERMIT_NAME(create);
-	case PROTO_TMPFILE:
-		return permit_name(session, ((const struct proto_tmpfile_request *) request)->parent, &unnamed);
-	case PROTO_RENAME:
-		return permit_rename(session, request);
-	case PROTO_LINK:
-		return permit_link(session, request);
-	case PROTO_OPEN:
-		return permit_open(session, request);
-	case PROTO_WRITE:
-		return permit_handle(session, ((const struct proto_write_request *) request)->handle);
-	case PROTO_FALLOCATE:
-		return permit_handle(session, ((const struct proto_fallocate_request *) request)->handle);
-	case PROTO_COPY_RANGE:
-		return permit_handle(session, ((const struct proto_copy_range_request *) request)->handle_out);
-	case PROTO_SETXATTR:
-		return permit_node(session, ((const struct proto_setxattr_request *) request)->node, false);
-	case PROTO_REMOVEXATTR:
-		return permit_node(session, ((const struct proto_removexattr_request *) request)->node, false);
-	default:
-		return proto_op_info(op)->changes == PROTO_CHANGES_NO ? 0 : -EPERM;
-	}
-}
-
-int protect_permit_object(struct session *session, dev_t device, ino_t ino)
-{
-	struct question question = { .protect = &session->protect };
+	struct question question = { .protect = protect };
 	const struct lineage lineage = { .device = PROTECT_DEVICE(major(device), minor(device)),
 		                         .ino = ino,
 		                         .type = S_IFREG };
 	uint32_t subject = 0;
 	bool found;
 
-	pthread_rwlock_rdlock(&session->protect.lock);
+	pthread_rwlock_rdlock(&protect->lock);
 	(void) look(&question, &lineage);
 	found = question.found != NULL;
 	if (found)
 		subject = question.found->subject;
-	pthread_rwlock_unlock(&session->protect.lock);
+	pthread_rwlock_unlock(&protect->lock);
 	if (found)
-		tell(&session->protect, subject);
+		tell(protect, subject);
 	return found ? -EPERM : 0;
 }
 
-bool protect_hides(struct session *session, const struct node *directory, const char *name)
+bool protect_hides(struct protect *protect, const struct node *directory, const char *name)
 {
-	struct question question = { .name = name, .reading = true };
-
-	return atomic_load(&session->protect.secrets) && decide(session, &question, nodes_id(directory), 0) != 0;
+	return protect_lookup(protect, directory, name) != 0;
 }

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the server is steered by is not changed through a share: settings, policy, token, log, programs, the control
- * socket's directory, the units of the service manager. The broker makes the list (broker/steering.h), every worker has
- * all of it, and the gate here is asked before each operation's handler.
- *
- * The list names objects by device and inode number, so that it holds by whatever path, hard link or mount a guest
- * comes; and names in directories, for what is not there yet, what is replaced, and each step of the way to it. A file
- * that is about to become one of these, an editor's new version of it say, is not on any list: so nothing at all that
- * lies directly in such a file's directory can be changed.
+ * socket's directory, the units of the service manager. The broker makes the list (common/protect-list.h), every worker
+ * has all of it, and the gate here is asked before each operation's handler.
  */
 #pragma once
 
@@ -17,41 +12,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum protect_kind {
-	/*
-	 * device, ino: a directory; name in it is not made, taken away or replaced. What lies at it and is not what the
-	 * broker has seen there, nor anything beneath that, is not changed: the broker knows the next steps only then.
-	 */
-	PROTECT_NAME = 1,
-	PROTECT_OBJECT, /* not changed and not opened for that */
-	PROTECT_WAY,    /* a directory whose permissions are not changed */
-	PROTECT_SEALED, /* a directory in which nothing is changed, what lies deeper is free */
-	PROTECT_TREE,   /* a directory beneath which nothing is changed */
-};
-
-enum {
-	PROTECT_SECRET = 1 << 0, /* NAME: not shown either, nor names that begin so; OBJECT: not opened at all */
-	PROTECT_FOLDED = 1 << 1, /* NAME: the directory may take other spellings for the same name */
-};
-
-enum { PROTECT_ENTRIES_MAX = 4096, PROTECT_NAME_SIZE = 256 };
-
-/* The list is an array of these in a memfd of that size, sorted by ino. */
-struct protect_entry {
-	uint64_t device, ino; /* device: major and minor, 32 bits each */
-	uint32_t kind, flags;
-	uint32_t subject; /* the broker's number of what it is about */
-	uint32_t padding;
-	uint64_t child_device, child_ino; /* NAME: what was seen there; ino 0: nothing */
-	/* So that an inode number that is used again is not taken for it; 0, 0: not known. */
-	int64_t birth_seconds, birth_nanoseconds;
-	int64_t child_birth_seconds, child_birth_nanoseconds;
-	char name[PROTECT_NAME_SIZE];
-};
-
-#define PROTECT_DEVICE(major, minor) ((uint64_t) (major) << 32 | (minor))
+#include "fileserver/common/protect-list.h"
 
 struct protect {
+	struct nodes *nodes;
 	pthread_rwlock_t lock;
 	const struct protect_entry *entries;
 	size_t count;
@@ -62,17 +26,26 @@ struct protect {
 	_Atomic int64_t told_at;
 };
 
-struct session;
 struct node;
+struct nodes;
 
-void protect_init(struct protect *protect);
+void protect_init(struct protect *protect, struct nodes *nodes);
 void protect_done(struct protect *protect);
 /* Takes the list in fd, which stays the caller's, in place of the one before. 0 or a negative errno. */
 int protect_take(struct protect *protect, int fd);
 
-/* The gate: 0; -EPERM, or -ENOENT where even that it is there is kept back. request: of this operation, decoded. */
-int protect_permit(struct session *session, unsigned op, const void *request);
-/* The same for an object that was only found beneath the gate: a name that is opened by CREATE. */
-int protect_permit_object(struct session *session, dev_t device, ino_t ino);
+/*
+ * The gate's questions (gate.h), each 0 or -EPERM: whether a node, which may be a file that is about to be opened for
+ * it, may be changed, its permissions too; what was opened before; and a name in a directory made, taken away,
+ * replaced.
+ */
+int protect_change(struct protect *protect, const struct node *node, bool permissions);
+int protect_handle(struct protect *protect, const struct node *node);
+int protect_name(struct protect *protect, const struct node *directory, const char *name);
+/* Whether a node may be opened for reading (-EPERM), a name looked up (-ENOENT: it is kept back that it is there). */
+int protect_reading(struct protect *protect, const struct node *node);
+int protect_lookup(struct protect *protect, const struct node *directory, const char *name);
+/* The same as protect_change() for an object that was only found beneath the gate: a name that is opened by CREATE. */
+int protect_object(struct protect *protect, dev_t device, ino_t ino);
 /* Whether a directory's listing leaves a name out. */
-bool protect_hides(struct session *session, const struct node *directory, const char *name);
+bool protect_hides(struct protect *protect, const struct node *directory, const char *name);

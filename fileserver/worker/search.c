@@ -9,8 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/nodes.h"
-#include "fileserver/worker/resolve.h"
 #include "protocol/cleanup.h"
 
 enum { BUFFER = 4096 /* on a lane's small stack, once for each level */ };

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fileserver/worker/session.h"
+#include "fileserver/worker/nodes.h"
 #include "protocol/faults.h"
 
 enum {
@@ -20,9 +20,9 @@ enum {
 	CLOSING_US = 1000,
 };
 
-void space_init(struct space *space)
+void space_init(struct space *space, struct nodes *nodes, uint64_t reserve)
 {
-	memset(space, 0, sizeof(*space));
+	*space = (struct space){ .nodes = nodes, .reserve = reserve };
 	pthread_mutex_init(&space->lock, NULL);
 }
 
@@ -44,11 +44,11 @@ static uint64_t less(uint64_t from, uint64_t what)
 	return from > what ? from - what : 0;
 }
 
-void space_hide_reserve(const struct session *session, struct statvfs *st)
+void space_hide_reserve(const struct space *space, struct statvfs *st)
 {
-	uint64_t fragment = st->f_frsize == 0 ? 1 : st->f_frsize, blocks = session->config.disk_reserve / fragment;
+	uint64_t fragment = st->f_frsize == 0 ? 1 : st->f_frsize, blocks = space->reserve / fragment;
 
-	if (session->config.disk_reserve == 0)
+	if (space->reserve == 0)
 		return;
 	if (blocks < st->f_blocks / 50)
 		blocks = st->f_blocks / 50;
@@ -60,22 +60,22 @@ void space_hide_reserve(const struct session *session, struct statvfs *st)
 }
 
 /* What the guest may use of the file system of fd. It may hang: not under a lock. */
-static int ask(const struct session *session, int fd, uint64_t *ret_bytes, uint64_t *ret_files)
+static int ask(const struct space *space, int fd, uint64_t *ret_bytes, uint64_t *ret_files)
 {
 	struct statvfs st;
 
 	if (FAULT(WORKER_SPACE, fstatvfs(fd, &st)) < 0)
 		return -errno;
-	space_hide_reserve(session, &st);
+	space_hide_reserve(space, &st);
 	/* Some count no blocks (ramfs), some no inodes (btrfs). */
 	*ret_bytes = st.f_blocks == 0 ? INT64_MAX : (uint64_t) st.f_bavail * st.f_frsize;
 	*ret_files = st.f_files == 0 ? UINT32_MAX : st.f_favail;
 	return 0;
 }
 
-static struct space_disk *disk_of(struct session *session, uint64_t device)
+static struct space_disk *disk_of(struct space *space, uint64_t device)
 {
-	return &session->space.disks[device % SPACE_DISKS];
+	return &space->disks[device % SPACE_DISKS];
 }
 
 /* Of what was handed out before; with the lock held. */
@@ -110,20 +110,20 @@ static uint64_t take_new(struct space_disk *disk, uint64_t device, uint64_t byte
 	return given;
 }
 
-static int claim_once(struct session *session, uint64_t device, int fd, uint64_t wanted, uint64_t least,
+static int claim_once(struct space *space, uint64_t device, int fd, uint64_t wanted, uint64_t least,
                       struct space_claim *claim)
 {
-	struct space_disk *disk = disk_of(session, device);
+	struct space_disk *disk = disk_of(space, device);
 	uint64_t bytes = 0, files = 0, given = wanted;
 	bool known;
 	int r = 0;
 
-	pthread_mutex_lock(&session->space.lock);
+	pthread_mutex_lock(&space->lock);
 	known = take_known(disk, device, wanted, claim->files);
 	if (!known) {
-		pthread_mutex_unlock(&session->space.lock);
-		r = ask(session, fd, &bytes, &files);
-		pthread_mutex_lock(&session->space.lock);
+		pthread_mutex_unlock(&space->lock);
+		r = ask(space, fd, &bytes, &files);
+		pthread_mutex_lock(&space->lock);
 		given = r < 0 ? 0 : take_new(disk, device, bytes, files, wanted, claim->files);
 	}
 	given = given < least ? 0 : given;
@@ -133,7 +133,7 @@ static int claim_once(struct session *session, uint64_t device, int fd, uint64_t
 		disk->in_bytes += given;
 		disk->in_files += claim->files;
 	}
-	pthread_mutex_unlock(&session->space.lock);
+	pthread_mutex_unlock(&space->lock);
 	return r < 0 ? r : given == 0 ? -ENOSPC : 0;
 }
 
@@ -141,78 +141,77 @@ static int claim_once(struct session *session, uint64_t device, int fd, uint64_t
  * What the guest has just removed takes room as long as its kernel has not said so, one after the other, and a moment
  * longer until its descriptor is closed. Whether it makes sense to ask again, after so many times.
  */
-static bool room_comes(struct session *session, int waited)
+static bool room_comes(struct space *space, int waited)
 {
-	bool comes = waited < ORPHANS_MAX && nodes_wait_for_orphans(session->nodes);
+	bool comes = waited < ORPHANS_MAX && nodes_wait_for_orphans(space->nodes);
 
 	if (comes || waited == 0)
 		(void) usleep(CLOSING_US);
 	return comes || waited == 0;
 }
 
-static int claim(struct session *session, struct node *node, int fd, uint64_t wanted, uint64_t least,
+static int claim(struct space *space, struct node *node, int fd, uint64_t wanted, uint64_t least,
                  struct space_claim *ret_claim)
 {
 	int r;
 
 	ret_claim->disk = NULL;
 	ret_claim->bytes = wanted;
-	if (session->config.disk_reserve == 0 || wanted == 0)
+	if (space->reserve == 0 || wanted == 0)
 		return 0;
-	r = claim_once(session, nodes_device(node), fd, wanted, least, ret_claim);
-	for (int waited = 0; r == -ENOSPC && room_comes(session, waited); waited++)
-		r = claim_once(session, nodes_device(node), fd, wanted, least, ret_claim);
+	r = claim_once(space, nodes_device(node), fd, wanted, least, ret_claim);
+	for (int waited = 0; r == -ENOSPC && room_comes(space, waited); waited++)
+		r = claim_once(space, nodes_device(node), fd, wanted, least, ret_claim);
 	return r;
 }
 
-int space_claim(struct session *session, struct node *node, int fd, uint64_t wanted, struct space_claim *ret_claim)
+int space_claim(struct space *space, struct node *node, int fd, uint64_t wanted, struct space_claim *ret_claim)
 {
 	*ret_claim = (struct space_claim){ .files = 0 };
-	return claim(session, node, fd, wanted, 1, ret_claim);
+	return claim(space, node, fd, wanted, 1, ret_claim);
 }
 
-int space_claim_name(struct session *session, struct node *node, int fd, struct space_claim *ret_claim)
+int space_claim_name(struct space *space, struct node *node, int fd, struct space_claim *ret_claim)
 {
 	*ret_claim = (struct space_claim){ .files = 1 };
-	return claim(session, node, fd, SPACE_NAME, SPACE_NAME, ret_claim);
+	return claim(space, node, fd, SPACE_NAME, SPACE_NAME, ret_claim);
 }
 
-int space_claim_attribute(struct session *session, struct node *node, int fd, size_t size,
-                          struct space_claim *ret_claim)
+int space_claim_attribute(struct space *space, struct node *node, int fd, size_t size, struct space_claim *ret_claim)
 {
 	*ret_claim = (struct space_claim){ .files = 0 };
-	return claim(session, node, fd, size + SPACE_BLOCK, size + SPACE_BLOCK, ret_claim);
+	return claim(space, node, fd, size + SPACE_BLOCK, size + SPACE_BLOCK, ret_claim);
 }
 
-void space_settle(struct session *session, struct space_claim *claim)
+void space_settle(struct space *space, struct space_claim *claim)
 {
 	if (claim->disk == NULL)
 		return;
-	pthread_mutex_lock(&session->space.lock);
+	pthread_mutex_lock(&space->lock);
 	claim->disk->in_bytes -= claim->bytes;
 	claim->disk->in_files -= claim->files;
-	pthread_mutex_unlock(&session->space.lock);
+	pthread_mutex_unlock(&space->lock);
 	claim->disk = NULL;
 }
 
-int space_fits(struct session *session, struct node *node, int fd, uint64_t wanted)
+int space_fits(struct space *space, struct node *node, int fd, uint64_t wanted)
 {
-	struct space_disk *disk = disk_of(session, nodes_device(node));
+	struct space_disk *disk = disk_of(space, nodes_device(node));
 	uint64_t bytes = 0, files = 0;
 	int r;
 
-	if (session->config.disk_reserve == 0)
+	if (space->reserve == 0)
 		return 0;
 	for (int waited = 0;; waited++) {
-		r = ask(session, fd, &bytes, &files);
+		r = ask(space, fd, &bytes, &files);
 		if (r < 0)
 			return r;
-		pthread_mutex_lock(&session->space.lock);
+		pthread_mutex_lock(&space->lock);
 		bytes = less(bytes, disk->in_bytes);
-		pthread_mutex_unlock(&session->space.lock);
+		pthread_mutex_unlock(&space->lock);
 		if (bytes >= wanted)
 			return 0;
-		if (!room_comes(session, waited))
+		if (!room_comes(space, waited))
 			return -ENOSPC;
 	}
 }

@@ -16,11 +16,13 @@
 #include <sys/statvfs.h>
 
 struct node;
-struct session;
+struct nodes;
 
 enum { SPACE_DISKS = 8, SPACE_STEP = 1024 * 1024 };
 
 struct space {
+	struct nodes *nodes;
+	uint64_t reserve; /* bytes; 0: none */
 	pthread_mutex_t lock;
 	struct space_disk {
 		uint64_t device;
@@ -35,7 +37,7 @@ struct space_claim {
 	uint64_t bytes, files;
 };
 
-void space_init(struct space *space);
+void space_init(struct space *space, struct nodes *nodes, uint64_t reserve);
 void space_done(struct space *space);
 
 /*
@@ -43,16 +45,15 @@ void space_done(struct space *space);
  * many of them it may take now, in ret_claim->bytes: at least one, and not all where that would be too much at a time.
  * 0, -ENOSPC, or what asking says. After 0 it is settled with space_settle().
  */
-int space_claim(struct session *session, struct node *node, int fd, uint64_t wanted, struct space_claim *ret_claim);
+int space_claim(struct space *space, struct node *node, int fd, uint64_t wanted, struct space_claim *ret_claim);
 /* The same before a name is made: an inode, and the blocks for the directory, a record or a link's target. */
-int space_claim_name(struct session *session, struct node *node, int fd, struct space_claim *ret_claim);
+int space_claim_name(struct space *space, struct node *node, int fd, struct space_claim *ret_claim);
 /* Before an attribute of that size is written. */
-int space_claim_attribute(struct session *session, struct node *node, int fd, size_t size,
-                          struct space_claim *ret_claim);
-void space_settle(struct session *session, struct space_claim *claim);
+int space_claim_attribute(struct space *space, struct node *node, int fd, size_t size, struct space_claim *ret_claim);
+void space_settle(struct space *space, struct space_claim *claim);
 
 /* Whether there is so much, of which parts are claimed later: 0, -ENOSPC, or what asking says. */
-int space_fits(struct session *session, struct node *node, int fd, uint64_t wanted);
+int space_fits(struct space *space, struct node *node, int fd, uint64_t wanted);
 
 /* Takes the reserve out of what is free: what the guest may use. */
-void space_hide_reserve(const struct session *session, struct statvfs *st);
+void space_hide_reserve(const struct space *space, struct statvfs *st);

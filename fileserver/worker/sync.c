@@ -3,14 +3,10 @@
 #include "fileserver/worker/sync.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "fileserver/worker/dispatch.h"
-#include "fileserver/worker/resolve.h"
-#include "protocol/cleanup.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"
 
@@ -54,8 +50,7 @@ static void run(struct sync *sync, int fd, dev_t device)
 	pthread_cond_broadcast(&sync->ended);
 }
 
-/* Until one has ended that began after this was called. */
-static int wait_for(struct sync *sync, int fd)
+int sync_wait(struct sync *sync, int fd)
 {
 	uint64_t before;
 	struct stat st;
@@ -73,25 +68,5 @@ static int wait_for(struct sync *sync, int fd)
 	}
 	r = sync->result;
 	pthread_mutex_unlock(&sync->lock);
-	return r;
-}
-
-int worker_syncfs(struct lane *lane, const struct proto_syncfs_request *request, struct proto_syncfs_reply *ret_reply)
-{
-	struct session *session = lane->session;
-	_cleanup_close_ int fd = -EBADF;
-	struct node *node;
-	struct node_fd pinned;
-	int r = nodes_get(session->nodes, request->node, &node);
-
-	if (r < 0)
-		return r;
-	r = nodes_fd(session->nodes, node, &pinned);
-	if (r == 0) {
-		fd = resolve_reopen(pinned.fd, O_RDONLY);
-		r = fd < 0 ? fd : wait_for(&session->sync, fd);
-		nodes_fd_done(session->nodes, &pinned);
-	}
-	nodes_put(session->nodes, node);
 	return r;
 }

@@ -26,3 +26,6 @@ struct sync {
 
 void sync_init(struct sync *sync);
 void sync_done(struct sync *sync);
+/* syncfs() of the file system that fd is on; returns when one has ended that began after this was called. 0 or -errno.
+ */
+int sync_wait(struct sync *sync, int fd);

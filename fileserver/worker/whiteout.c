@@ -6,15 +6,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "fileserver/common/resolve.h"
 #include "fileserver/worker/lift.h"
-#include "fileserver/worker/resolve.h"
+#include "fileserver/worker/ownership.h"
+#include "fileserver/worker/reach.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
 /* The kernel's have no bits at all; then nobody could read the record without lifting them. */
 enum { WHITEOUT_MODE = 0400 };
 
-int whiteout_make(struct session *session, const struct tree_directory *directory)
+int whiteout_make(struct session *session, const struct pinned *directory)
 {
 	static const struct ownership whiteout = { .mode = S_IFCHR | WHITEOUT_MODE };
 	struct lift lift = LIFT_INIT(session);
@@ -27,7 +29,7 @@ int whiteout_make(struct session *session, const struct tree_directory *director
 	while (lift_again(&lift, fd < 0 ? fd : 0));
 	if (fd < 0)
 		return fd == -EOPNOTSUPP ? -EINVAL : fd;
-	r = attributes_stat(session, fd, &stx);
+	r = reach_stat(session, fd, &stx);
 	if (r == 0)
 		r = ownership_record(session, fd, &stx, &whiteout);
 	if (r < 0)
@@ -35,7 +37,7 @@ int whiteout_make(struct session *session, const struct tree_directory *director
 	return TAKE_FD(fd);
 }
 
-int whiteout_place(struct session *session, int whiteout, const struct tree_directory *directory, const char *name)
+int whiteout_place(struct session *session, int whiteout, const struct pinned *directory, const char *name)
 {
 	struct lift lift = LIFT_INIT(session);
 	char path[RESOLVE_PATH_SIZE];

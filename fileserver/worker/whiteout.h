@@ -5,9 +5,10 @@
  */
 #pragma once
 
-#include "fileserver/worker/tree.h"
+#include "fileserver/worker/pinned.h"
+#include "fileserver/worker/session.h"
 
 /* Before the rename: a whiteout without a name. A descriptor; -EINVAL where the file system can have none; an errno. */
-int whiteout_make(struct session *session, const struct tree_directory *directory);
+int whiteout_make(struct session *session, const struct pinned *directory);
 /* After it: gives it the name that has become free. 0 or an errno. */
-int whiteout_place(struct session *session, int whiteout, const struct tree_directory *directory, const char *name);
+int whiteout_place(struct session *session, int whiteout, const struct pinned *directory, const char *name);

@@ -15,9 +15,11 @@
 
 #include "fileserver/sandbox/sandbox.h"
 #include "fileserver/worker/allotment.h"
-#include "fileserver/worker/session.h"
+#include "fileserver/worker/events.h"
+#include "fileserver/worker/lanes.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
+#include "protocol/log.h"
 
 /* One packet of the broker's, with its descriptor if there is one. 0, -ENOTCONN when the broker is gone, or -EBADMSG.
  */
@@ -69,40 +71,40 @@ static int fail(const char *what, int error)
 }
 
 /* One of the broker's messages; takes fd. False: the session is to end. */
-static bool take_message(struct session *session, struct worker_message *message, int fd)
+static bool take_message(struct service *service, struct worker_message *message, int fd)
 {
 	_cleanup_close_ int descriptor = fd;
 
 	switch (message->type) {
 	case WORKER_LANE:
 		if (descriptor >= 0)
-			(void) session_add_lane(session, TAKE_FD(descriptor), message->proof_id);
-		proto_counter_add(&session->counters->lanes_taken, 1);
+			(void) lanes_add(service, TAKE_FD(descriptor), message->proof_id);
+		proto_counter_add(&service->session.counters->lanes_taken, 1);
 		return true;
 	case WORKER_LIMITS:
-		allotment_take(session, message->limits.nodes_max, message->limits.descriptors_max);
+		allotment_take(&service->session, message->limits.nodes_max, message->limits.descriptors_max);
 		return true;
 	case WORKER_LOG:
 		if (descriptor >= 0)
 			(void) dup2(descriptor, STDERR_FILENO);
 		return true;
 	case WORKER_PROTECT: {
-		int r = descriptor < 0 ? -EBADF : protect_take(&session->protect, descriptor);
+		int r = descriptor < 0 ? -EBADF : protect_take(&service->session.protect, descriptor);
 
 		if (r == 0)
 			return true;
 		(void) fail("cannot protect what the server is steered by", r);
-		session_end(session, PROTO_GOODBYE_DONE, "The file server cannot go on with this mount.");
+		service_end(service, PROTO_GOODBYE_DONE, "The file server cannot go on with this mount.");
 		return false;
 	}
 	case WORKER_READ_ONLY:
 		/* Not settled in time: the broker, which waits no longer, kills this process. */
-		if (session_make_read_only(session, WORKER_SETTLE_MS))
+		if (lanes_make_read_only(service, WORKER_SETTLE_MS))
 			tell(WORKER_SETTLED, "");
 		return true;
 	case WORKER_STOP:
 		message->text[sizeof(message->text) - 1] = '\0';
-		session_end(session, message->goodbye, message->text);
+		service_end(service, message->goodbye, message->text);
 		return false;
 	default:
 		return true;
@@ -110,11 +112,11 @@ static bool take_message(struct session *session, struct worker_message *message
 }
 
 /* Waits for the broker's words until the session or the broker ends. */
-static void wait_for_end(struct session *session)
+static void wait_for_end(struct service *service)
 {
 	struct pollfd fds[3] = { { .fd = WORKER_FD_BROKER, .events = POLLIN },
-		                 { .fd = session->end_fd, .events = POLLIN },
-		                 { .fd = nodes_timer(session->nodes), .events = POLLIN } };
+		                 { .fd = service->end_fd, .events = POLLIN },
+		                 { .fd = nodes_timer(service->session.nodes), .events = POLLIN } };
 
 	for (;;) {
 		struct worker_message message;
@@ -125,14 +127,14 @@ static void wait_for_end(struct session *session)
 		if (fds[1].revents != 0)
 			return;
 		if (fds[2].revents != 0)
-			nodes_tick(session->nodes);
+			nodes_tick(service->session.nodes);
 		if (fds[0].revents == 0)
 			continue;
 		if (receive(&message, &fd) < 0) {
-			session_end(session, PROTO_GOODBYE_DONE, "the file server stopped");
+			service_end(service, PROTO_GOODBYE_DONE, "the file server stopped");
 			return;
 		}
-		if (!take_message(session, &message, fd))
+		if (!take_message(service, &message, fd))
 			return;
 	}
 }
@@ -152,7 +154,7 @@ static void on_wants(void)
 }
 
 /* The list of what is protected, before the guest gets a word in. */
-static int protect_first(struct session *session)
+static int protect_first(struct service *service)
 {
 	struct worker_message message;
 	_cleanup_close_ int fd = -EBADF;
@@ -160,40 +162,40 @@ static int protect_first(struct session *session)
 
 	if (r == 0 && (message.type != WORKER_PROTECT || fd < 0))
 		r = -EBADMSG;
-	session->protect.refused = on_refused;
-	return r < 0 ? r : protect_take(&session->protect, fd);
+	service->session.protect.refused = on_refused;
+	return r < 0 ? r : protect_take(&service->session.protect, fd);
 }
 
 static int serve(const struct worker_config *config, struct proto_counters *counters)
 {
-	struct session *session;
-	int r = session_new(config, WORKER_FD_ROOT, WORKER_FD_CONNECTION, counters, &session);
+	struct service *service;
+	int r = service_new(config, WORKER_FD_ROOT, WORKER_FD_CONNECTION, counters, &service);
 
 	if (r < 0)
 		return fail("cannot serve the share", r);
-	session->wants = on_wants;
-	r = protect_first(session);
+	service->session.wants = on_wants;
+	r = protect_first(service);
 	if (r < 0) {
-		session_free(session);
+		service_free(service);
 		return fail("cannot protect what the server is steered by", r);
 	}
 	tell(WORKER_READY, "");
-	r = session_start(session);
+	r = events_start(service);
 	if (r < 0) {
 		/* The guest's doing, and no failure. */
-		bool left = session->event.broken && (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT);
+		bool left = service->event.broken && (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT);
 
-		session_free(session);
+		service_free(service);
 		if (!left)
 			return fail("cannot welcome the guest", r);
 		tell(WORKER_BLAMES, "");
 		return EX_OK;
 	}
-	wait_for_end(session);
-	if (atomic_load(&session->blamed))
+	wait_for_end(service);
+	if (atomic_load(&service->blamed))
 		tell(WORKER_BLAMES, "");
-	if (session_stop(session))
-		session_free(session);
+	if (service_stop(service))
+		service_free(service);
 	return EX_OK;
 }
 

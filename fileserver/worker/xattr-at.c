@@ -14,7 +14,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "fileserver/worker/resolve.h"
+#include "fileserver/common/resolve.h"
 #include "protocol/faults.h"
 
 /* include/uapi/asm-generic/unistd.h of Linux 6.13; the same on all architectures that this runs on. */

@@ -39,19 +39,11 @@ static size_t whole(const struct proto_writer *writer, uint8_t *memory)
 		    memcmp(first, second, length) != 0)                                                                \
 			abort();                                                                                       \
 	}
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) CHECK(op, request) CHECK(op, reply)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) CHECK(op, request) CHECK(op, reply)
 #include "protocol/ops.def"
 
 static void (*const checks[])(const uint8_t *, size_t) = {
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) check_##op##_request, check_##op##_reply,
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) check_##op##_request, check_##op##_reply,
 #include "protocol/ops.def"
 };
 

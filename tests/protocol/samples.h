@@ -10,6 +10,6 @@ struct samples {
 	uint8_t memory[PROTO_BLOB_MAX];
 };
 
-#define KIND(kind, type, doc) void sample_##kind(struct samples *samples, type *ret_value);
+#define KIND(kind, type, most, doc) void sample_##kind(struct samples *samples, type *ret_value);
 PROTO_KINDS(KIND)
 #undef KIND

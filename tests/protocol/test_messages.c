@@ -17,13 +17,12 @@ enum { ROUNDS = 50, MEMORY = 128 * 1024 };
 /* One message, by the functions that the table made for it. */
 struct message_case {
 	const char *name;
-	size_t size;
+	size_t size, most;
 	void (*sample)(struct samples *samples, void *message);
 	int (*encode)(struct proto_writer *writer, const void *message);
 	int (*decode)(struct proto_reader *reader, void *message);
 };
 
-#define OP(SYMBOL, op, number, lane, changes, replay, doc)
 #define REQUEST(op)                                                                                                    \
 	static void fill_##op##_request(struct samples *samples, struct proto_##op##_request *message)                 \
 	{                                                                                                              \
@@ -50,24 +49,20 @@ struct message_case {
 	{                                                                                                              \
 		return proto_decode_##op##_##which(reader, message);                                                   \
 	}
-#define OP(SYMBOL, op, number, lane, changes, replay, doc)                                                             \
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc)                                                       \
 	WRAP(op, request)                                                                                              \
 	WRAP(op, reply)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
 #include "protocol/ops.def"
 
 #define ROW(op, which)                                                                                                 \
-	{ #op " " #which, sizeof(struct proto_##op##_##which), sample_##op##_##which, encode_##op##_##which,           \
+	{ #op " " #which,                                                                                              \
+	  sizeof(struct proto_##op##_##which),                                                                         \
+	  PROTO_MOST_##op##_##which,                                                                                   \
+	  sample_##op##_##which,                                                                                       \
+	  encode_##op##_##which,                                                                                       \
 	  decode_##op##_##which },
 static const struct message_case cases[] = {
-#define OP(SYMBOL, op, number, lane, changes, replay, doc) ROW(op, request) ROW(op, reply)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) ROW(op, request) ROW(op, reply)
 #include "protocol/ops.def"
 };
 enum { CASES = sizeof(cases) / sizeof(cases[0]) };
@@ -81,6 +76,7 @@ static size_t encode(const struct message_case *one, const void *message, uint8_
 	proto_writer_init(&writer, bytes, MEMORY);
 	assert_int_equal(one->encode(&writer, message), 0);
 	length = (size_t) (writer.next - writer.start);
+	assert_true(length <= one->most);
 	if (writer.tail_length > 0)
 		memcpy(bytes + length, writer.tail, writer.tail_length);
 	return length + writer.tail_length;
@@ -92,6 +88,61 @@ static int decode(const struct message_case *one, const uint8_t *bytes, size_t l
 
 	proto_reader_init(&reader, bytes, length, length);
 	return one->decode(&reader, message);
+}
+
+static size_t fields_of(const struct proto_writer *writer)
+{
+	assert_int_equal(writer->error, 0);
+	return (size_t) (writer->next - writer->start);
+}
+
+static void the_largest_messages_are_as_large_as_the_table_says(void **state)
+{
+	static struct proto_goodbye_request goodbye;
+	static struct proto_readlink_reply readlink;
+	static struct proto_resolve_request resolve = { .path = { .path = "/" } };
+	static struct proto_rename_request rename = { .parent = 1, .new_parent = 1 };
+	static uint8_t bytes[MEMORY];
+	struct proto_writer writer;
+
+	memset(goodbye.text.text, 'x', PROTO_TEXT_MAX);
+	goodbye.text.length = PROTO_TEXT_MAX;
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	(void) proto_encode_goodbye_request(&writer, &goodbye);
+	assert_int_equal(fields_of(&writer), PROTO_MOST_goodbye_request);
+	memset(readlink.target.text, 'x', PROTO_TARGET_MAX);
+	readlink.target.length = PROTO_TARGET_MAX;
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	(void) proto_encode_readlink_reply(&writer, &readlink);
+	assert_int_equal(fields_of(&writer), PROTO_MOST_readlink_reply);
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	(void) proto_encode_resolve_request(&writer, &resolve);
+	assert_int_equal(fields_of(&writer), PROTO_MOST_resolve_request);
+	memset(rename.name.text, 'x', PROTO_NAME_MAX);
+	rename.name.length = PROTO_NAME_MAX;
+	rename.new_name = rename.name;
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	(void) proto_encode_rename_request(&writer, &rename);
+	assert_int_equal(fields_of(&writer), PROTO_MOST_rename_request);
+	assert_int_equal(PROTO_MOST_EVENT, PROTO_MOST_goodbye_request + 1);
+	assert_int_equal(PROTO_MOST_LIST_REQUEST, PROTO_MOST_bind_refused_request + 1);
+	assert_int_equal(PROTO_MOST_LIST_REPLY, PROTO_MOST_share_reply + 1);
+}
+
+static void a_row_says_who_may_send_it_and_what_it_may_answer(void **state)
+{
+	assert_non_null(proto_op_expected(PROTO_PING, PROTO_LANE_EVENT, PROTO_FROM_GUEST));
+	assert_null(proto_op_expected(PROTO_PING, PROTO_LANE_EVENT, PROTO_FROM_SERVER));
+	assert_non_null(proto_op_expected(PROTO_PING, PROTO_LANE_LIST, PROTO_FROM_GUEST));
+	assert_null(proto_op_expected(PROTO_PING, PROTO_LANE_DATA, PROTO_FROM_GUEST));
+	assert_non_null(proto_op_expected(PROTO_GOODBYE, PROTO_LANE_EVENT, PROTO_FROM_SERVER));
+	assert_non_null(proto_op_expected(PROTO_GOODBYE, PROTO_LANE_EVENT, PROTO_FROM_GUEST));
+	assert_null(proto_op_expected(PROTO_OP_LIMIT, PROTO_LANE_DATA, PROTO_FROM_GUEST));
+	assert_null(proto_op_expected(0, PROTO_LANE_DATA, PROTO_FROM_GUEST));
+	assert_true(proto_op_may_fail(PROTO_LOOKUP, ENOENT) && proto_op_may_fail(PROTO_LOOKUP, EIO));
+	assert_false(proto_op_may_fail(PROTO_READ, ENOENT) || proto_op_may_fail(0, EIO));
+	assert_string_equal(proto_op_errors(PROTO_LSEEK), "EBADF, ENXIO");
+	assert_string_equal(proto_op_errors(PROTO_FORGET), "");
 }
 
 static void every_message_survives_a_round_trip(void **state)
@@ -231,6 +282,8 @@ static void the_bytes_of_every_message_are_the_frozen_ones(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_largest_messages_are_as_large_as_the_table_says),
+		cmocka_unit_test(a_row_says_who_may_send_it_and_what_it_may_answer),
 		cmocka_unit_test(every_message_survives_a_round_trip),
 		cmocka_unit_test(a_message_cut_at_any_byte_breaks_the_framing),
 		cmocka_unit_test(a_message_with_a_byte_too_many_breaks_the_framing),

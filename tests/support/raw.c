@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -51,6 +52,11 @@ static int receive_reply(struct raw *raw, unsigned op, struct proto_reader *ret_
 			return r == -EAGAIN ? -ETIMEDOUT : r;
 		if (header.op != op || header.id != raw->id || (header.flags & PROTO_FRAME_REPLY) == 0)
 			return -EPROTO;
+		if (header.status != 0 && !proto_op_may_fail(op, header.status)) {
+			fprintf(stderr, "%s answered %s, which its row in ops.def does not list\n",
+			        proto_op_info(op)->name, strerrorname_np(header.status));
+			return -EPROTO;
+		}
 		if (header.status != 0)
 			return -header.status;
 		size = (size_t) (reader.end - reader.next);
@@ -66,7 +72,7 @@ static int receive_reply(struct raw *raw, unsigned op, struct proto_reader *ret_
 	return 0;
 }
 
-#define OP(SYMBOL, op, number, lane, changes, replay, doc)                                                             \
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc)                                                       \
 	int raw_##op(struct raw *raw, const struct proto_##op##_request *request,                                      \
 	             struct proto_##op##_reply *ret_reply)                                                             \
 	{                                                                                                              \
@@ -85,10 +91,6 @@ static int receive_reply(struct raw *raw, unsigned op, struct proto_reader *ret_
 			r = proto_decode_##op##_reply(&reader, ret_reply) == 0 ? 0 : -EPROTO;                          \
 		return r;                                                                                              \
 	}
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
 #include "protocol/ops.def"
 
 int raw_welcome(struct raw *raw, struct proto_proof_reply *ret_welcome)

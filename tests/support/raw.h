@@ -23,12 +23,8 @@ void raw_done(struct raw *raw);
  * raw_lookup(raw, request, ret_reply) and so on: 0, the server's negative errno, or -EPROTO and others where the lane
  * broke. Operations without a reply only send.
  */
-#define OP(SYMBOL, op, number, lane, changes, replay, doc)                                                             \
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc)                                                       \
 	int raw_##op(struct raw *raw, const struct proto_##op##_request *request, struct proto_##op##_reply *ret_reply);
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
 #include "protocol/ops.def"
 
 /* The wait for WELCOME, for a lane whose handshake was done elsewhere. */

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fileserver/worker/events.h"
 #include "fileserver/sandbox/own-files.h"
 
 uint32_t share_nodes_max = 10000;
@@ -41,8 +42,8 @@ struct share *share_new(uint32_t flags, uint32_t descriptors)
 	root = open(share->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 || raw_init(&share->event, fds[0]) < 0)
 		return NULL;
-	if (session_new(&config, root, fds[1], &share->counters, &share->session) < 0 ||
-	    session_start(share->session) < 0 || raw_welcome(&share->event, &welcome) < 0)
+	if (service_new(&config, root, fds[1], &share->counters, &share->service) < 0 ||
+	    events_start(share->service) < 0 || raw_welcome(&share->event, &welcome) < 0)
 		return NULL;
 	share->root = welcome.root.node;
 	return share_add_lane(share, &share->raw) == 0 ? share : NULL;
@@ -57,7 +58,7 @@ int share_add_lane(struct share *share, struct raw *ret_raw)
 		return -errno;
 	r = raw_init(ret_raw, fds[0]);
 	if (r == 0)
-		r = session_add_lane(share->session, fds[1], 5);
+		r = lanes_add(share->service, fds[1], 5);
 	return r < 0 ? r : raw_welcome(ret_raw, &welcome);
 }
 
@@ -73,11 +74,11 @@ static int make_removable(const char *path, const struct stat *st, int type, str
 
 void share_free(struct share *share)
 {
-	session_end(share->session, PROTO_GOODBYE_DONE, "test over");
+	service_end(share->service, PROTO_GOODBYE_DONE, "test over");
 	raw_done(&share->event);
 	raw_done(&share->raw);
-	if (session_stop(share->session))
-		session_free(share->session);
+	if (service_stop(share->service))
+		service_free(share->service);
 	close(share->host);
 	(void) nftw(share->directory, make_removable, 16, FTW_PHYS | FTW_MOUNT);
 	(void) nftw(share->directory, remove_one, 16, FTW_PHYS | FTW_DEPTH | FTW_MOUNT);

@@ -2,7 +2,7 @@
 /* A share in a temporary directory, served by a session in this process over socket pairs. */
 #pragma once
 
-#include "fileserver/worker/session.h"
+#include "fileserver/worker/lanes.h"
 #include "tests/support/raw.h"
 
 /* Limit of the sessions that are made from now on. */
@@ -11,7 +11,7 @@ extern uint32_t share_nodes_max;
 struct share {
 	char directory[64]; /* the host's side */
 	int host;           /* descriptor of it */
-	struct session *session;
+	struct service *service;
 	struct proto_counters counters;
 	struct raw event, raw; /* event lane; one data lane */
 	uint64_t root;

@@ -48,16 +48,13 @@ static int checked(struct request *from, enum proto_op op, int decoded)
 		r = proto_encode_##op##_request(&writer, request);                                                     \
 		return r < 0 ? r : exchange_send(from, PROTO_##SYMBOL, &writer);                                       \
 	}
-#define CALLS_DATA(SYMBOL, op, replay)      CALL_##replay(SYMBOL, op)
-#define CALLS_EVENT(SYMBOL, op, replay)     /* the keeper's */
-#define CALLS_LIST(SYMBOL, op, replay)      /* the guest agent's */
-#define CALLS_HANDSHAKE(SYMBOL, op, replay) /* proto_hello() and proto_attach() */
+#define CALLS_DATA(SYMBOL, op, replay)       CALL_##replay(SYMBOL, op)
+#define CALLS_EVENT_LIST(SYMBOL, op, replay) /* the keeper's and the guest agent's */
+#define CALLS_EVENT(SYMBOL, op, replay)      /* the keeper's */
+#define CALLS_LIST(SYMBOL, op, replay)       /* the guest agent's */
+#define CALLS_HANDSHAKE(SYMBOL, op, replay)  /* proto_hello() and proto_attach() */
 
-#define OP(SYMBOL, op, number, lane_, changes, replay, doc) CALLS_##lane_(SYMBOL, op, replay)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define OP(SYMBOL, op, number, lane_, from_, changes, replay, doc) CALLS_##lane_(SYMBOL, op, replay)
 #include "protocol/ops.def"
 
 int rpc_open_data(struct request *from, const struct proto_open_request *request, struct proto_open_reply *ret_reply)

@@ -15,17 +15,15 @@ struct request;
 #define PROTOTYPE_DATA(op)                                                                                             \
 	int rpc_##op(struct request *from, const struct proto_##op##_request *request,                                 \
 	             struct proto_##op##_reply *ret_reply);
-#define PROTOTYPE_EVENT(op)                                 /* the keeper's */
-#define PROTOTYPE_LIST(op)                                  /* the guest agent's */
-#define PROTOTYPE_HANDSHAKE(op)                             /* proto_hello() and proto_attach() */
-#define OP(SYMBOL, op, number, lane_, changes, replay, doc) PROTOTYPE_##lane_(op)
-#define REQUEST(op)
-#define FIELD(kind, name, doc)
-#define REPLY(op)
-#define END(op)
+#define PROTOTYPE_EVENT_LIST(op)                                   /* the keeper's and the guest agent's */
+#define PROTOTYPE_EVENT(op)                                        /* the keeper's */
+#define PROTOTYPE_LIST(op)                                         /* the guest agent's */
+#define PROTOTYPE_HANDSHAKE(op)                                    /* proto_hello() and proto_attach() */
+#define OP(SYMBOL, op, number, lane_, from_, changes, replay, doc) PROTOTYPE_##lane_(op)
 #include "protocol/ops.def"
 #undef PROTOTYPE_DATA
 #undef PROTOTYPE_EVENT
+#undef PROTOTYPE_EVENT_LIST
 #undef PROTOTYPE_LIST
 #undef PROTOTYPE_HANDSHAKE
 

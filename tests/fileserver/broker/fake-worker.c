@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "fileserver/worker/worker.h"
+#include "fileserver/common/handover.h"
 #include "tests/fileserver/broker/fake-worker.h"
 
 static unsigned count_descriptors(void)

@@ -13,9 +13,9 @@
 
 #include <cmocka.h>
 
-#include "fileserver/broker/control-path.h"
 #include "fileserver/broker/control.h"
 #include "protocol/cleanup.h"
+#include "protocol/control-path.h"
 #include "tests/support/scratch.h"
 
 static uv_loop_t loop;

@@ -15,6 +15,7 @@
 
 #include "fileserver/worker/lift.h"
 #include "fileserver/worker/ownership.h"
+#include "fileserver/worker/xattr-names.h"
 #include "tests/support/share.h"
 
 static int set_up(void **state)
@@ -68,24 +69,24 @@ static void chown_is_remembered_and_the_record_goes_when_it_is_not_needed(void *
 
 	assert_int_equal(share_create(share, share->root, "a", PROTO_OPEN_WRITE, 0644, &created), 0);
 	snprintf(path, sizeof(path), "%s/a", share->directory);
-	assert_int_equal(getxattr(path, OWNERSHIP_XATTR, value, sizeof(value)), -1);
+	assert_int_equal(getxattr(path, XATTR_NAMES_OWNERSHIP, value, sizeof(value)), -1);
 	request.node = created.entry.node;
 	request.set = (struct proto_setattr){ .valid = PROTO_SET_UID | PROTO_SET_GID, .uid = 1000, .gid = 50 };
 	assert_int_equal(raw_setattr(&share->raw, &request, &reply), 0);
 	assert_int_equal(reply.attr.uid, 1000);
 	assert_int_equal(share_lookup(share, share->root, "a", &entry), 0);
 	assert_int_equal(entry.attr.gid, 50);
-	assert_true(getxattr(path, OWNERSHIP_XATTR, value, sizeof(value)) > 0);
+	assert_true(getxattr(path, XATTR_NAMES_OWNERSHIP, value, sizeof(value)) > 0);
 	assert_memory_equal(value, "1000:50:0644:file", 17);
 	request.set = (struct proto_setattr){ .valid = PROTO_SET_UID | PROTO_SET_GID };
 	assert_int_equal(raw_setattr(&share->raw, &request, &reply), 0);
-	assert_int_equal(getxattr(path, OWNERSHIP_XATTR, value, sizeof(value)), -1);
+	assert_int_equal(getxattr(path, XATTR_NAMES_OWNERSHIP, value, sizeof(value)), -1);
 }
 
 static void the_private_xattr_is_hidden_from_every_call(void **state)
 {
 	struct share *share = *state;
-	struct proto_name name = raw_name(OWNERSHIP_XATTR), other = raw_name("user.other");
+	struct proto_name name = raw_name(XATTR_NAMES_OWNERSHIP), other = raw_name("user.other");
 	struct proto_getxattr_reply got;
 	struct proto_setxattr_reply set;
 	struct proto_listxattr_reply list;
@@ -95,7 +96,7 @@ static void the_private_xattr_is_hidden_from_every_call(void **state)
 
 	share_host_write(share, "a", "x");
 	snprintf(path, sizeof(path), "%s/a", share->directory);
-	assert_int_equal(setxattr(path, OWNERSHIP_XATTR, "1:2:0644", 8, 0), 0);
+	assert_int_equal(setxattr(path, XATTR_NAMES_OWNERSHIP, "1:2:0644", 8, 0), 0);
 	assert_int_equal(setxattr(path, "user.other", "v", 1, 0), 0);
 	assert_int_equal(share_lookup(share, share->root, "a", &entry), 0);
 	assert_int_equal(entry.attr.uid, 1);
@@ -134,7 +135,7 @@ static void a_hostile_record_widens_nothing(void **state)
 	assert_int_equal(fchmodat(share->host, "a", 0600, 0), 0);
 	snprintf(path, sizeof(path), "%s/a", share->directory);
 	for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
-		assert_int_equal(setxattr(path, OWNERSHIP_XATTR, records[i], strlen(records[i]), 0), 0);
+		assert_int_equal(setxattr(path, XATTR_NAMES_OWNERSHIP, records[i], strlen(records[i]), 0), 0);
 		assert_int_equal(share_lookup(share, share->root, "a", &entry), 0);
 		assert_int_equal(entry.attr.mode & 0777, 0600);
 		assert_true(S_ISREG(entry.attr.mode)); /* with content it stays a file */

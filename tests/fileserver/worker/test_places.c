@@ -271,7 +271,7 @@ static void what_nobody_uses_is_closed_and_found_again(void **state)
 	                 0);
 	assert_true(proto_counter_get(&share->counters.descriptors) >= 3);
 	for (int i = 0; i < 4; i++)
-		nodes_tick(share->session->nodes);
+		nodes_tick(share->service->session.nodes);
 	/* The open handle and the removed file's. */
 	assert_int_equal(proto_counter_get(&share->counters.descriptors), 2);
 	for (uint64_t i = 0; i < 3; i++) {

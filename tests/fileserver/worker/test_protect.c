@@ -65,7 +65,7 @@ static void take(struct share *share)
 
 	qsort(entries, count, sizeof(entries[0]), by_ino);
 	assert_int_equal(write(fd, entries, count * sizeof(entries[0])), count * sizeof(entries[0]));
-	assert_int_equal(protect_take(&share->session->protect, fd), 0);
+	assert_int_equal(protect_take(&share->service->session.protect, fd), 0);
 	close(fd);
 }
 
@@ -277,9 +277,9 @@ static void a_list_of_another_size_is_refused(void **state)
 	int fd = memfd_create("list", MFD_CLOEXEC);
 
 	assert_int_equal(write(fd, "x", 1), 1);
-	assert_int_equal(protect_take(&share->session->protect, fd), -EINVAL);
+	assert_int_equal(protect_take(&share->service->session.protect, fd), -EINVAL);
 	assert_int_equal(ftruncate(fd, (off_t) (PROTECT_ENTRIES_MAX + 1) * (off_t) sizeof(entries[0])), 0);
-	assert_int_equal(protect_take(&share->session->protect, fd), -EINVAL);
+	assert_int_equal(protect_take(&share->service->session.protect, fd), -EINVAL);
 	close(fd);
 }
 

@@ -319,7 +319,7 @@ static void a_share_that_becomes_read_only_refuses_what_is_open_for_writing(void
 
 	assert_int_equal(share_create(share, share->root, "a", PROTO_OPEN_READ | PROTO_OPEN_WRITE, 0644, &created), 0);
 	assert_int_equal(share_write(share, created.handle, 0, "old", 3, 0), 3);
-	assert_true(session_make_read_only(share->session, 1000));
+	assert_true(lanes_make_read_only(share->service, 1000));
 	assert_int_equal(share_write(share, created.handle, 0, "new", 3, 0), -EROFS);
 	assert_int_equal(share_write(share, created.handle, 0, "new", 3, PROTO_WRITE_APPEND), -EROFS);
 	assert_int_equal(share_create(share, share->root, "b", PROTO_OPEN_READ, 0644, &other), -EROFS);
@@ -362,14 +362,14 @@ static void a_write_that_is_under_way_when_the_share_becomes_read_only_is_waited
 
 	assert_int_equal(share_create(share, share->root, "a", PROTO_OPEN_WRITE, 0644, &created), 0);
 	rest = send_half_a_write(share, created.handle, memory, PROTO_DATA_MAX / 2);
-	while (atomic_load(&share->session->lanes[1]->busy) == 0)
+	while (atomic_load(&share->service->lanes[1]->busy) == 0)
 		usleep(1000);
 	/* The broker kills the worker then. */
-	assert_false(session_make_read_only(share->session, 100));
+	assert_false(lanes_make_read_only(share->service, 100));
 	assert_int_equal(raw_bytes(&share->raw, memory, rest), 0);
 	assert_int_equal(proto_channel_next(&share->raw.channel, &header, &reader), 0);
 	assert_int_equal(header.status, 0);
-	assert_true(session_make_read_only(share->session, 1000));
+	assert_true(lanes_make_read_only(share->service, 1000));
 	assert_int_equal(share_write(share, created.handle, 0, "new", 3, 0), -EROFS);
 }
 
@@ -391,17 +391,15 @@ static void the_table_alone_decides_what_a_read_only_share_refuses(void **state)
 			continue;
 		proto_writer_init(&writer, memory, sizeof(memory));
 		switch (op) {
-#define OP(SYMBOL, op_, number, lane, changes, replay, doc) case number:
+#define OP(SYMBOL, op_, number, lane, from, changes, replay, doc) case number:
 #define REQUEST(op_)                                                                                                   \
 	{                                                                                                              \
 		struct proto_##op_##_request request;                                                                  \
 		memset(&request, 0, sizeof(request));                                                                  \
 		r = proto_encode_##op_##_request(&writer, &request);
-#define FIELD(kind, name, doc)
 #define REPLY(op_)                                                                                                     \
 	break;                                                                                                         \
 	}
-#define END(op_)
 #include "protocol/ops.def"
 		}
 		/* Names of zeros are refused when they are encoded; that row has its handler's test above. */

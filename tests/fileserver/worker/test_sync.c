@@ -66,7 +66,7 @@ static void those_that_wait_share_the_next_one(void **state)
 		raw_done(&askers[i].raw);
 	}
 	/* One after the other it would be as many as were asked for; each round takes two at most. */
-	assert_in_range(share->session->sync.begun, ROUNDS, 2 * ROUNDS + 1);
+	assert_in_range(share->service->session.sync.begun, ROUNDS, 2 * ROUNDS + 1);
 }
 
 static void there_is_a_pause_between_two(void **state)
@@ -77,7 +77,7 @@ static void there_is_a_pause_between_two(void **state)
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(ask(&share->raw, share->root), 0);
 	assert_true(clock_ms() - begin >= 3 * SYNC_PAUSE_MS - 10);
-	assert_int_equal(share->session->sync.begun, 4);
+	assert_int_equal(share->service->session.sync.begun, 4);
 }
 
 int main(void)

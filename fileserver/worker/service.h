@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Serving a session: its threads, its lanes, its end.
+ *
+ * The main thread waits for the broker, one thread serves the event lane (events.h), one each data lane (lanes.h). A
+ * handler runs on its lane's thread and may block there as long as the host does.
+ */
+#pragma once
+
+#include "fileserver/worker/session.h"
+#include "protocol/channel.h"
+
+enum { SERVICE_LANES_MAX = 64 };
+
+struct service;
+
+/* A data lane; lanes.c serves it. */
+struct lane {
+	struct service *service;
+	uint32_t number;
+	struct proto_channel channel;
+	uint64_t proof_id;     /* of the PROOF that WELCOME answers */
+	_Atomic uint64_t last; /* id of the request that was received last */
+	/* Written before a request looks at the share's mode: lanes_make_read_only() relies on it. */
+	_Atomic uint32_t busy;
+	uint8_t *fields; /* memory for a reply's fields, PROTO_SMALL_MAX */
+};
+
+struct service {
+	struct session session;
+	struct proto_channel event; /* the event lane */
+	pthread_mutex_t event_lock; /* sending on it */
+	int end_fd;                 /* eventfd: readable once the session has ended */
+	_Atomic bool ended;
+	_Atomic bool blamed; /* the guest broke the protocol, or left before it was welcomed */
+	pthread_mutex_t lock;
+	pthread_cond_t thread_ended;
+	unsigned threads;                          /* guarded by lock */
+	struct lane *lanes[SERVICE_LANES_MAX + 1]; /* guarded by lock; by number, from 1 */
+	_Atomic unsigned working;                  /* lanes that serve a request */
+};
+
+/* Takes root and event on success. Serves nothing yet. 0 or a negative errno. */
+int service_new(const struct worker_config *config, int root, int event, struct proto_counters *counters,
+                struct service **ret_service);
+/* A service whose threads have ended, or have never begun: frees everything, the event lane, too. NULL: nothing. */
+void service_free(struct service *service);
+
+/* Runs a thread of the service's, which calls service_thread_ended() last. 0 or a negative errno. */
+int service_run(struct service *service, void *(*run)(void *), void *argument);
+void service_thread_ended(struct service *service);
+
+/* Says WELCOME on a lane of that number; 0: the event lane. */
+int service_welcome(struct service *service, struct proto_channel *channel, uint64_t proof_id, uint32_t number);
+/* Sends on the event lane. */
+int service_send_event(struct service *service, struct proto_header *header, const struct proto_writer *writer);
+
+/* Ends the session: GOODBYE, then every lane. Any thread; the first call counts. */
+void service_end(struct service *service, enum proto_goodbye code, const char *text);
+/* The guest broke the protocol. */
+void service_broken(struct service *service, const char *what);
+/*
+ * Ends the session and its threads. The guest closes after GOODBYE and has 2 s for it, since bytes sent just before a
+ * close are lost on some transports. False: a thread is still blocked in the host, and ends with the process.
+ */
+bool service_stop(struct service *service);
