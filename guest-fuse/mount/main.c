@@ -63,7 +63,7 @@ struct program {
 	struct client *client;
 	char mountpoint[PATH_MAX];
 	struct proto_channel event;
-	bool connected; /* event is there, and nobody else's */
+	bool connected; /* event is open, and still this struct's to close */
 	struct keeper *keeper;
 	int mount, signals, statistics, ready;
 	char statistics_path[STATS_PATH_SIZE];
@@ -163,7 +163,7 @@ static enum exits start_serving(struct program *program)
 	return EXITS_OK;
 }
 
-/* Until the kernel has what it asks first. */
+/* Waits until the kernel has the answer to INIT. */
 static bool wait_for_kernel(struct client *client)
 {
 	struct pollfd fd = { .fd = client->server->wake, .events = POLLIN };
@@ -177,7 +177,7 @@ static bool wait_for_kernel(struct client *client)
 	return true;
 }
 
-/* The keeper's duties: what lies outside its room. */
+/* The keeper's duties (keeper.h). */
 
 static bool is_over(void *data)
 {
@@ -210,7 +210,7 @@ static void unmount(void *data)
 		log_warning("cannot unmount %s: %s", mountpoint, strerror(errno));
 }
 
-/* A FIFO that whoever keeps the mount reads: it ends when the session does. */
+/* The option alive=: whoever reads this FIFO sees its end when the session ends. */
 static enum exits open_alive(struct program *program)
 {
 	const char *alive = program->options.alive;
@@ -225,7 +225,7 @@ static enum exits open_alive(struct program *program)
 	return EXITS_OK;
 }
 
-/* All that can fail, before anybody can see the mount. */
+/* Everything that can fail is done before the mount is in place. */
 static enum exits complete(struct program *program)
 {
 	const struct keeper_duties duties = {
@@ -313,8 +313,8 @@ static enum exits run(struct program *program)
 }
 
 /*
- * The end. The kernel's requests are over or are given up: closing the last descriptor ends the connection. Threads
- * that wait for the server are woken; one that is connecting has a deadline of its own.
+ * The end. The kernel sends no more requests, or those that are left are given up: closing the last descriptor of
+ * /dev/fuse ends them. Threads that wait for the server are woken; one that is connecting has a deadline of its own.
  */
 static void tear_down(struct program *program)
 {
@@ -331,7 +331,7 @@ static void tear_down(struct program *program)
 		return;
 	secret_withdraw(client->secret);
 	if (!threads_are_ending(client->threads) && threads_are_there(client->threads))
-		return; /* still mounted somewhere: the process's end is the connection's */
+		return; /* still mounted somewhere: exit() closes /dev/fuse */
 	(void) pending_fail(client->pending, ENOTCONN);
 	threads_end(client->threads);
 	threads_join(client->threads);

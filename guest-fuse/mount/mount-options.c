@@ -104,7 +104,7 @@ struct flag {
 
 #define ATIME_ALL (MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME)
 
-/* Also those that mount(8) and systemd understand themselves and pass on from fstab. */
+/* Also options that mount(8) and systemd handle themselves, and pass on from fstab. */
 static const struct flag flags[] = {
 	{ "nosuid", MOUNT_ATTR_NOSUID, 0 },
 	{ "suid", 0, MOUNT_ATTR_NOSUID },
@@ -130,7 +130,7 @@ static const struct flag flags[] = {
 	{ "nousers", 0, 0 },
 	{ "nogroup", 0, 0 },
 	{ "noowner", 0, 0 },
-	{ "allow_other", 0, 0 }, /* always so */
+	{ "allow_other", 0, 0 }, /* has no effect: it is always so */
 };
 
 static int option_flag(const struct parser *parser, const char *name)
@@ -175,7 +175,7 @@ static int option_apply(const struct parser *parser, char *option)
 	return option_with_value(parser, option, value + 1);
 }
 
-/* The list behind -o: a backslash takes the next comma's or backslash's meaning away. */
+/* The list after -o. A backslash before a comma or a backslash takes away its meaning. */
 static int options_list(const struct parser *parser, const char *list)
 {
 	_cleanup_free_ char *option = malloc(strlen(list) + 1);
@@ -219,7 +219,7 @@ static int operands(const struct parser *parser, int count, char **operand)
 	options->mountpoint = operand[1];
 	r = proto_address_split_source(options->source, &options->address, &options->path, parser->error,
 	                               parser->error_size);
-	/* Lanes are connected later, from another working directory. */
+	/* Further connections are made later, from another working directory. */
 	if (r == 0 && options->address.kind == PROTO_ADDRESS_UNIX && options->address.path[0] != '/')
 		r = fail(parser, "%s: the path of the socket must be absolute", options->source);
 	return r;
@@ -242,7 +242,7 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
-/* word: what was just read, for words about it. */
+/* word: the argument at hand, for the message. */
 static int switch_apply(const struct parser *parser, int option, const char *word)
 {
 	struct mount_options *options = parser->options;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel's mount: made, put in place, tuned. */
+/* The mount in the kernel: making it, putting it in place, tuning it. */
 #include "guest-fuse/mount/mounting.h"
 
 #include <errno.h>
@@ -100,7 +100,8 @@ int mounting_make(const struct mount_options *options, bool read_only, int *ret_
 
 int mounting_place(int mount, const char *mountpoint)
 {
-	/* realpath() has made it: a link that is on the way now came later, and is not to lead the mount elsewhere. */
+	/* The path is from realpath(): a symbolic link on it was put there since, and must not lead the mount
+	 * elsewhere. */
 	_cleanup_close_ int directory = open_plain(mountpoint, O_PATH | O_DIRECTORY);
 
 	if (directory < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What follows from an operation that is done. */
+/* What to do after an operation. */
 #include "guest-fuse/mount/kernel/effects.h"
 
 #include "guest-fuse/mount/kernel/thread.h"

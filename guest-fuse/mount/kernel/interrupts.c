@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A process that is stuck on the mount can be killed. */
+/* A process that waits for the mount can be killed. */
 #include "guest-fuse/mount/kernel/interrupts.h"
 
 #include <errno.h>
@@ -16,12 +16,12 @@
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
 
-#define EARLY_NS  INT64_C(2000000000) /* an INTERRUPT whose request does not come is for one that was answered */
-#define SILENT_NS INT64_C(500000000)
+#define EARLY_NS  INT64_C(2000000000) /* the longest that the request of an INTERRUPT is waited for */
+#define SILENT_NS INT64_C(500000000)  /* a request that waits longer may be looked at without an INTERRUPT */
 
 struct interrupts {
 	struct pending *pending;
-	/* INTERRUPTs that came before their request was seen: both lie in the kernel's queue for different threads. */
+	/* INTERRUPTs that were read before their requests, which another thread may read at the same time. */
 	pthread_mutex_t lock;
 	_Atomic unsigned count; /* of early */
 	struct interrupts_early {
@@ -49,7 +49,7 @@ void interrupts_free(struct interrupts *interrupts)
 	free(interrupts);
 }
 
-/* Leaves out those that are too old, and unique. True: unique was there. With the lock held. */
+/* Removes unique, and those that are too old. True: unique was there. With the lock held. */
 static bool sort_out(struct interrupts *interrupts, uint64_t unique)
 {
 	int64_t now = clock_ns();
@@ -94,8 +94,7 @@ void interrupts_arrived(struct interrupts *interrupts, uint64_t unique)
 {
 	struct pending *pending = interrupts->pending;
 
-	/* First remembered, then looked for; the request's thread goes the other way: one of the two finds the other.
-	 */
+	/* Remember first, then look; the request's thread does it in the other order, so that one finds the other. */
 	remember(interrupts, unique);
 	for (unsigned i = 0; i < atomic_load(&pending->count); i++)
 		if (request_interrupt(pending->all[i], unique)) {
@@ -113,7 +112,7 @@ void interrupts_arrived_early(struct interrupts *interrupts, struct request *req
 		server_wake(interrupts->pending->server);
 }
 
-/* The set of signals in a line of /proc/PID/status: sixteen hexadecimal digits. */
+/* A line of /proc/PID/status that has a set of signals: sixteen hexadecimal digits. */
 static uint64_t signals(const char *status, const char *key)
 {
 	const char *line = strstr(status, key);
@@ -167,7 +166,7 @@ bool interrupts_serve(struct interrupts *interrupts, bool unread)
 		pid = request->pid;
 		look = unique != 0 && !request->answered && request->interrupted;
 		again = again || look;
-		/* No thread reads INTERRUPT: whoever waits long may be about to die. */
+		/* Nobody reads INTERRUPTs: any thread that waits long may be about to die. */
 		if (unique != 0 && !request->answered && unread && pid != 0)
 			look = look || now - atomic_load(&request->since) > SILENT_NS;
 		pthread_mutex_unlock(&request->lock);

@@ -24,7 +24,7 @@
 
 enum { BACKGROUND_MAX = 32 };
 
-/* libfuse's way out: replies, and notifications, which are known by unique 0. */
+/* What libfuse sends: replies, and notifications, which have unique 0. */
 static ssize_t write_out(int fd, struct iovec *iov, int count, void *userdata)
 {
 	const struct fuse_out_header *out = iov[0].iov_base;
@@ -35,7 +35,7 @@ static ssize_t write_out(int fd, struct iovec *iov, int count, void *userdata)
 	return writev(thread != NULL ? thread->device : fd, iov, count);
 }
 
-/* libfuse wants it but never calls it: the threads read for themselves. */
+/* libfuse demands it and never calls it: the threads read by themselves. */
 static ssize_t read_in(int fd, void *buffer, size_t size, void *userdata)
 {
 	return read(fd, buffer, size);
@@ -45,7 +45,8 @@ static void set_up(void *userdata, struct fuse_conn_info *conn)
 {
 	/*
 	 * ATOMIC_O_TRUNC would lose the truncation of an open that needs no message; AUTO of READDIRPLUS costs a LOOKUP
-	 * for each entry; locks stay within this kernel; symbolic links can change on the host.
+	 * for each entry; locks are this kernel's alone; symbolic links, which a cache would keep, can change on the
+	 * host.
 	 */
 	conn->want = conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS |
 	                              FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO);
@@ -69,7 +70,7 @@ int lowlevel_new(struct client *client)
 	fuse_opt_free_args(&args);
 	if (client->fuse == NULL)
 		return -ENOMEM;
-	/* The session closes its descriptor at its end; the client keeps its own. */
+	/* libfuse closes the descriptor that it is given. */
 	fd = fcntl(client->device, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0 || fuse_session_custom_io(client->fuse, &io, fd) != 0) {
 		close_fd(fd);

@@ -29,7 +29,7 @@ struct notifier {
 	bool running, ending;
 	struct notifier_range queue[QUEUE];
 	unsigned first, count;
-	uint64_t queued, done; /* ranges, ever */
+	uint64_t queued, done; /* how many ranges since the start */
 	_Atomic bool pruning;  /* asked for, and not yet done */
 	bool prune;            /* asked for, and not yet begun */
 	pthread_cond_t progress;
@@ -64,7 +64,7 @@ void notifier_free(struct notifier *notifier)
 
 enum work { WORK_END, WORK_RANGE, WORK_PRUNE };
 
-/* Waits for something to do. */
+/* Waits for work. */
 static enum work next(struct notifier *notifier, struct notifier_range *ret_range)
 {
 	enum work work = WORK_END;

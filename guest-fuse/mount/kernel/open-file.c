@@ -57,7 +57,7 @@ void open_file_begin(struct client *client, struct open_file *file, uint64_t nod
 
 void open_file_used(struct client *client, struct open_file *file)
 {
-	/* Several threads may use one file: dropped twice is dropped. */
+	/* When several threads use the file at once, one of them reports it. */
 	uint32_t drop = atomic_exchange_explicit(&file->drop, 0, memory_order_relaxed);
 
 	if (drop != 0)

@@ -84,10 +84,10 @@ static void fill_setattr(struct thread *thread, const struct stat *attr, int to_
 	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
 		if ((to_set & bits[i].fuse) != 0)
 			ret_set->valid |= bits[i].proto;
-	/* libfuse 3.14 does not pass this one on. Whoever changes the owner clears setuid and setgid, too. */
+	/* libfuse 3.14 does not pass this flag on. The kernel sets it with a change of owner, too. */
 	if ((in->valid & FATTR_KILL_SUIDGID) != 0)
 		ret_set->valid |= PROTO_SET_KILL_PRIVILEGES;
-	/* Times that are not to be set may be anything. */
+	/* Fields that are not to be set may hold anything. */
 	if ((to_set & FUSE_SET_ATTR_ATIME) == 0)
 		ret_set->atime = (struct proto_time){ 0 };
 	if ((to_set & FUSE_SET_ATTR_MTIME) == 0)
@@ -97,8 +97,8 @@ static void fill_setattr(struct thread *thread, const struct stat *attr, int to_
 }
 
 /*
- * Under permissions=host the kernel leaves the question who may give a file away to the file system. Whoever could
- * would make files that look like others', which he is then refused as not his own.
+ * Under permissions=host the kernel does not check who may give a file away. If anybody could, there would be files
+ * that look like another user's and that their maker may no longer change.
  */
 static int may_give_away(const struct client *client, fuse_req_t req, const struct stat *attr, int to_set)
 {
@@ -119,7 +119,7 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 	request.handle = 0;
 	r = target_of(thread, ino, &request.node);
 	fill_setattr(thread, attr, to_set, &request.set);
-	/* A handle matters for the size only, and an open of O_RDONLY|O_TRUNC has one that cannot write. */
+	/* The handle is needed for the size only; that of an open with O_RDONLY|O_TRUNC cannot write. */
 	if (fi != NULL && (to_set & FUSE_SET_ATTR_SIZE) != 0 && file_of(fi)->writable)
 		request.handle = file_of(fi)->handle;
 	if (r == 0)
@@ -194,7 +194,7 @@ static bool is_bare(struct thread *thread, uint64_t node)
 	return (objects_flags(thread->client->objects, thread->client->validity, node) & PROTO_ATTR_BARE) != 0;
 }
 
-/* trusted.* are not for everybody's eyes. Leaves the others, in place. The new length. */
+/* Removes trusted.* from a list of names, which only some may see. Returns the new length. */
 static size_t hide_trusted(char *names, size_t length)
 {
 	size_t kept = 0, size;
@@ -252,7 +252,7 @@ static void get_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 		reply_error(req, r);
 }
 
-/* It must not be there, and it must: never both. */
+/* XATTR_CREATE and XATTR_REPLACE together: one of them always fails. */
 static int set_contradiction(struct thread *thread, const struct proto_setxattr_request *set)
 {
 	struct proto_getxattr_request request = { .node = set->node, .name = set->name };
@@ -288,7 +288,7 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, const ch
 	reply_error(req, r);
 }
 
-/* Without those that the process may not see. They lie in the thread's memory. */
+/* Removes names that the process may not see. They lie in the connection's memory. */
 static void show_names(fuse_req_t req, struct proto_blob *names)
 {
 	bool trusted = names->length > 0 && memmem(names->bytes, names->length, "trusted.", 8) != NULL;

@@ -36,7 +36,7 @@ static void read_data(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		reply_error(req, r);
 }
 
-/* A change of contents is done: what the server says the file is now. */
+/* Contents were changed; attr: what the server says of the file afterwards. */
 static int wrote(struct thread *thread, fuse_ino_t ino, const struct proto_attr *attr)
 {
 	int r = attributes_check(attr);
@@ -47,9 +47,9 @@ static int wrote(struct thread *thread, fuse_ino_t ino, const struct proto_attr 
 }
 
 /*
- * Under O_APPEND the server writes at the end that there really is. When that is not where this kernel believed it to
- * be, the page cache has the bytes at the wrong place. Those pages are dropped by the notifier: a thread that answers
- * requests must not wait for pages.
+ * Under O_APPEND the server writes at the real end of the file. When this kernel took another place for the end, the
+ * page cache has the bytes there. The notifier drops those pages: a thread that answers requests must not wait for
+ * pages.
  */
 static int appended(struct thread *thread, fuse_ino_t ino, uint64_t offset, const struct proto_write_reply *reply)
 {
@@ -65,7 +65,7 @@ static int appended(struct thread *thread, fuse_ino_t ino, uint64_t offset, cons
 /*
  * Under O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC and the mount's option sync the kernel sends FSYNC after a write by way of
  * the page cache. Around it (FOPEN_DIRECT_IO, and an asynchronous write under O_DIRECT) it does not, but says so in the
- * request's flags. What the server's descriptor does by itself is not asked for.
+ * request's flags. What the server's descriptor does anyway is not asked for.
  */
 static uint32_t sync_flags(const struct open_file *file, const struct fuse_file_info *fi)
 {
@@ -77,8 +77,9 @@ static uint32_t sync_flags(const struct open_file *file, const struct fuse_file_
 }
 
 /*
- * Asynchronous direct writes: the kernel drops its pages before one and not after it (fs/fuse/file.c), so that who
- * reads meanwhile keeps the old ones there. Before the writer is told, they go. Nobody waits where nobody reads so.
+ * The kernel drops its pages before an asynchronous direct write and not after it (fs/fuse/file.c), so that a read in
+ * between leaves old pages there. They are dropped before the writer gets its answer; when nobody has the file open for
+ * such reads, nothing is done.
  */
 static void wrote_directly(struct thread *thread, fuse_ino_t ino, uint64_t offset, uint32_t written)
 {
@@ -143,7 +144,7 @@ static void allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 	reply_error(req, r);
 }
 
-/* Without knowing of holes: all of the file is data. */
+/* Takes the whole file for data, without asking for holes. */
 static int seek_in_solid(struct thread *thread, uint64_t node, const struct proto_lseek_request *request,
                          uint64_t *ret_offset)
 {
@@ -158,7 +159,7 @@ static int seek_in_solid(struct thread *thread, uint64_t node, const struct prot
 	return r;
 }
 
-/* What the kernel writes meanwhile comes to other threads. */
+/* The kernel writes back meanwhile, which other threads serve. */
 static bool flush_pages(struct client *client, fuse_ino_t ino)
 {
 	threads_grow(client->threads);
@@ -166,8 +167,8 @@ static bool flush_pages(struct client *client, fuse_ino_t ino)
 }
 
 /*
- * What was written by way of a mapping and is not sent yet is data, and the server does not know of it: the kernel does
- * not write it first, so it is told to.
+ * What was written through a mapping, and not sent yet, is data that the server does not know of. The kernel does not
+ * write it back before it asks, so it is told to.
  */
 static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {

@@ -9,8 +9,7 @@
 #include "protocol/clock.h"
 #include "protocol/faults.h"
 
-/* Bytes of entries that a seek fetches, and a rewinding; what goes on from there fetches four times as many each time.
- */
+/* Bytes to fetch after a seek, and from the beginning. Each fetch that goes on from there takes four times as many. */
 enum { WINDOW_LEAST = 8 * 1024, WINDOW_FIRST = 64 * 1024 };
 
 enum { DIRENTPLUS_LEAST = 152 /* struct fuse_direntplus of linux/fuse.h without a name */ };
@@ -20,7 +19,7 @@ static struct directory *directory_of(const struct fuse_file_info *fi)
 	return (struct directory *) (uintptr_t) fi->fh;
 }
 
-/* What the kernel never got goes back to the server. */
+/* Gives back the references of entries that the kernel did not get. */
 static void drop_piece(struct client *client, struct directory_piece *piece)
 {
 	for (size_t i = 0; i < piece->count; i++)
@@ -29,7 +28,7 @@ static void drop_piece(struct client *client, struct directory_piece *piece)
 	directory_piece_done(piece);
 }
 
-/* So does what could not be taken apart. */
+/* The same for entries of a piece that makes no sense, as far as they can be read. */
 static void drop_bytes(struct client *client, const uint8_t *bytes, size_t length)
 {
 	struct proto_reader reader;
@@ -99,8 +98,9 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 }
 
 /*
- * May a listing begin with the piece at hand? Only the first one may, since each further beginning is a rewinddir(),
- * and only with entries of just now: a directory can stay open for long before anybody lists it.
+ * Whether a listing may begin with the piece at hand. Only the first listing may, since each later one follows a
+ * rewinddir() and must be fetched; and only while the entries are valid, since a directory can be open for long before
+ * it is listed.
  */
 static bool can_begin(const struct client *client, const struct directory *directory)
 {
@@ -109,8 +109,8 @@ static bool can_begin(const struct client *client, const struct directory *direc
 }
 
 /*
- * How much to fetch behind cookie. Whoever goes on where the piece at hand ends will want the rest, too; whoever jumps
- * there may want one entry, and each costs the server a look at the file.
+ * How many bytes to fetch after cookie. A listing that goes on at the end of the piece at hand will want the rest as
+ * well; after a seek it may want one entry only, and each costs the server a look at the file.
  */
 static uint32_t window_at(const struct directory *directory, uint64_t cookie)
 {
@@ -123,7 +123,7 @@ static uint32_t window_at(const struct directory *directory, uint64_t cookie)
 	return directory->window < PROTO_DATA_MAX / 4 ? directory->window * 4 : PROTO_DATA_MAX;
 }
 
-/* The index of the entry behind cookie, from the piece at hand or the next one. With the lock held. */
+/* The index of the entry after cookie; fetches a piece when the one at hand does not have it. With the lock held. */
 static int seek(struct thread *thread, struct directory *directory, uint64_t cookie, size_t *ret_index)
 {
 	struct proto_readdir_request request = { .handle = directory->handle, .cookie = cookie };
@@ -151,8 +151,8 @@ static int seek(struct thread *thread, struct directory *directory, uint64_t coo
 }
 
 /*
- * May the kernel get this entry's attributes, and for how long? What the piece says is no longer true after a change
- * from here, and too old after the time-out; then the kernel makes no entry of it and looks the name up when it must.
+ * For how long the kernel may keep this entry's attributes: not at all when they are no longer valid or the object was
+ * changed from here. Then the kernel makes no entry of it, and looks the name up when it needs it.
  */
 static double fresh_for(const struct client *client, const struct directory_piece *piece, uint64_t node)
 {
@@ -161,7 +161,7 @@ static double fresh_for(const struct client *client, const struct directory_piec
 	return validity_left(client->validity, piece->fetched);
 }
 
-/* The kernel gets a look-up of the entry's node: with the piece's reference, or without one when it is known. */
+/* Gives the kernel a look-up of the entry's node: with the piece's reference, or without if the kernel has the node. */
 static bool give(struct client *client, struct directory *directory, struct directory_item *item,
                  const struct proto_dirent *dirent)
 {
@@ -193,7 +193,7 @@ static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index
 		return 0;
 	fill_entry(thread_current(), &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
 	left = fresh_for(client, &directory->piece, dirent.node);
-	/* What a bound file is now is told in answer to questions about it alone. */
+	/* Attributes of a bound file are sent only in answer to questions about it. */
 	if (left > 0 && !file_binds_has(client->file_binds, dirent.node) && give(client, directory, item, &dirent)) {
 		param.ino = *ret_given = dirent.node;
 		param.attr_timeout = left;
@@ -224,7 +224,7 @@ static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_inf
 	size_t index, length = 0, count = 0;
 	int r;
 
-	/* A reply is built where no request and no piece lies any more. */
+	/* The answer is built behind the kernel's request; the piece was copied from there. */
 	bytes = (char *) request_data(&thread->request);
 	size = size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX;
 	given = plus ? FAULT_NULL(MOUNT_LISTING, calloc(size / DIRENTPLUS_LEAST + 1, sizeof(*given))) : NULL;

@@ -29,8 +29,8 @@ static bool appends_directly(const struct client *client, int flags)
 
 /*
  * The page cache is kept when it holds the state that OPEN found. When the kernel was told another size or time before,
- * it drops what it knows, so that size and content belong together: only attributes are invalidated here, which waits
- * for no page that this or another request is to fill.
+ * it drops what it knows, so that size and contents fit. Only attributes are invalidated here: to invalidate pages
+ * could mean to wait for pages that this or another request is to fill.
  */
 static int opened(struct thread *thread, fuse_ino_t ino, const struct proto_attr *attr, struct open_file *file,
                   struct fuse_file_info *fi)
@@ -48,8 +48,8 @@ static int opened(struct thread *thread, fuse_ino_t ino, const struct proto_attr
 	fi->keep_cache = state.keep_cache && validity_contents(client->validity, ino);
 	atomic_store_explicit(&file->drop, state.drop, memory_order_relaxed);
 	/*
-	 * Of a bound file two may be open at a time: the kernel's pages would be of both. sendfile(2)
-	 * reads them all the same, so that they are dropped here.
+	 * Two targets of a bound file may be open at a time, and the kernel's pages would be of both: they are not
+	 * used. sendfile(2) reads them all the same, so that they are dropped at each open.
 	 */
 	fi->direct_io = appends_directly(client, fi->flags) || bound;
 	file_of(fi)->direct = fi->direct_io;
@@ -59,8 +59,8 @@ static int opened(struct thread *thread, fuse_ino_t ino, const struct proto_attr
 }
 
 /*
- * How much of a file is to come with OPEN: all of a small one that will be read, since nobody has it. A mount without a
- * cache asks the server for everything when it is read.
+ * How many bytes of a file to fetch with OPEN: all of a small file that is not in the page cache. A mount without a
+ * cache asks the server at each read.
  */
 static uint32_t wanted_ahead(const struct client *client, uint64_t node, int flags)
 {
@@ -86,7 +86,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	request.node = wire(thread, ino);
 	if (r == 0 && !file_binds_may_open(thread->client->file_binds, ino))
 		r = -ESTALE;
-	/* The host's file is read by the server: noatime of this mount is a matter for it. */
+	/* The server reads the host's file, so that noatime of this mount must be told to it. */
 	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
 		request.flags |= PROTO_OPEN_NOATIME;
 	request.size = wanted_ahead(client, request.node, fi->flags);
@@ -102,7 +102,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	                        reply.data.length == reply.attr.size);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	r = opened(thread, ino, &reply.attr, file, fi);
-	if (FAULTS_BUILT) /* a thread that is held back holds up no other request */
+	if (FAULTS_BUILT) /* a test holds this thread back, and other requests must go on */
 		threads_grow(client->threads);
 	(void) FAULT(MOUNT_OPENED, 0);
 	if (r < 0)
@@ -166,8 +166,8 @@ static void sync_file(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 }
 
 /*
- * The host's file system tells of a full disk or quota at close at the latest, and the server's own close comes after
- * the guest's: so what was written goes to the disk before. Only where the server asks for it.
+ * Some file systems of hosts report a full disk or quota only when a file is closed, and the server closes it after the
+ * guest has. There (the server says so) what was written goes to the disk before.
  */
 static void flush_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -179,7 +179,7 @@ static void flush_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops)
 {
-	/* Without it the kernel is told once, and does not ask again. */
+	/* Without a handler libfuse answers the first FLUSH with ENOSYS, and the kernel sends no more. */
 	if (client->sync_at_close)
 		ops->flush = flush_file;
 	ops->open = open_file;

@@ -39,8 +39,8 @@ static inline struct open_file *file_of(const struct fuse_file_info *fi)
 }
 
 /*
- * The server's node that a change or a question by way of one of the kernel's is about. -ESTALE when the kernel has
- * permitted it by what was told of another file.
+ * The server's node that a change or a question is about. -ESTALE when the kernel may have permitted it by the
+ * attributes of another target (file-binds.h).
  */
 static inline int target_of(struct thread *thread, fuse_ino_t ino, uint64_t *ret_node)
 {
@@ -48,7 +48,7 @@ static inline int target_of(struct thread *thread, fuse_ino_t ino, uint64_t *ret
 	return file_binds_may_change(thread->client->file_binds, ino) ? 0 : -ESTALE;
 }
 
-/* Who asks; the kernel knows no number for him in an id-mapped mount that leaves him out. */
+/* The owner of what is made. -EOVERFLOW in an id-mapped mount that has no number for the process. */
 static inline int owner_of(fuse_req_t req, struct proto_owner *ret_owner)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);

@@ -7,7 +7,7 @@
 #include "guest-fuse/mount/kernel/operations-internal.h"
 #include "guest-fuse/mount/known/objects.h"
 
-/* The server named an object, with one reference: tells the kernel. result: the server's answer so far. */
+/* The server named an object, with one reference. Answers the kernel with it, or with the error in result. */
 static void reply_entry(struct thread *thread, fuse_req_t req, int result, uint64_t parent, const char *name,
                         const struct proto_entry *entry)
 {
@@ -34,7 +34,7 @@ static void reply_entry(struct thread *thread, fuse_req_t req, int result, uint6
 		effects_not_taken(client, entry->node);
 }
 
-/* The same after a change, which the directory shows too. */
+/* The same after a change, with the directory's attributes afterwards. */
 static void reply_made(struct thread *thread, fuse_req_t req, int result, uint64_t parent, const char *name,
                        const struct proto_entry *entry, const struct proto_attr *parent_attr)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Has the kernel forget what it does not use. */
+/* Has the kernel forget objects that it does not use. */
 #define FUSE_USE_VERSION 314
 #include "guest-fuse/mount/kernel/prune.h"
 

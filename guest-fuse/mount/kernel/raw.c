@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests that libfuse 3.14 does not know, or knows in a way that does not serve. */
+/* Requests that libfuse 3.14 does not know, or handles in a way that is of no use here. */
 #define FUSE_USE_VERSION 314
 #include "guest-fuse/mount/kernel/raw.h"
 
@@ -27,7 +27,7 @@
 #include "guest-fuse/mount/known/validity.h"
 #include "guest-fuse/mount/server/rpc.h"
 
-/* include/uapi/linux/fuse.h of Linux 6.6: what the oldest headers that this builds with do not have. */
+/* From include/uapi/linux/fuse.h of Linux 6.6: older headers, with which this builds, do not have it. */
 enum { RAW_STATX = 52 };
 
 struct raw_statx_in {
@@ -60,7 +60,7 @@ struct raw_statx_out {
 	struct raw_statx stat;
 };
 
-/* The arguments are there in full. */
+/* The request is long enough for arguments of this size. */
 static bool has(const struct thread *thread, size_t size)
 {
 	return thread->request.size >= sizeof(struct fuse_in_header) + size;
@@ -181,7 +181,7 @@ static struct fuse_attr fuse_attr_of(const struct client *client, const struct p
 	};
 }
 
-/* The same request as CREATE; the name in it means nothing. */
+/* Has the form of CREATE, with a name that has no meaning. */
 static void process_tmpfile(struct thread *thread)
 {
 	const struct fuse_in_header *header = request_header(&thread->request);
@@ -222,7 +222,7 @@ static void process_tmpfile(struct thread *thread)
 		free(file);
 }
 
-/* The one that is ours; the kernel takes this answer to others for ENOTTY. */
+/* BINDSHARE_IOC_FILE_BIND. The kernel makes ENOTTY of the answer to others. */
 static void process_ioctl(struct thread *thread)
 {
 	const struct fuse_in_header *header = request_header(&thread->request);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks up the names of files that are bound by themselves. */
+/* Looks up the names of bound files. */
 #define FUSE_USE_VERSION 314
 #include "guest-fuse/mount/kernel/rebind.h"
 

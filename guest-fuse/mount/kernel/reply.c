@@ -15,16 +15,16 @@
 #define REPLY_ALLOW_IDMAP (UINT64_C(1) << 40)
 
 /*
- * What libfuse 3.14 cannot ask for. Only what the kernel offered: an answer with other bits ends the connection.
- * HANDLE_KILLPRIV_V2 saves a look-up of security.capability before each write: the server clears what is to be cleared.
- * PARALLEL_DIROPS: libfuse 3.14 takes the wish and forgets to say it, and then a look-up that hangs on the host would
- * stop every other in its directory.
+ * Flags that libfuse 3.14 cannot ask for. Only what the kernel offered: it ends the connection after an answer with
+ * other bits. HANDLE_KILLPRIV_V2: the server clears setuid bits and capabilities, and the kernel need not look for
+ * security.capability before each write. PARALLEL_DIROPS: libfuse 3.14 accepts the wish and does not send it; without
+ * it a look-up that hangs on the host would stop every other one in its directory.
  */
 static void patch_init(const struct client *client, struct fuse_init_out *out)
 {
 	uint64_t wanted = FUSE_HANDLE_KILLPRIV_V2 | FUSE_PARALLEL_DIROPS;
 
-	/* The kernel maps ids only when it is the one who checks permissions. */
+	/* The kernel maps ids only when it checks permissions itself. */
 	if (!client->options->permissions_host && (client->init_flags & FUSE_INIT_EXT) != 0)
 		wanted |= REPLY_ALLOW_IDMAP;
 	wanted &= client->init_flags;

@@ -20,12 +20,12 @@
 
 enum {
 	FIRST = 2,   /* threads that are started with the mount */
-	READERS = 1, /* so many wait for the kernel */
+	READERS = 1, /* that wait for the kernel at a time */
 	STACK = 256 * 1024,
 	RETRY_NS = 1000000000,
-	HELD_NS = 1000000, /* messages without a reply wait no longer for another one to go with */
-	CROWD = 4,         /* so many requests in a row that waited: the threads are too slow for them */
-	CROWD_THREADS = 8, /* so many are enough for what the server answers at once */
+	HELD_NS = 1000000, /* the longest that a message without a reply waits for another one to go with */
+	CROWD = 4,         /* so many requests in a row that had to wait: there are too few threads */
+	CROWD_THREADS = 8, /* with so many threads at work a crowd starts no more */
 };
 
 struct threads {
@@ -36,14 +36,14 @@ struct threads {
 	unsigned count;           /* of all; grows only */
 	_Atomic int idle;         /* threads that wait for the kernel, or are about to */
 	_Atomic unsigned working; /* threads that have a request */
-	_Atomic uint32_t asker;   /* thread that asked for the last one of these */
-	_Atomic unsigned waited;  /* the last requests that were there before a thread was, in a row */
+	_Atomic uint32_t asker;   /* thread of the guest whose request was the last that waited */
+	_Atomic unsigned waited;  /* how many requests in a row had to wait */
 	_Atomic bool ending;      /* unmounted: the threads leave */
 	_Atomic bool saturated;   /* nobody waits for the kernel, and nobody is about to */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	unsigned parked, wakes; /* threads that sleep; how many of them shall go on */
+	unsigned parked, wakes; /* threads that sleep; how many of them are to go on */
 	bool starting;
 	int64_t retry_at; /* clock_ns(): no other thread is started before */
 	pthread_t handles[THREADS_MAX];
@@ -81,7 +81,7 @@ void threads_free(struct threads *threads)
 	free(threads);
 }
 
-/* This thread will read. How many others do. */
+/* This thread will read requests. Returns how many others do. */
 static int note_reader(struct threads *threads)
 {
 	if (atomic_load_explicit(&threads->saturated, memory_order_relaxed))
@@ -89,7 +89,7 @@ static int note_reader(struct threads *threads)
 	return atomic_fetch_add(&threads->idle, 1);
 }
 
-/* Before the thread waits for the kernel: only if few enough do. */
+/* Called before a thread waits for the kernel: parks it when enough others do. */
 static void take_place(struct threads *threads)
 {
 	if (note_reader(threads) < READERS)
@@ -146,7 +146,7 @@ void threads_grow(struct threads *threads)
 	int r = 0;
 
 	pthread_mutex_lock(&threads->lock);
-	/* One that was woken and does not run yet will see to it that there is a next one. */
+	/* A thread that was woken and does not run yet will read, or wake the next one. */
 	if (atomic_load(&threads->idle) == 0 && threads->wakes == 0 && !atomic_load(&threads->ending)) {
 		if (threads->parked > 0) {
 			threads->wakes++;
@@ -162,8 +162,8 @@ void threads_grow(struct threads *threads)
 	}
 	pthread_mutex_unlock(&threads->lock);
 	/*
-	 * Nobody reads the kernel's word that a process is to die, be it because there can be no more threads or
-	 * because the next one waits for the server to let it in: the keeper looks for itself.
+	 * Nobody reads INTERRUPTs now, since there can be no more threads or the next one still waits for the server to
+	 * accept it: the keeper looks for processes that are to die.
 	 */
 	if (alone && !atomic_exchange(&threads->saturated, true))
 		server_wake(threads->client->server);
@@ -171,7 +171,7 @@ void threads_grow(struct threads *threads)
 		log_peer_warning("cannot start another thread: %s", strerror(-r));
 }
 
-/* One look. 1: a request lies in the thread's buffer; 0: there is none; -1: the mount is gone. */
+/* Does not wait. 1: a request lies in the thread's buffer; 0: there is none; -1: the mount is gone. */
 static int read_request(struct thread *thread)
 {
 	struct threads *threads = thread->client->threads;
@@ -193,8 +193,9 @@ static int read_request(struct thread *thread)
 }
 
 /*
- * found: there was a request before the thread was. True: so many in a row that more threads are to read. A process
- * that works alone can be as quick with its next request, so only one of another process counts; RELEASE has none.
+ * found: a request had come before the thread looked. True: so many in a row had, that more threads should read. A
+ * process that works alone can be that quick, so only a request of another process than the last one counts; RELEASE
+ * has no process.
  */
 static bool is_crowd(struct thread *thread, bool found)
 {
@@ -210,7 +211,7 @@ static bool is_crowd(struct thread *thread, bool found)
 	return row >= CROWD && atomic_load(&threads->working) < CROWD_THREADS;
 }
 
-/* There is nothing to do: looks for a request while that is worth it, then sleeps. As read_request(). */
+/* Looks for a request for a while (spin.h), then sleeps until there is one. Returns as read_request(). */
 static int wait_for_request(struct thread *thread)
 {
 	struct pollfd wait = { .fd = thread->device, .events = POLLIN };
@@ -275,7 +276,7 @@ static struct thread *join_session(struct threads *threads)
 	if (r == 0) {
 		add(threads, thread);
 	} else {
-		/* No thread was started after this one: its place, the last, is free again. */
+		/* No thread was started meanwhile: its place is the last one, and free again. */
 		threads->retry_at = clock_ns() + RETRY_NS;
 		threads->started--;
 		(void) pthread_detach(pthread_self());
@@ -308,7 +309,7 @@ static void *run_further(void *argument)
 	return NULL;
 }
 
-/* thread: one that is connected, or NULL: the thread makes its own. With the lock held. */
+/* thread: connected; or NULL, and the new thread makes its own. With the lock held. */
 static int start_thread(struct threads *threads, struct thread *thread)
 {
 	pthread_attr_t attributes;
@@ -346,7 +347,7 @@ int threads_start(struct threads *threads)
 		}
 		add(threads, thread);
 	}
-	/* All in one go: a thread that starts another one must find its own place the last that was taken. */
+	/* With the lock held throughout: a thread that starts another one relies on having the last place itself. */
 	pthread_mutex_lock(&threads->lock);
 	for (unsigned i = 0; i < first && r == 0; i++)
 		r = start_thread(threads, threads->all[i]);
@@ -369,7 +370,7 @@ void threads_join(struct threads *threads)
 		pthread_t thread;
 
 		pthread_mutex_lock(&threads->lock);
-		if (threads->starting) { /* it may still add itself, or take itself away */
+		if (threads->starting) { /* that one will add itself or give its place back */
 			pthread_mutex_unlock(&threads->lock);
 			(void) usleep(1000);
 			continue;

@@ -7,9 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "protocol/clock.h"
-
-enum { KEPT_NS = 100000000 };
+#include "guest-fuse/mount/known/validity.h"
 
 struct ahead {
 	pthread_mutex_t lock;
@@ -77,7 +75,7 @@ bool ahead_get(struct ahead *ahead, uint64_t ticket, int64_t changed, uint64_t o
 	if (ticket == 0)
 		return false;
 	pthread_mutex_lock(&ahead->lock);
-	found = file->ticket == ticket && changed < file->since && clock_ns() - file->since < KEPT_NS &&
+	found = file->ticket == ticket && changed < file->since && validity_ahead_left(file->since) > 0 &&
 	        offset <= file->length && (file->whole || size <= file->length - offset);
 	if (found) {
 		*ret_length = size < file->length - offset ? size : file->length - (size_t) offset;

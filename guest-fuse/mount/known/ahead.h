@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Contents of small files that the server sent with its answer to OPEN, kept for the READ that follows: 100 ms, and
- * only the last AHEAD_FILES files. A READ that comes later asks the server. Any thread.
+ * Contents of small files that the server sent with its answer to OPEN, kept for the READ that follows: a tenth of a
+ * second, and only the last AHEAD_FILES files. A READ that comes later asks the server. Any thread.
  */
 #pragma once
 

@@ -19,7 +19,7 @@ static bool is_dots(const struct proto_name *name)
 /* The server can send anything: names were checked when they were decoded, the rest is here. */
 static bool makes_sense(const struct proto_dirent *dirent)
 {
-	/* 0 means the start, so that it can follow nothing; the kernel's offsets are signed. */
+	/* Cookie 0 means the beginning, and no entry can have it; the kernel's offsets are signed. */
 	if (dirent->cookie == 0 || dirent->cookie > INT64_MAX)
 		return false;
 	if (dirent->node == 0)

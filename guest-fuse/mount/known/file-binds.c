@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Binds of single files: which node stands for a bound one. */
+/* Bind mounts of single files, and their targets. */
 #include "guest-fuse/mount/known/file-binds.h"
 
 #include <errno.h>
@@ -17,11 +17,11 @@
 
 #include "protocol/clock.h"
 
-/* How long a request may wait in the kernel's queue, and an answer until its thread has taken it. */
+/* The longest that a request waits in the kernel's queue, and an answer for the thread that takes it. */
 #define QUEUED_NS INT64_C(10000000000)
 #define TAKEN_NS  INT64_C(1000000000)
 
-/* What the kernel decides by. */
+/* What the kernel checks permissions by. */
 struct rights {
 	uint32_t mode, uid, gid;
 };
@@ -30,10 +30,10 @@ struct bound {
 	uint64_t node, parent, target;
 	struct proto_name name;
 	struct rights rights; /* of the target; mode 0: it was not looked up yet */
-	int64_t changed;      /* clock_ns() when they did, or the kernel was told others; 0: never */
-	int64_t told;         /* clock_ns() when the kernel was told these after that; 0: not yet */
-	uint32_t modes;       /* all permissions that the kernel may decide by for a while after it */
-	bool owners;          /* and by other owners or groups */
+	int64_t changed;      /* clock_ns() when rights changed, or the kernel was told other ones; 0: never */
+	int64_t told;         /* clock_ns() when the kernel was told these rights after that; 0: not yet */
+	uint32_t modes;       /* all modes that the kernel may check by for a while after it */
+	bool owners;          /* it may also check by other owners or groups */
 	bool out_of_memory;
 	UT_hash_handle hh;
 };
@@ -126,7 +126,7 @@ static struct rights rights_of(const struct proto_attr *attr)
 	return (struct rights){ .mode = attr->mode, .uid = attr->uid, .gid = attr->gid };
 }
 
-/* With the lock held: the kernel may have been told these, too, which are not those of what stands for the node now. */
+/* With the lock held: the kernel may have been told these rights, too, which are not those of the target. */
 static void note_others(struct bound *bound, const struct rights *others)
 {
 	int64_t now = clock_ns();
@@ -146,7 +146,7 @@ static bool differ(const struct rights *left, const struct rights *right)
 	return memcmp(left, right, sizeof(*left)) != 0;
 }
 
-/* With the lock held. True: they were others before, and what the kernel has is to be invalidated. */
+/* With the lock held. True: they differ from those before, and the kernel's attributes must be invalidated. */
 static bool set_rights(struct bound *bound, const struct proto_attr *attr)
 {
 	struct rights before = bound->rights;
@@ -205,7 +205,7 @@ void file_binds_told(struct file_binds *binds, uint64_t node, const struct proto
 		return;
 	pthread_mutex_lock(&binds->lock);
 	bound = find(binds, node);
-	/* Others: of an older file that is still open, or of the one that was bound. */
+	/* Other rights: of an older target that is still open, or of the file that was bound. */
 	if (bound != NULL && bound->rights.mode != 0 && differ(&rights, &bound->rights))
 		note_others(bound, &rights);
 	else if (bound != NULL && bound->told == 0 && since > bound->changed)
@@ -225,7 +225,7 @@ static bool may(struct file_binds *binds, uint64_t node, bool open)
 	bound = find(binds, node);
 	if (bound != NULL && bound->changed != 0) {
 		bool settled = now - bound->changed > QUEUED_NS;
-		/* Whatever was permitted by those is permitted by these. */
+		/* All that was permitted before is permitted now. */
 		bool wider = !bound->owners && (bound->modes & ~bound->rights.mode & 07777) == 0;
 
 		good = open ? settled || wider : settled && bound->told != 0 && now - bound->told > TAKEN_NS;

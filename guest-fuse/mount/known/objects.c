@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the client knows of each object that the kernel references. */
+/* The objects that the kernel holds references to. */
 #include "guest-fuse/mount/known/objects.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "guest-fuse/mount/known/validity.h"
 #include "protocol/clock.h"
 
-/* The server chooses the ids: without a seed that it does not know it could choose those that collide. */
+/* The server chooses the ids. If it knew the seed, it could choose ids whose hashes collide. */
 static uint64_t seed;
 
 #define HASH_FUNCTION(keyptr, keylen, hashv)                                                                           \
@@ -39,7 +39,7 @@ struct stamp {
 enum contents {
 	CONTENTS_NONE,   /* never opened: the page cache is empty */
 	CONTENTS_KNOWN,  /* the page cache holds parts of the state that object.contents names */
-	CONTENTS_UNSURE, /* it holds something else */
+	CONTENTS_UNSURE, /* it may hold another state */
 };
 
 struct object {
@@ -52,10 +52,10 @@ struct object {
 	uint32_t type, flags; /* PROTO_ATTR_* as the server said at flags_at */
 	uint8_t state;        /* enum contents */
 	bool out_of_memory;
-	uint16_t mappable;        /* open files that allow a shared mapping; the largest value stays */
+	uint16_t mappable;        /* open files that allow a shared mapping; stays at the largest value */
 	uint32_t opens, buffered; /* open files; those that use the page cache */
-	uint32_t drop;            /* counts the states that the kernel was to drop pages for */
-	bool dropping;            /* it may not have done so for the last of them */
+	uint32_t drop;            /* numbers the states for which the kernel was to drop its pages */
+	bool dropping;            /* it may not have done so yet for the last of them */
 	UT_hash_handle hh;
 };
 
@@ -67,7 +67,7 @@ struct objects {
 	uint64_t root;
 	_Atomic size_t count, most; /* objects; 0: no limit */
 	struct object *hand;        /* where objects_oldest() goes on: after this one; NULL: with the first */
-	/* When one of the objects that share a place here was changed last, of those that the kernel forgot since. */
+	/* The last change of any object with this slot (modulo GONE) that the kernel has forgotten since. */
 	int64_t gone[GONE];
 };
 
@@ -238,7 +238,7 @@ bool objects_read_buffered(struct objects *objects, uint64_t id)
 	return buffered;
 }
 
-/* The name that an object was last seen under. Without memory for it the older one stays. */
+/* Sets the last known name. Without memory for it the older one stays. */
 static void place(struct object *object, uint64_t parent, const char *name)
 {
 	char *copy;
@@ -441,7 +441,7 @@ void objects_wrote(struct objects *objects, uint64_t id, const struct proto_attr
 	object = find(objects, id);
 	if (object != NULL) {
 		object->changed = clock_ns();
-		/* Replies of two lanes may come in either order. */
+		/* Replies on two connections may come in either order. */
 		if (object->state == CONTENTS_NONE ||
 		    (object->state == CONTENTS_KNOWN && !older(&stamp, &object->contents))) {
 			object->contents = stamp;
@@ -460,7 +460,7 @@ void objects_touched(struct objects *objects, uint64_t id, const struct proto_at
 	object = find(objects, id);
 	if (object != NULL) {
 		object->changed = clock_ns();
-		/* Another time of the data may be the host's doing, and then the next open must see it. */
+		/* A different mtime or size may be from a change on the host, which the next open must find. */
 		if (object->state == CONTENTS_KNOWN && same_data(&object->contents, &stamp))
 			object->contents = stamp;
 	}

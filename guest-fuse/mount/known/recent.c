@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attributes of directories that the last change from here told. */
+/* Attributes of directories, from the answers to changes in them. */
 #include "guest-fuse/mount/known/recent.h"
 
 #include <pthread.h>
@@ -14,7 +14,7 @@ struct recent {
 	struct recent_slot {
 		uint64_t node;
 		int64_t since;    /* clock_ns() before the change was sent */
-		int64_t answered; /* and when its answer was here */
+		int64_t answered; /* clock_ns() when its answer came */
 		struct proto_attr attr;
 	} slots[RECENT_SLOTS];
 };
@@ -55,8 +55,8 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 		return;
 	pthread_mutex_lock(&recent->lock);
 	/*
-	 * Two changes at once: the later one's word stays. Where the clock of the host's file system is too coarse to
-	 * tell, a change that was sent after the other's answer is the later one; of two that overlapped nobody knows.
+	 * Of two changes at once the later state stays. Where the host's clock is too coarse to tell, a change that was
+	 * sent after the other's answer is the later one; for two that overlapped neither is kept.
 	 */
 	if (slot->node != node || older(&slot->attr.ctime, &attr->ctime) || since >= slot->answered)
 		*slot = (struct recent_slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };

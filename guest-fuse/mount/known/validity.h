@@ -36,3 +36,5 @@ void validity_entry(const struct validity *validity, uint64_t node, int64_t sinc
 bool validity_contents(const struct validity *validity, uint64_t node);
 /* Whether contents may be fetched with OPEN, for the READ that follows (ahead.h). */
 bool validity_ahead(const struct validity *validity);
+/* Contents that came so. */
+double validity_ahead_left(int64_t since);

@@ -68,7 +68,7 @@ static enum exits failed(const struct server *server, int error, const struct pr
 	}
 }
 
-/* The server can say anything: nothing here may lead the kernel or a timer astray. */
+/* The server can send any value: none may reach the kernel or a timer unchecked. */
 static bool makes_sense(const struct proto_proof_reply *welcome)
 {
 	return welcome->session != 0 && welcome->lane == 0 && welcome->lanes_max >= 1 &&
@@ -92,7 +92,7 @@ static int fill_hello(const struct mount_options *options, struct proto_hello_re
 		.view_uid = options->uid,
 		.view_gid = options->gid,
 	};
-	/* What is behind a symbolic link only the host knows. */
+	/* As text: where a symbolic link leads only the host knows. */
 	if (paths_normalise(options->path, path) < 0)
 		return -ENAMETOOLONG;
 	strcpy(ret_hello->share.path, path);

@@ -74,7 +74,7 @@ int connection_attach(struct connection *connection)
 	connection->channel = channel;
 	connection->number = welcome.lane;
 	connection->connected = true;
-	/* Whoever ended the session meanwhile did not see this connection. */
+	/* If the session ended meanwhile, this connection was not seen and not broken. */
 	if (atomic_load(&server->dead) != 0)
 		proto_channel_kill(&connection->channel);
 	pthread_mutex_unlock(&connection->state);
@@ -167,7 +167,7 @@ int connection_hold(struct connection *connection, enum proto_op op, const struc
 	return proto_channel_hold(&connection->channel, &header, writer);
 }
 
-/* With use held: everything that is to be forgotten, in messages of FORGETS_MANY to PROTO_FORGETS_MAX. */
+/* With use held: sends all that forgets.h gathered, in as many messages as it takes. */
 static int send_forgets(struct connection *connection)
 {
 	struct server *server = connection->server;

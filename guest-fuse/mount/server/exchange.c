@@ -13,8 +13,8 @@
 #include "protocol/log.h"
 
 enum {
-	PATIENCE_US = 300, /* for a reply, before another thread is to read the kernel's requests */
-	ERRNO_LIMIT = 512, /* the kernel takes no error from here on from a file system (fs/fuse/dev.c) */
+	PATIENCE_US = 300, /* wait for a reply, before another thread is woken to read the kernel's requests */
+	ERRNO_LIMIT = 512, /* the kernel accepts only smaller error numbers from a file system (fs/fuse/dev.c) */
 };
 
 int exchange_broken(struct request *request, enum proto_op op, const char *what)
@@ -28,7 +28,7 @@ int exchange_broken(struct request *request, enum proto_op op, const char *what)
 	return -EIO;
 }
 
-/* The server can answer with any error; some of them would tell the kernel never to ask again. */
+/* The server can answer with any error; after some of them the kernel would never send such a request again. */
 static int server_error(int32_t status)
 {
 	if (status == ENOSYS)
@@ -37,8 +37,8 @@ static int server_error(int32_t status)
 }
 
 /*
- * Before this thread sleeps for as long as the server likes. Waking another thread for each request would cost more
- * than most replies take.
+ * Called before this thread sleeps until the reply comes. To wake another thread for each request would cost more than
+ * most replies take, so that this is done only after a while.
  */
 static void await_reply(struct connection *connection, bool into)
 {
@@ -67,7 +67,7 @@ static int receive(struct connection *connection, enum proto_op op, uint64_t id,
 	return ret_header->op != op || ret_header->id != id || ret_header->flags != PROTO_FRAME_REPLY ? -EBADMSG : 0;
 }
 
-/* With use held. Nothing may follow a reply: nobody asked for it. */
+/* With use held. No bytes may follow a reply: one request is under way at a time. */
 static int nothing_left(const struct connection *connection)
 {
 	return connection->channel.start != connection->channel.end ? -EBADMSG : 0;
@@ -82,7 +82,7 @@ static int begin(struct request *request, enum proto_op op, const struct proto_w
 	if (r < 0)
 		return r;
 	atomic_store(&request->rpc, connection->next_id + 1);
-	/* A server that is slow to take it must not keep other requests waiting. */
+	/* The server may be slow to take so much, and other requests must not wait for that. */
 	if (writer->tail_length > CONNECTION_SOCKET_BUFFER / 4)
 		server_grow(connection->server);
 	r = connection_send(connection, op, request->anew ? PROTO_FRAME_ANEW : 0, writer, ret_id);
@@ -125,7 +125,7 @@ static int exchange(struct request *request, enum proto_op op, const struct prot
 	return r;
 }
 
-/* The object itself is meant, and nobody else will ask again. */
+/* The object itself is meant, and the kernel will not ask again (stale.h). */
 static int again(struct request *request, enum proto_op op, const struct proto_writer *writer,
                  struct proto_reader *ret_reader)
 {
@@ -143,7 +143,7 @@ int exchange_fields(struct request *request, enum proto_op op, const struct prot
 	struct stale *stale = request->connection->server->stale;
 	int r = exchange(request, op, writer, ret_reader);
 
-	/* Data of WRITE go to a handle, which is no name. */
+	/* WRITE goes to a handle, and is not about a name. */
 	if (r != -ESTALE || writer->tail_length > 0)
 		return r;
 	if (proto_ops[op].changes == PROTO_CHANGES_NO)

@@ -32,7 +32,7 @@ void forgets_free(struct forgets *forgets)
 	free(forgets);
 }
 
-/* Room for one more. */
+/* Makes room for one more. False: out of memory. */
 static bool grow(struct forgets *forgets)
 {
 	size_t capacity = forgets->capacity == 0 ? FORGETS_MANY * 2 : forgets->capacity * 2;

@@ -73,7 +73,8 @@ int keeper_new(struct pending *pending, struct proto_channel *event, int signals
 	keeper->signals = signals;
 	keeper->statistics = statistics;
 	keeper->mountpoint = mountpoint;
-	/* From here on bytes are taken as they come: a server that sends half a frame must not hold this thread. */
+	/* From here on this thread takes bytes as they come, so that a server that sends half a frame cannot block it.
+	 */
 	keeper->have = event->end - event->start;
 	if (keeper->have > sizeof(keeper->input)) {
 		free(keeper);
@@ -123,8 +124,8 @@ static int send_ping(struct keeper *keeper, int64_t now)
 }
 
 /*
- * Often enough for the server. While requests are waited for also often enough to find within half the time-out that
- * there is no answer; else nothing is lost by finding it at the next request.
+ * As often as the server demands. While requests are under way, also at least twice within timeout=, so that a dead
+ * server is found in time; while there are none, it is found at the next request.
  */
 static int64_t ping_interval(const struct keeper *keeper)
 {
@@ -149,7 +150,7 @@ static void heartbeat(struct keeper *keeper, int64_t now)
 		die(keeper, ENOTCONN, "the connection to the server broke");
 }
 
-/* Asks about requests that take long: is the server at work, or was something lost on the way? */
+/* Asks about requests that take long, since the message or its answer may have been lost. */
 static void ask_about_stuck(struct keeper *keeper, int64_t now)
 {
 	const struct pending *pending = keeper->pending;
@@ -203,7 +204,7 @@ static void take_lane_state(struct keeper *keeper, uint64_t id, const struct pro
 	}
 }
 
-/* What every operation fails with from then on. */
+/* The error that every operation fails with after GOODBYE. */
 static int error_of(uint32_t goodbye)
 {
 	switch (goodbye) {
@@ -259,7 +260,7 @@ static int take_message(struct keeper *keeper, const struct proto_header *header
 	}
 }
 
-/* The messages that are there in full. */
+/* Handles the messages that are there in full. */
 static int take_messages(struct keeper *keeper)
 {
 	while (keeper->have >= PROTO_HEADER_SIZE) {
@@ -299,7 +300,7 @@ static void read_messages(struct keeper *keeper)
 		die(keeper, ENOTCONN, "the server sent what makes no sense");
 }
 
-/* What was forgotten goes to the server over some connection that is idle, after 20 ms. */
+/* Gives forgotten nodes back over a connection that is idle, after FORGET_MS. */
 static void send_forgets(struct keeper *keeper, int64_t now)
 {
 	const struct pending *pending = keeper->pending;
@@ -322,7 +323,7 @@ static void send_forgets(struct keeper *keeper, int64_t now)
 		}
 }
 
-/* A thread of its own: what the kernel writes before it unmounts is watched over by this keeper. */
+/* In a thread of its own: the kernel writes back before it unmounts, and the keeper looks after those requests. */
 static void *unmount(void *argument)
 {
 	const struct keeper_duties *duties = &((struct keeper *) argument)->duties;
@@ -357,7 +358,7 @@ static void sooner(int64_t *at, int64_t other)
 		*at = other;
 }
 
-/* Dozes, unless a request is waited for. Whoever begins to wait after this looked sees that it dozes, and stirs it. */
+/* Dozes unless a request is under way. One that begins after this has looked finds dozing set, and stirs it. */
 static void doze(struct keeper *keeper, int64_t now)
 {
 	struct server *server = keeper->server;
@@ -371,14 +372,14 @@ static void doze(struct keeper *keeper, int64_t now)
 		keeper->ping_next = now + ping_interval(keeper);
 }
 
-/* A request stirred it: that the server lives is to be known soon. */
+/* A request stirred it: a PING is due soon, to know whether the server is alive. */
 static void wake_up(struct keeper *keeper, int64_t now)
 {
 	keeper->awake_until = now + AWAKE_MS;
 	sooner(&keeper->ping_next, now + PING_LATE_MS);
 }
 
-/* How long nothing is to be done, in milliseconds. */
+/* How long there is nothing to do, in milliseconds; -1: until something happens. */
 static int pause_ms(const struct keeper *keeper, int64_t now, int look_again_ms)
 {
 	int64_t at = INT64_MAX;
@@ -400,8 +401,7 @@ static int pause_ms(const struct keeper *keeper, int64_t now, int look_again_ms)
 	return at <= now ? 0 : (int) (at - now);
 }
 
-/* What is to be done whatever happened. In how many milliseconds the kernel's side wants to be looked at again, or 0.
- */
+/* What is done after each wake-up. Returns what serve_kernel() did (keeper.h). */
 static int do_chores(struct keeper *keeper, int64_t now)
 {
 	if (atomic_load(&keeper->server->dead) == 0) {
@@ -469,7 +469,7 @@ void keeper_goodbye(struct keeper *keeper)
 	if (proto_encode_goodbye_request(&writer, &goodbye) < 0 ||
 	    send_message(keeper, PROTO_GOODBYE, &writer, &id) < 0)
 		return;
-	/* Some transports lose the last bytes when this side closes first. */
+	/* Some transports lose the last bytes when this side closes before the other. */
 	while ((now = clock_ms()) < until && poll(&fd, 1, (int) (until - now)) > 0)
 		if (recv(fd.fd, bytes, sizeof(bytes), MSG_DONTWAIT) <= 0)
 			return;

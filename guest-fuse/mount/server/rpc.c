@@ -9,8 +9,8 @@
 #include "protocol/frame.h"
 
 /*
- * A reply that was cut wrong ends the connection; a value in it that is refused only this operation. Never anything but
- * -EIO: the caller must not take it for the server's answer.
+ * A reply of the wrong length ends the connection; one with a refused value fails the operation only. The error is
+ * always -EIO, so that it is not taken for the server's answer.
  */
 static int checked(struct request *from, enum proto_op op, int decoded)
 {

@@ -49,7 +49,7 @@ void server_wake(struct server *server)
 
 void server_stir(struct server *server)
 {
-	/* Seldom more than a load: the keeper stays awake for a while. */
+	/* Mostly just a load, since the keeper stays awake for a while. */
 	if (atomic_load(&server->dozing) && atomic_exchange(&server->dozing, false))
 		server_wake(server);
 }

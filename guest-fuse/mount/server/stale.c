@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of -ESTALE. */
+/* What to do about ESTALE. */
 #include "guest-fuse/mount/server/stale.h"
 
 #include <fcntl.h>
@@ -27,7 +27,7 @@
 #define SYS_removexattrat 466
 #endif
 
-/* How long a second try may take. */
+/* The longest that a second try takes. */
 #define TOLD_NS INT64_C(10000000000)
 
 enum {
@@ -41,11 +41,11 @@ enum {
 struct stale {
 	pthread_mutex_t lock;
 	_Atomic unsigned count;
-	/* Threads that were told so, and of what, not long ago. */
+	/* Threads whose second try is waited for. */
 	struct stale_told {
 		int64_t when; /* clock_ns(); 0: free */
 		uint64_t nodeid;
-		uint64_t call; /* a sum of the thread's system call; 0: it cannot be seen */
+		uint64_t call; /* hash of the thread's system call with its arguments; 0: it cannot be seen */
 		pid_t pid;
 	} told[STALE_TOLD];
 };
@@ -82,8 +82,8 @@ static size_t read_once(const char *path, char line[SYSCALL_LINE])
 }
 
 /*
- * What the thread does, as in proc(5); length 0: it cannot be seen. It waits for the answer to its request, or is about
- * to: until then it is said to be running.
+ * The thread's system call, as in proc(5); length 0: it cannot be seen. The thread waits for the answer to its request,
+ * or is about to; until it sleeps the file says "running", and is read again.
  */
 static size_t read_call(pid_t pid, char line[SYSCALL_LINE])
 {
@@ -111,7 +111,7 @@ static uint64_t sum_of_call(pid_t pid)
 	return length == 0 ? 0 : XXH3_64bits(line, length);
 }
 
-/* What the kernel asks on the way to a name. */
+/* Requests that the kernel may send while it looks up a path again, before the second try. */
 static bool is_on_the_way(uint32_t opcode)
 {
 	return opcode == FUSE_LOOKUP || opcode == FUSE_GETXATTR || opcode == STALE_STATX || opcode == FUSE_GETATTR ||
@@ -149,7 +149,7 @@ int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, in
 	struct stale_told told;
 	uint64_t call;
 
-	/* Whatever else the thread asks for, its call has come to an end, without a second try. */
+	/* Any other request means that the call has ended without a second try. */
 	if (!stale_is_awaited(stale) || is_on_the_way(in->opcode) || !take(stale, pid, &told) ||
 	    (told.nodeid != in->nodeid && looked_up <= told.when))
 		return 0;
@@ -261,7 +261,7 @@ bool stale_tell(struct stale *stale, const struct fuse_in_header *in)
 {
 	int by_name = thread_asks_by_name((pid_t) in->pid, in->opcode);
 
-	/* Of a thread that cannot be looked at, what its request could be. */
+	/* When the thread cannot be looked at: by path, if requests of this kind always are. */
 	if (by_name < 0)
 		by_name = in->opcode != FUSE_SETATTR && in->opcode != FUSE_SETXATTR && in->opcode != FUSE_REMOVEXATTR;
 	if (by_name == 0)

@@ -45,6 +45,8 @@ static void time_that_an_answer_took_is_no_time_to_keep_it(void **state)
 	assert_true(fresh > 0 && fresh <= 1.0);
 	assert_true(old >= 0 && old <= 0.4);
 	assert_true(validity_left(&cached, now - 3000000000) == 0);
+	assert_true(validity_ahead_left(now) > 0 && validity_ahead_left(now) <= 0.1);
+	assert_true(validity_ahead_left(now - 200000000) == 0);
 	assert_true(validity_negative(&cached, now) > 0);
 	assert_true(validity_negative(&cached, now - 3000000000) == 0);
 }
