@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "protocol/number.h"
+
 struct memory_arguments {
 	long nodes;
 	int name_length;
@@ -15,18 +17,14 @@ struct memory_arguments {
 
 static inline struct memory_arguments memory_arguments(int argc, char **argv)
 {
-	struct memory_arguments arguments = { .nodes = 1000000, .name_length = 16 };
+	uint64_t nodes = 1000000, name_length = 16;
 
-	if (argc > 1)
-		arguments.nodes = strtol(argv[1], NULL, 10);
-	if (argc > 2)
-		arguments.name_length = (int) strtol(argv[2], NULL, 10);
-	if (arguments.nodes < 1 || arguments.nodes > 100000000 || arguments.name_length < 9 ||
-	    arguments.name_length > 255) {
+	if ((argc > 1 && number_parse(argv[1], 1, 100000000, &nodes) < 0) ||
+	    (argc > 2 && number_parse(argv[2], 9, 255, &name_length) < 0)) {
 		fprintf(stderr, "usage: %s [NODES] [NAME-LENGTH from 9 to 255]\n", argv[0]);
 		exit(EXIT_FAILURE);
 	}
-	return arguments;
+	return (struct memory_arguments){ .nodes = (long) nodes, .name_length = (int) name_length };
 }
 
 /* Resident memory of this process, in bytes (proc(5), statm). */
@@ -47,7 +45,7 @@ static inline void memory_name(char name[256], int length, long number)
 {
 	memset(name, 'n', 256);
 	name[length] = '\0';
-	(void) snprintf(name + length - 9, 10, "%09ld", number);
+	(void) snprintf(name + length - 9, 10, "%09ld", number % 1000000000);
 }
 
 static inline void memory_report(const char *what, struct memory_arguments arguments, long bytes)

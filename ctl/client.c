@@ -3,111 +3,41 @@
 #include "ctl/client.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sysexits.h>
 
-#include "protocol/address.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 
 enum { LINE_MAX_BYTES = 16 * 1024 * 1024, CONNECT_MS = 5000 };
 
-int client_connect(const char *path)
+int client_open(const char *path, struct json_lines *ret_lines)
 {
-	struct proto_address address = { .kind = PROTO_ADDRESS_UNIX };
-
-	if (strlen(path) >= sizeof(address.path))
-		return -ENAMETOOLONG;
-	strcpy(address.path, path);
-	return proto_address_connect(&address, CONNECT_MS);
-}
-
-bool client_send(int fd, json_t *request)
-{
-	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
-	size_t length;
-
-	json_decref(request);
-	if (text == NULL)
-		return false;
-	length = strlen(text);
-	text[length++] = '\n';
-	for (size_t sent = 0; sent < length;) {
-		ssize_t n = send(fd, text + sent, length - sent, MSG_NOSIGNAL);
-
-		if (n < 0 && errno != EINTR)
-			return false;
-		sent += n > 0 ? (size_t) n : 0;
-	}
-	return true;
-}
-
-/* Reads more. False: there is none. */
-static bool read_more(struct client_lines *lines, int timeout_ms)
-{
-	struct pollfd poller = { .fd = lines->fd, .events = POLLIN };
-	ssize_t n;
-
-	if (lines->length == lines->size) {
-		char *larger = lines->size >= LINE_MAX_BYTES ? NULL : realloc(lines->bytes, lines->size + 65536);
-
-		if (larger == NULL)
-			return false;
-		lines->bytes = larger;
-		lines->size += 65536;
-	}
-	if (poll(&poller, 1, timeout_ms) <= 0)
-		return false;
-	n = read(lines->fd, lines->bytes + lines->length, lines->size - lines->length);
-	if (n <= 0)
-		return false;
-	lines->length += (size_t) n;
-	return true;
-}
-
-json_t *client_next(struct client_lines *lines, int timeout_ms)
-{
-	char *end;
-	size_t length;
-	json_t *object;
-
-	while (lines->length == 0 || (end = memchr(lines->bytes, '\n', lines->length)) == NULL)
-		if (!read_more(lines, timeout_ms))
-			return NULL;
-	length = (size_t) (end - lines->bytes) + 1;
-	object = json_loadb(lines->bytes, length, 0, NULL);
-	lines->length -= length;
-	memmove(lines->bytes, lines->bytes + length, lines->length);
-	return object;
-}
-
-void client_done(struct client_lines *lines)
-{
-	free(lines->bytes);
-	lines->fd = close_fd(lines->fd);
+	*ret_lines = (struct json_lines){ .line_max = LINE_MAX_BYTES };
+	return json_lines_open(ret_lines, path, CONNECT_MS);
 }
 
 json_t *client_ask(const char *path, json_t *request, int *ret_code)
 {
-	struct client_lines lines = { .fd = client_connect(path) };
+	_cleanup_json_lines_ struct json_lines lines = { .fd = -EBADF };
 	json_t *answer = NULL;
+	int r = client_open(path, &lines);
 
 	*ret_code = EX_UNAVAILABLE;
-	if (lines.fd < 0) {
+	if (r < 0) {
 		(void) fprintf(stderr,
 		               "bindsharectl: no file server at %s: %s\n"
 		               "Start bindshare-fileserver, or say with --control where its socket is.\n",
-		               path, strerror(-lines.fd));
+		               path, strerror(-r));
 		json_decref(request);
 		return NULL;
 	}
-	if (client_send(lines.fd, request))
-		answer = client_next(&lines, CLIENT_DEADLINE_MS);
-	client_done(&lines);
-	*ret_code = answer == NULL ? EX_PROTOCOL : EX_OK;
-	if (answer == NULL)
+	r = json_lines_send(&lines, request, clock_ms() + CLIENT_DEADLINE_MS);
+	if (r == 0)
+		r = json_lines_next(&lines, clock_ms() + CLIENT_DEADLINE_MS, &answer);
+	*ret_code = r < 0 ? EX_PROTOCOL : EX_OK;
+	if (r < 0)
 		(void) fprintf(stderr, "bindsharectl: the file server at %s gave no answer\n", path);
 	return answer;
 }

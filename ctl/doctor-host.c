@@ -1,70 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the file server needs, and what it says about itself. */
-#include <jansson.h>
+#include "ctl/doctor-host.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "ctl/client.h"
-#include "ctl/doctor.h"
+#include "ctl/doctor-limits.h"
 #include "protocol/cleanup.h"
 
-enum { LANDLOCK_VERSION = 1 /* of the flags of landlock_create_ruleset(2) */ };
-
-/* The number in a file of /proc; -1: there is none. */
-static long long number_in(const char *path)
-{
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
-	char text[64];
-
-	return file == NULL || fgets(text, sizeof(text), file) == NULL ? -1 : strtoll(text, NULL, 10);
-}
-
 /* What a worker can be confined with. */
-static void check_confinement(const char *tier)
+static void check_confinement(struct findings *findings, const struct facts_host *facts, const char *tier)
 {
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
-	long long namespaces = number_in("/proc/sys/user/max_user_namespaces");
-
-	if (abi > 0)
-		doctor_found("landlock", "ok", NULL, "the kernel has Landlock, ABI %ld", abi);
+	if (facts->landlock_abi > 0)
+		findings_add(findings, "landlock", "ok", NULL, "the kernel has Landlock, ABI %ld", facts->landlock_abi);
 	else
-		doctor_found("landlock", "note", "Boot with lsm=landlock,... to have it.",
+		findings_add(findings, "landlock", "note", "Boot with lsm=landlock,... to have it.",
 		             "the kernel has no Landlock");
-	if (number_in("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") > 0)
-		doctor_found("namespaces", "note",
+	if (facts->apparmor_restricts_userns > 0)
+		findings_add(findings, "namespaces", "note",
 		             "Give bindshare-fileserver an AppArmor profile with \"userns,\", or set "
 		             "kernel.apparmor_restrict_unprivileged_userns to 0.",
 		             "AppArmor keeps users from namespaces of their own: files that their owner's mode bits "
 		             "close (0444, 0555) stay closed to guests' root");
-	else if (namespaces != 0 && number_in("/proc/sys/kernel/unprivileged_userns_clone") != 0)
-		doctor_found("namespaces", "ok", NULL, "users may have namespaces of their own");
+	else if (facts->user_namespaces_max != 0 && facts->userns_clone != 0)
+		findings_add(findings, "namespaces", "ok", NULL, "users may have namespaces of their own");
 	else
-		doctor_found(
-		        "namespaces", "note",
+		findings_add(
+		        findings, "namespaces", "note",
 		        "Set user.max_user_namespaces to 1000 or so, and kernel.unprivileged_userns_clone to 1 where "
 		        "there is one.",
 		        "users may not have namespaces of their own: files that their owner's mode bits close "
 		        "(0444, 0555) stay closed to guests' root");
 	if (tier != NULL)
-		doctor_found("sandbox", "ok", NULL, "workers run in the sandbox tier \"%s\"", tier);
+		findings_add(findings, "sandbox", "ok", NULL, "workers run in the sandbox tier \"%s\"", tier);
 }
 
-static void check_watches(const json_t *status)
+static void check_watches(struct findings *findings, const struct facts_host *facts, const json_t *status)
 {
-	long long watches = number_in("/proc/sys/fs/inotify/max_user_watches");
+	long long watches = facts->inotify_watches_max;
 	long long unwatched = json_integer_value(json_object_get(status, "unwatched_directories"));
 
 	if (unwatched > 0)
-		doctor_found("watches", "warning",
+		findings_add(findings, "watches", "warning",
 		             "If so many are in use, raise fs.inotify.max_user_watches, then send the server SIGHUP. A "
 		             "directory that the user may not list cannot be watched.",
 		             "%lld directories cannot be watched (limit %lld): changes of the settings are seen late",
 		             unwatched, watches);
 	else
-		doctor_found("watches", "ok", NULL, "%lld directories are watched, of at most %lld",
+		findings_add(findings, "watches", "ok", NULL, "%lld directories are watched, of at most %lld",
 		             json_integer_value(json_object_get(status, "watched_directories")), watches);
 }
 
@@ -81,17 +65,17 @@ static bool listens_on_vsock(const json_t *status)
 	return false;
 }
 
-static void check_host_vsock(const json_t *status)
+static void check_vsock(struct findings *findings, const struct facts_host *facts, const json_t *status)
 {
-	if (access("/dev/vhost-vsock", F_OK) == 0)
-		doctor_found("vsock", "ok", NULL, "/dev/vhost-vsock is there");
+	if (facts->vhost_vsock)
+		findings_add(findings, "vsock", "ok", NULL, "/dev/vhost-vsock is there");
 	else
-		doctor_found("vsock", status != NULL && listens_on_vsock(status) ? "warning" : "note",
+		findings_add(findings, "vsock", status != NULL && listens_on_vsock(status) ? "warning" : "note",
 		             "Run: modprobe vhost_vsock. Not needed where the VMM forwards to a unix socket.",
 		             "the host's kernel offers no vsock to guests (/dev/vhost-vsock is not there)");
 }
 
-static void check_errors(const json_t *status)
+static void check_errors(struct findings *findings, const json_t *status)
 {
 	static const char *const subjects[] = { "settings", "policy" };
 
@@ -102,14 +86,15 @@ static void check_errors(const json_t *status)
 		(void) snprintf(key, sizeof(key), "%s_error", subjects[i]);
 		error = json_string_value(json_object_get(status, key));
 		if (error != NULL)
-			doctor_found(subjects[i], "error", "Mend the file; it is read again at once.", "%s", error);
+			findings_add(findings, subjects[i], "error", "Mend the file; it is read again at once.", "%s",
+			             error);
 		else
-			doctor_found(subjects[i], "ok", NULL, "%s", path == NULL ? "none is used" : path);
+			findings_add(findings, subjects[i], "ok", NULL, "%s", path == NULL ? "none is used" : path);
 	}
 }
 
 /* What steers the server and lies where guests may write. */
-static void check_protected(const json_t *status)
+static void check_protected(struct findings *findings, const json_t *status)
 {
 	const json_t *subject;
 	size_t i;
@@ -119,7 +104,7 @@ static void check_protected(const json_t *status)
 		const char *share = json_string_value(json_object_get(subject, "share"));
 
 		if (share != NULL)
-			doctor_found("protection", "note",
+			findings_add(findings, "protection", "note",
 			             "Guests cannot change it, nor what lies beside it. Keep it elsewhere to share all "
 			             "of that.",
 			             "the server's %s %s lies in the shared directory %s",
@@ -127,7 +112,8 @@ static void check_protected(const json_t *status)
 			             json_string_value(json_object_get(subject, "path")), share);
 	}
 	if (json_integer_value(json_object_get(status, "changes_refused")) > 0)
-		doctor_found("protection", "warning", "The server's log says which mounts; do not trust these guests.",
+		findings_add(findings, "protection", "warning",
+		             "The server's log says which mounts; do not trust these guests.",
 		             "guests have tried to change what the server is steered by");
 }
 
@@ -151,7 +137,7 @@ static void quote(const char *path, char *text, size_t size)
 	text[used] = '\0';
 }
 
-static void check_share(const json_t *share)
+static void check_share(struct findings *findings, const json_t *share)
 {
 	const char *state = json_string_value(json_object_get(share, "state"));
 	const char *path = json_string_value(json_object_get(share, "path"));
@@ -174,52 +160,47 @@ static void check_share(const json_t *share)
 		                "Ask the administrator, or take it off the list: bindsharectl share rm %s", quoted);
 	else
 		advice[0] = '\0';
-	doctor_found("share", advice[0] == '\0' ? "ok" : "warning", advice[0] == '\0' ? NULL : advice, "%s is %s", path,
-	             state);
+	findings_add(findings, "share", advice[0] == '\0' ? "ok" : "warning", advice[0] == '\0' ? NULL : advice,
+	             "%s is %s", path, state);
 }
 
-static void check_shares(const char *path)
+static void check_shares(struct findings *findings, const json_t *answer)
 {
 	const json_t *share;
 	size_t i;
-	int code;
-	json_t *answer = client_ask(path, client_request("shares"), &code);
 
 	if (answer != NULL && json_array_size(json_object_get(answer, "shares")) == 0)
-		doctor_found("share", "note", "Run: bindsharectl share add DIR", "no directory is shared");
+		findings_add(findings, "share", "note", "Run: bindsharectl share add DIR", "no directory is shared");
 	json_array_foreach(json_object_get(answer, "shares"), i, share)
 	{
-		check_share(share);
+		check_share(findings, share);
 	}
-	json_decref(answer);
 }
 
-void doctor_host(const char *path)
+void doctor_host_check(struct findings *findings, const struct facts_host *facts,
+                       const struct doctor_host_server *server)
 {
-	int code;
-	json_t *status = client_ask(path, client_request("status"), &code);
+	const json_t *status = server->status;
 	const char *release = json_string_value(json_object_get(status, "release"));
 
-	if (status == NULL || release == NULL) {
-		doctor_found("server", "error",
+	if (release == NULL) {
+		findings_add(findings, "server", "error",
 		             "Start bindshare-fileserver, or say with --control where its socket is.",
-		             "no file server answers at %s", path);
-		check_confinement(NULL);
-		check_host_vsock(NULL);
-		json_decref(status);
+		             "no file server answers at %s", server->path);
+		check_confinement(findings, facts, NULL);
+		check_vsock(findings, facts, NULL);
 		return;
 	}
 	if (strcmp(release, BINDSHARE_VERSION) == 0)
-		doctor_found("server", "ok", NULL, "bindshare-fileserver %s answers", release);
+		findings_add(findings, "server", "ok", NULL, "bindshare-fileserver %s answers", release);
 	else
-		doctor_found("server", "warning", "Restart the server after an upgrade.",
+		findings_add(findings, "server", "warning", "Restart the server after an upgrade.",
 		             "the server is bindshare %s, bindsharectl is " BINDSHARE_VERSION, release);
-	check_errors(status);
-	check_shares(path);
-	check_protected(status);
-	doctor_files(json_integer_value(json_object_get(status, "pid")));
-	check_watches(status);
-	check_confinement(json_string_value(json_object_get(status, "sandbox")));
-	check_host_vsock(status);
-	json_decref(status);
+	check_errors(findings, status);
+	check_shares(findings, server->shares);
+	check_protected(findings, status);
+	doctor_limits_files(findings, server->files);
+	check_watches(findings, facts, status);
+	check_confinement(findings, facts, json_string_value(json_object_get(status, "sandbox")));
+	check_vsock(findings, facts, status);
 }

@@ -2,97 +2,100 @@
 /* bindsharectl doctor: looks at what bindshare needs, and says what to do where it is missing. */
 #include "ctl/doctor.h"
 
-#include <fcntl.h>
-#include <jansson.h>
-#include <linux/openat2.h>
-#include <stdarg.h>
+#include <errno.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "ctl/client.h"
+#include "ctl/doctor-guest.h"
+#include "ctl/doctor-host.h"
+#include "ctl/doctor-limits.h"
 #include "ctl/tables.h"
+#include "guest-fuse/binds/ask.h"
 #include "protocol/cleanup.h"
+#include "protocol/document.h"
 
-enum { FILES_WANTED = 4096 };
+enum { ANSWER_MS = 5000 };
 
-static json_t *findings;
-
-void doctor_found(const char *check, const char *level, const char *advice, const char *format, ...)
+static void look_at_host(struct findings *findings, const char *path)
 {
-	char text[2048];
-	va_list arguments;
-	json_t *string;
+	int code;
+	_cleanup_json_ json_t *status = client_ask(path, client_request("status"), &code);
+	_cleanup_json_ json_t *shares = status == NULL ? NULL : client_ask(path, client_request("shares"), &code);
+	const struct doctor_host_server server = {
+		.path = path,
+		.status = status,
+		.shares = shares,
+		.files = facts_files(json_integer_value(json_object_get(status, "pid"))),
+	};
+	struct facts_host facts;
 
-	va_start(arguments, format);
-	(void) vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	string = json_string(text);
-	(void) json_array_append_new(findings, json_pack("{ss ss so so}", "check", check, "level", level, "text",
-	                                                 string != NULL ? string : json_string("text that is no UTF-8"),
-	                                                 "advice", advice == NULL ? json_null() : json_string(advice)));
+	facts_of_host(&facts);
+	doctor_host_check(findings, &facts, &server);
 }
 
-static void check_kernel(void)
+/* What is configured, and what becomes of it. */
+static void look_at_configured(struct findings *findings, const struct guest_config *config)
 {
-	const struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
-	_cleanup_close_ int fd = (int) syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof(how));
-	struct utsname name;
+	char socket_path[sizeof(((struct sockaddr_un *) 0)->sun_path)] = "", runtime[PATH_MAX], error[512];
+	_cleanup_json_ json_t *guestd = NULL, *docker = json_load_file(DOCTOR_GUEST_DOCKER, 0, NULL);
+	int r = guest_config_socket(config, socket_path, error, sizeof(error));
 
-	(void) uname(&name);
-	if (fd < 0)
-		doctor_found("kernel", "error", "Use Linux 5.6 or later.", "Linux %s has no openat2", name.release);
-	else
-		doctor_found("kernel", "ok", NULL, "Linux %s has openat2", name.release);
+	if (r == 0)
+		(void) binds_ask_status(socket_path, ANSWER_MS, &guestd, error, sizeof(error));
+	r = guest_config_runtime(config, runtime);
+	doctor_guest_check_configured(findings, &(struct doctor_guest_configured){
+	                                                .config = config,
+	                                                .socket = socket_path,
+	                                                .guestd = guestd,
+	                                                .guestd_error = error,
+	                                                .runtime_error = r,
+	                                                .runtime = runtime,
+	                                                .docker = docker,
+	                                                .plugin_is_served = config->plugin_socket != NULL &&
+	                                                                    facts_is_served(config->plugin_socket),
+	                                        });
 }
 
-void doctor_files(long long pid)
+static void look_at_guest(struct findings *findings, const struct facts_kernel *kernel, const char *path)
 {
-	_cleanup_fclose_ FILE *file = NULL;
-	char path[64], line[256];
-	unsigned long long soft, hard = 0;
+	struct facts_guest facts;
+	struct guest_config config;
+	char error[PATH_MAX + 512];
+	int r;
 
-	(void) snprintf(path, sizeof(path), "/proc/%lld/limits", pid);
-	file = fopen(path, "re");
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-		if (sscanf(line, "Max open files %llu %llu", &soft, &hard) == 2) /* NOLINT(cert-err34-c) */
-			break;
-	if (hard == 0)
-		doctor_found("files", "note", NULL, "the limit of open files is not known or has no end");
-	else if (hard < FILES_WANTED)
-		doctor_found("files", "warning", "Raise it: LimitNOFILE= of the service, or \"ulimit -Hn 65536\".",
-		             "only %llu files may be open; large trees are slow then", hard);
-	else
-		doctor_found("files", "ok", NULL, "%llu files may be open", hard);
+	facts_of_guest(&facts);
+	doctor_guest_check(findings, kernel, &facts, facts_files(getpid()));
+	r = guest_config_read(path, &config, error, sizeof(error));
+	doctor_guest_config(findings, path, r, error);
+	if (r < 0)
+		return;
+	look_at_configured(findings, &config);
+	guest_config_done(&config);
 }
 
 int doctor_run(const char *path, const char *config, bool as_json)
 {
-	json_t *answer;
-	const json_t *finding;
-	size_t i;
-	int code = EX_OK;
+	_cleanup_json_ json_t *answer = NULL;
+	struct findings findings = { NULL };
+	struct facts_kernel kernel;
+	int code;
 
-	findings = json_array();
-	check_kernel();
+	facts_of_kernel(&kernel);
+	doctor_limits_kernel(&findings, &kernel);
 	if (path != NULL)
-		doctor_host(path);
+		look_at_host(&findings, path);
 	else
-		doctor_guest(config);
-	json_array_foreach(findings, i, finding)
-	{
-		if (strcmp(json_string_value(json_object_get(finding, "level")), "error") == 0)
-			code = DOCTOR_FOUND;
-	}
-	answer = json_pack("{si ss so}", "version", 1, "side", path != NULL ? "host" : "guest", "findings", findings);
+		look_at_guest(&findings, &kernel, config);
+	code = findings_have_error(&findings) ? DOCTOR_FOUND : EX_OK;
+	answer = json_pack("{si ss so}", "version", 1, "side", path != NULL ? "host" : "guest", "findings",
+	                   findings_take(&findings));
 	if (as_json) {
 		(void) json_dumpf(answer, stdout, JSON_COMPACT);
 		(void) putchar('\n');
 	} else {
 		tables_doctor(answer);
 	}
-	json_decref(answer);
 	return code == EX_OK && fflush(stdout) != 0 ? EX_IOERR : code;
 }

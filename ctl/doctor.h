@@ -12,13 +12,3 @@ enum { DOCTOR_FOUND = 1 };
  * something does.
  */
 int doctor_run(const char *path, const char *config, bool as_json);
-
-/* Its two sides. */
-void doctor_host(const char *path);
-void doctor_guest(const char *config);
-
-/* level: "ok", "note", "warning" or "error". advice: NULL, or what to do. */
-void doctor_found(const char *check, const char *level, const char *advice, const char *format, ...)
-        __attribute__((format(printf, 4, 5)));
-/* The limit of open files of a process. */
-void doctor_files(long long pid);

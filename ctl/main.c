@@ -13,7 +13,9 @@
 #include "ctl/top.h"
 #include "guest-fuse/binds/config.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "protocol/control-path.h"
+#include "protocol/number.h"
 
 static int print_json(const json_t *object)
 {
@@ -116,17 +118,20 @@ static int run_rotate(const struct arguments *arguments)
 
 static int run_events(const struct arguments *arguments)
 {
-	struct client_lines lines = { .fd = client_connect(arguments->path) };
+	_cleanup_json_lines_ struct json_lines lines = { .fd = -EBADF };
+	int64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	int r = client_open(arguments->path, &lines);
+	const char *problem = r < 0 ? strerror(-r) : "the connection broke";
 	json_t *event;
 	bool first = true;
 
-	if (lines.fd < 0 || !client_send(lines.fd, client_request("subscribe"))) {
-		(void) fprintf(stderr, "bindsharectl: no file server at %s: %s\n", arguments->path,
-		               lines.fd < 0 ? strerror(-lines.fd) : "the connection broke");
-		client_done(&lines);
+	if (r == 0)
+		r = json_lines_send(&lines, client_request("subscribe"), deadline);
+	if (r < 0) {
+		(void) fprintf(stderr, "bindsharectl: no file server at %s: %s\n", arguments->path, problem);
 		return EX_UNAVAILABLE;
 	}
-	while ((event = client_next(&lines, first ? CLIENT_DEADLINE_MS : -1)) != NULL) {
+	while (json_lines_next(&lines, first ? deadline : JSON_LINES_EVER, &event) == 0) {
 		if (arguments->json)
 			(void) print_json(event);
 		else if (!first)
@@ -137,7 +142,6 @@ static int run_events(const struct arguments *arguments)
 		(void) fflush(stdout);
 		json_decref(event);
 	}
-	client_done(&lines);
 	(void) fputs("bindsharectl: the file server closed the connection\n", stderr);
 	return EX_UNAVAILABLE;
 }
@@ -194,14 +198,12 @@ const size_t command_count = ARRAY_SIZE(commands);
 /* -1, or EX_USAGE after a message. */
 static int take_number(const char *option, long *ret_number)
 {
-	char *end;
+	uint64_t number;
 
-	errno = 0;
-	*ret_number = strtol(optarg, &end, 10);
-	return errno != 0 || optarg[0] < '0' || optarg[0] > '9' || *end != '\0' || *ret_number < 1 ||
-	                       *ret_number > 86400
-	               ? command_usage(NULL, "%s %s: not a number from 1 to 86400", option, optarg)
-	               : -1;
+	if (number_parse(optarg, 1, 86400, &number) < 0)
+		return command_usage(NULL, "%s %s: not a number from 1 to 86400", option, optarg);
+	*ret_number = (long) number;
+	return -1;
 }
 
 /* -1, or the exit code. */
@@ -250,7 +252,7 @@ static int take(struct arguments *arguments, int option, char **argv)
 /* Asks at the usual place where nobody said another. EX_OK or an exit code after a message. */
 static int choose_socket(struct arguments *arguments, const struct command *command, char *path, size_t size)
 {
-	int r = arguments->path == NULL && !arguments->guest ? control_default_path(path, size, false) : 0;
+	int r = arguments->path == NULL && !arguments->guest ? control_path_default(path, size, false) : 0;
 
 	if (r == -EPERM)
 		return command_usage(command,

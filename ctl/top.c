@@ -12,6 +12,7 @@
 #include "ctl/tables.h"
 #include "ctl/terminal.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 
 /* The members by which rows are put in order: the largest first, but for numbers and names of things. */
 static const struct order {
@@ -47,7 +48,6 @@ static void look_done(struct look *look)
 static int take_look(const char *path, struct look *ret_look)
 {
 	struct look look = { 0 };
-	struct timespec now;
 	int code;
 
 	look.status = client_ask(path, client_request("status"), &code);
@@ -57,8 +57,7 @@ static int take_look(const char *path, struct look *ret_look)
 		look_done(&look);
 		return code;
 	}
-	(void) clock_gettime(CLOCK_MONOTONIC, &now);
-	look.at = (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+	look.at = (double) clock_ns() / 1e9;
 	*ret_look = look;
 	return EX_OK;
 }
@@ -186,20 +185,12 @@ static void show(const json_t *rows, const struct top_options *options, const st
 	(void) fflush(stdout);
 }
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	(void) clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 /* Until the next look is due; keys choose the order meanwhile, which is shown at once. False: the user has ended it. */
 static bool wait_and_listen(const json_t *rows, const struct top_options *options, const struct order **order)
 {
-	long long due = now_ms() + options->interval_s * 1000;
+	int64_t due = clock_ms() + options->interval_s * 1000;
 
-	for (long long left; (left = due - now_ms()) > 0;) {
+	for (int64_t left; (left = due - clock_ms()) > 0;) {
 		int key = terminal_key((int) left);
 
 		if (key == -1 || key == 'q' || key == 'Q')

@@ -6,15 +6,15 @@
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <time.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/number.h"
+#include "protocol/words.h"
 
 /* Source ports that only the privileged may bind, and that vsock connections begin at. */
 enum { PORT_LOWEST = 512, PORT_COUNT = 512 };
@@ -25,30 +25,14 @@ union socket_address {
 	struct sockaddr_vm vm;
 };
 
-static int refuse(char *error, size_t error_size, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int refuse(char *error, size_t error_size, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	(void) vsnprintf(error, error_size, format, arguments);
-	va_end(arguments);
-	return -EINVAL;
-}
-
-/* A decimal number of 32 bits that fills text up to length; no sign, no leading zero. */
+/* A decimal number of 32 bits that fills text up to length; no leading zero. */
 static bool number(const char *text, size_t length, uint32_t *ret_number)
 {
-	uint64_t value = 0;
+	uint64_t value;
+	const char *end;
 
-	if (length == 0 || length > 10 || (text[0] == '0' && length > 1))
-		return false;
-	for (size_t i = 0; i < length; i++) {
-		if (text[i] < '0' || text[i] > '9')
-			return false;
-		value = value * 10 + (uint64_t) (text[i] - '0');
-	}
-	if (value > UINT32_MAX)
+	if ((text[0] == '0' && length > 1) || number_begin(text, 10, UINT32_MAX, &value, &end) < 0 ||
+	    end != text + length)
 		return false;
 	*ret_number = (uint32_t) value;
 	return true;
@@ -67,16 +51,17 @@ static int parse_vsock(const char *text, size_t length, struct proto_address *ad
 	address->kind = PROTO_ADDRESS_VSOCK;
 	address->cid = VMADDR_CID_ANY;
 	if (colon != NULL && (!number(text, (size_t) (colon - text), &address->cid) || address->cid == VMADDR_CID_ANY))
-		return refuse(
-		        error, error_size,
+		return words_refuse(
+		        -EINVAL, error, error_size,
 		        "\"vsock:%.*s\": the CID is not a number from 0 to 4294967294; write vsock:CID:PORT, where "
 		        "CID 2 is the host",
 		        (int) length, text);
 	if (!number(port, length - (size_t) (port - text), &address->port) || !port_is_valid(address->port))
-		return refuse(error, error_size,
-		              "\"vsock:%.*s\": the port is not a number from 1 to 4294967294; write vsock:PORT or "
-		              "vsock:CID:PORT",
-		              (int) length, text);
+		return words_refuse(
+		        -EINVAL, error, error_size,
+		        "\"vsock:%.*s\": the port is not a number from 1 to 4294967294; write vsock:PORT or "
+		        "vsock:CID:PORT",
+		        (int) length, text);
 	return 0;
 }
 
@@ -86,11 +71,12 @@ static int parse_unix(const char *text, size_t length, struct proto_address *add
 
 	address->kind = PROTO_ADDRESS_UNIX;
 	if (length == 0 || text[length - 1] == '/')
-		return refuse(error, error_size, "\"unix:%.*s\": no socket's path; write unix:PATH", (int) length,
-		              text);
+		return words_refuse(-EINVAL, error, error_size, "\"unix:%.*s\": no socket's path; write unix:PATH",
+		                    (int) length, text);
 	if (length >= sizeof(address->path))
-		return refuse(error, error_size, "\"unix:%.*s\": the path has %zu bytes, a socket's may have %zu",
-		              (int) length, text, length, sizeof(address->path) - 1);
+		return words_refuse(-EINVAL, error, error_size,
+		                    "\"unix:%.*s\": the path has %zu bytes, a socket's may have %zu", (int) length,
+		                    text, length, sizeof(address->path) - 1);
 	memcpy(address->path, text, length);
 	if (underscore == NULL)
 		return 0;
@@ -112,8 +98,9 @@ static int parse(const char *text, size_t length, struct proto_address *ret_addr
 	else if (length >= 5 && memcmp(text, "unix:", 5) == 0)
 		r = parse_unix(text + 5, length - 5, &address, error, error_size);
 	else
-		r = refuse(error, error_size, "\"%.*s\" is no address; write vsock:PORT, vsock:CID:PORT or unix:PATH",
-		           (int) (length < 256 ? length : 256), text);
+		r = words_refuse(-EINVAL, error, error_size,
+		                 "\"%.*s\" is no address; write vsock:PORT, vsock:CID:PORT or unix:PATH",
+		                 (int) (length < 256 ? length : 256), text);
 	if (r == 0)
 		*ret_address = address;
 	return r;
@@ -139,10 +126,11 @@ int proto_address_split_source(const char *text, struct proto_address *ret_addre
 		return parse(text, strlen(text), ret_address, error, error_size);
 	}
 	if (colon == NULL)
-		return refuse(error, error_size,
-		              "\"%.256s\" names no directory; write ADDRESS:/host/path, as in vsock:2:1024:/home/me or "
-		              "unix:/run/socket:/home/me",
-		              text);
+		return words_refuse(
+		        -EINVAL, error, error_size,
+		        "\"%.256s\" names no directory; write ADDRESS:/host/path, as in vsock:2:1024:/home/me or "
+		        "unix:/run/socket:/home/me",
+		        text);
 	r = parse(text, (size_t) (colon - text), ret_address, error, error_size);
 	if (r == 0)
 		*ret_share = colon + 1;
@@ -181,25 +169,12 @@ static void bind_privileged(int fd)
 	}
 }
 
-static struct timeval to_timeval(int ms)
-{
-	return (struct timeval){ .tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000 };
-}
-
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	(void) clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 /* A vsock connection goes on in the kernel while we poll for its end. */
 static int connect_vsock(int fd, const union socket_address *to, socklen_t length, int timeout_ms)
 {
 	struct pollfd poller = { .fd = fd, .events = POLLOUT };
-	struct timeval timeout = to_timeval(timeout_ms);
-	long long end = now_ms() + timeout_ms;
+	struct timeval timeout = clock_timeval_ms(timeout_ms);
+	int64_t end = clock_ms() + timeout_ms;
 	int error = 0, r;
 	socklen_t size = sizeof(error);
 
@@ -212,7 +187,7 @@ static int connect_vsock(int fd, const union socket_address *to, socklen_t lengt
 		if (errno != EINPROGRESS)
 			return -errno;
 		do {
-			long long left = end - now_ms();
+			int64_t left = end - clock_ms();
 
 			r = poll(&poller, 1, left > 0 ? (int) left : 0);
 		} while (r < 0 && errno == EINTR);
@@ -232,7 +207,7 @@ static int connect_vsock(int fd, const union socket_address *to, socklen_t lengt
  */
 static int connect_unix(int fd, const union socket_address *to, socklen_t length, int timeout_ms)
 {
-	struct timeval timeout = to_timeval(timeout_ms > 0 ? timeout_ms : 1), none = { 0 };
+	struct timeval timeout = clock_timeval_ms(timeout_ms > 0 ? timeout_ms : 1), none = { 0 };
 	int r;
 
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)

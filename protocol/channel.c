@@ -12,13 +12,14 @@
 #include <sys/uio.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 
 enum { FIXED_MAX = 64 }; /* bytes of the fields before the data */
 
 int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, int stall_ms)
 {
-	struct timeval stall = { .tv_sec = stall_ms / 1000, .tv_usec = (stall_ms % 1000) * 1000 };
+	struct timeval stall = clock_timeval_ms(stall_ms);
 	int flags = fcntl(fd, F_GETFL);
 	void *buffer;
 
@@ -66,7 +67,7 @@ static bool has_arrived(struct proto_channel *channel, bool into)
 
 bool proto_channel_await(struct proto_channel *channel, bool into, unsigned others, int64_t sleep_us)
 {
-	struct timespec limit = { .tv_sec = sleep_us / 1000000, .tv_nsec = sleep_us % 1000000 * 1000 };
+	struct timespec limit = clock_timespec_us(sleep_us);
 	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
 	bool arrived = channel->start != channel->end;
 

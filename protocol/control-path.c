@@ -59,7 +59,7 @@ static int make_directory(const char *directory)
 	return (st.st_mode & 07777) != 0700 && fchmod(fd, 0700) < 0 ? -errno : 0;
 }
 
-int control_default_path(char *path, size_t size, bool make)
+int control_path_default(char *path, size_t size, bool make)
 {
 	char directory[DIRECTORY_SIZE];
 	bool shared;
@@ -73,7 +73,7 @@ int control_default_path(char *path, size_t size, bool make)
 	return shared && access(directory, F_OK) == 0 && !is_own_directory(directory) ? -EPERM : 0;
 }
 
-int control_make_directory(const char *path)
+int control_path_make_directory(const char *path)
 {
 	char normal[PATH_MAX], directory[DIRECTORY_SIZE], wanted[PATH_MAX];
 	bool shared;
@@ -84,7 +84,7 @@ int control_make_directory(const char *path)
 	return make_directory(wanted);
 }
 
-const char *control_directory_words(int error)
+const char *control_path_words(int error)
 {
 	return error == -EPERM ? "belongs to somebody else, or is no directory" : strerror(-error);
 }

@@ -5,25 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/words.h"
 
 enum { DOCUMENT_MAX = 1024 * 1024 };
-
-int document_refuse(int number, char *error, size_t error_size, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	(void) vsnprintf(error, error_size, format, arguments);
-	va_end(arguments);
-	return number;
-}
 
 const char *document_text(const json_t *value)
 {
@@ -73,23 +63,23 @@ static int open_document(const char *what, const char *path, char *error, size_t
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		saved = errno;
 		if (saved == ELOOP)
-			return document_refuse(-EPERM, error, error_size, "the %s %s is a symbolic link", what, path);
-		return document_refuse(-saved, error, error_size, "cannot open the %s %s: %s", what, path,
-		                       strerror(saved));
+			return words_refuse(-EPERM, error, error_size, "the %s %s is a symbolic link", what, path);
+		return words_refuse(-saved, error, error_size, "cannot open the %s %s: %s", what, path,
+		                    strerror(saved));
 	}
 	if (!S_ISREG(st.st_mode))
-		return document_refuse(-EPERM, error, error_size, "the %s %s is not a regular file", what, path);
+		return words_refuse(-EPERM, error, error_size, "the %s %s is not a regular file", what, path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return document_refuse(-EPERM, error, error_size,
-		                       "the %s %s belongs to user %u; it must belong to root or to user %u", what, path,
-		                       (unsigned) st.st_uid, (unsigned) geteuid());
+		return words_refuse(-EPERM, error, error_size,
+		                    "the %s %s belongs to user %u; it must belong to root or to user %u", what, path,
+		                    (unsigned) st.st_uid, (unsigned) geteuid());
 	if ((st.st_mode & 022) != 0)
-		return document_refuse(-EPERM, error, error_size,
-		                       "others may write the %s %s (mode %04o); run: chmod go-w %s", what, path,
-		                       (unsigned) st.st_mode & 07777, path);
+		return words_refuse(-EPERM, error, error_size,
+		                    "others may write the %s %s (mode %04o); run: chmod go-w %s", what, path,
+		                    (unsigned) st.st_mode & 07777, path);
 	if (st.st_size > DOCUMENT_MAX)
-		return document_refuse(-EINVAL, error, error_size, "the %s %s has more than %d bytes", what, path,
-		                       DOCUMENT_MAX);
+		return words_refuse(-EINVAL, error, error_size, "the %s %s has more than %d bytes", what, path,
+		                    DOCUMENT_MAX);
 	return TAKE_FD(fd);
 }
 
@@ -103,11 +93,11 @@ int document_read(const char *what, const char *path, json_t **ret_root, char *e
 		return fd == -EBADF ? -EIO : fd;
 	root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &where);
 	if (root == NULL)
-		return document_refuse(-EINVAL, error, error_size, "%s %s, line %d, column %d: %s", what, path,
-		                       where.line, where.column, where.text);
+		return words_refuse(-EINVAL, error, error_size, "%s %s, line %d, column %d: %s", what, path, where.line,
+		                    where.column, where.text);
 	if (!json_is_object(root)) {
 		json_decref(root);
-		return document_refuse(-EINVAL, error, error_size, "%s %s is not a JSON object", what, path);
+		return words_refuse(-EINVAL, error, error_size, "%s %s is not a JSON object", what, path);
 	}
 	*ret_root = root;
 	return 0;
@@ -141,9 +131,9 @@ int document_write_text(const char *what, const char *path, const char *text, ch
 	int r;
 
 	if (realpath(path, place) == NULL && snprintf(place, sizeof(place), "%s", path) >= (int) sizeof(place))
-		return document_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
+		return words_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
 	if (snprintf(temporary, sizeof(temporary), "%s.%d.tmp", place, (int) getpid()) >= (int) sizeof(temporary))
-		return document_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
+		return words_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
 	/* What a server that was killed left behind. */
 	(void) unlink(temporary);
 	r = write_new(temporary, text, lstat(place, &st) == 0 ? st.st_mode & 0755 : 0600);
@@ -152,7 +142,7 @@ int document_write_text(const char *what, const char *path, const char *text, ch
 	if (r == 0)
 		return 0;
 	(void) unlink(temporary);
-	return document_refuse(r, error, error_size, "cannot write the %s %s: %s", what, path, strerror(-r));
+	return words_refuse(r, error, error_size, "cannot write the %s %s: %s", what, path, strerror(-r));
 }
 
 int document_write(const char *what, const char *path, const json_t *root, char *error, size_t error_size)
@@ -160,6 +150,6 @@ int document_write(const char *what, const char *path, const json_t *root, char 
 	_cleanup_free_ char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 
 	if (text == NULL)
-		return document_refuse(-ENOMEM, error, error_size, "%s %s: out of memory", what, path);
+		return words_refuse(-ENOMEM, error, error_size, "%s %s: out of memory", what, path);
 	return document_write_text(what, path, text, error, error_size);
 }

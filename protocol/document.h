@@ -37,7 +37,3 @@ unsigned document_spellings(const json_t *root, const char *name);
 
 /* A string's text, value's own; NULL: it is no string, or there is a NUL in it. */
 const char *document_text(const json_t *value);
-
-/* Writes words and returns number. */
-int document_refuse(int number, char *error, size_t error_size, const char *format, ...)
-        __attribute__((format(printf, 4, 5)));

@@ -5,14 +5,16 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "protocol/log.h"
+#include "protocol/number.h"
+#include "protocol/words.h"
 
 enum { RULES_MAX = 16, DELAY_MAX_MS = 60000, ERRNO_MAX = 133 };
 
@@ -41,28 +43,15 @@ static size_t rules_count;
 static unsigned long times[FAULTS_COUNT];
 static unsigned fired;
 
-static int refuse(char *error, size_t error_size, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int refuse(char *error, size_t error_size, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	(void) vsnprintf(error, error_size, format, arguments);
-	va_end(arguments);
-	return -EINVAL;
-}
-
 /* A decimal number from 1 to max, and what follows it. */
 static bool parse_number(const char *text, unsigned long max, unsigned long *ret_value, const char **ret_end)
 {
-	char *end;
+	uint64_t value;
 
-	if (*text < '0' || *text > '9')
+	if (number_begin(text, 10, max, &value, ret_end) < 0 || value == 0)
 		return false;
-	errno = 0;
-	*ret_value = strtoul(text, &end, 10);
-	*ret_end = end;
-	return errno == 0 && *ret_value >= 1 && *ret_value <= max;
+	*ret_value = value;
+	return true;
 }
 
 static bool parse_errno(const char *text, unsigned long *ret_value)
@@ -107,26 +96,28 @@ static int parse_rule(char *text, struct rule *ret_rule, char *error, size_t err
 	const char *end;
 
 	if (kind == NULL)
-		return refuse(error, error_size, "\"%s\" is no rule; write POINT:COUNT:WHAT, as in worker.write:2:EIO",
-		              text);
+		return words_refuse(-EINVAL, error, error_size,
+		                    "\"%s\" is no rule; write POINT:COUNT:WHAT, as in worker.write:2:EIO", text);
 	*count++ = *kind++ = '\0';
 	for (unsigned i = 0; i < FAULTS_COUNT; i++)
 		if (strcmp(points[i].name, text) == 0)
 			rule.point = i;
 	if (rule.point == FAULTS_COUNT)
-		return refuse(error, error_size, "there is no point \"%s\"; protocol/faults.def has them all", text);
+		return words_refuse(-EINVAL, error, error_size,
+		                    "there is no point \"%s\"; protocol/faults.def has them all", text);
 	if (!parse_number(count, LONG_MAX, &rule.first, &end) || (*end != '\0' && strcmp(end, "+") != 0))
-		return refuse(error, error_size,
-		              "\"%s\" says not when; write 3 for the third time only, 3+ for that and all after",
-		              count);
+		return words_refuse(-EINVAL, error, error_size,
+		                    "\"%s\" says not when; write 3 for the third time only, 3+ for that and all after",
+		                    count);
 	rule.ever = *end == '+';
 	if (!parse_kind(kind, &rule))
-		return refuse(error, error_size,
-		              "\"%s\" says not what happens; write an errno's name, short=BYTES, full=BYTES or "
-		              "delay=NUMBERms",
-		              kind);
+		return words_refuse(-EINVAL, error, error_size,
+		                    "\"%s\" says not what happens; write an errno's name, short=BYTES, full=BYTES or "
+		                    "delay=NUMBERms",
+		                    kind);
 	if ((rule.kind == KIND_SHORT || rule.kind == KIND_FULL) && !points[rule.point].sized)
-		return refuse(error, error_size, "%s moves no bytes, so that it cannot be short or full", text);
+		return words_refuse(-EINVAL, error, error_size, "%s moves no bytes, so that it cannot be short or full",
+		                    text);
 	*ret_rule = rule;
 	return 0;
 }
@@ -140,10 +131,10 @@ int faults_arm(const char *text, char *error, size_t error_size)
 	int r;
 
 	if (copy == NULL)
-		return refuse(error, error_size, "out of memory");
+		return words_refuse(-EINVAL, error, error_size, "out of memory");
 	while (*text != '\0' && (part = strsep(&rest, ",")) != NULL) {
 		if (count == RULES_MAX)
-			return refuse(error, error_size, "more than %d rules", RULES_MAX);
+			return words_refuse(-EINVAL, error, error_size, "more than %d rules", RULES_MAX);
 		r = parse_rule(part, &parsed[count], error, error_size);
 		if (r < 0)
 			return r;
@@ -238,8 +229,7 @@ int faults_at_size(enum faults_point point, size_t *size)
 	}
 	pthread_mutex_unlock(&lock);
 	if (delay > 0) {
-		struct timespec left = { .tv_sec = (time_t) (delay / 1000),
-			                 .tv_nsec = (long) (delay % 1000) * 1000000 };
+		struct timespec left = clock_timespec_ms((int64_t) delay);
 
 		while (nanosleep(&left, &left) < 0 && errno == EINTR)
 			;

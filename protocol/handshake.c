@@ -7,25 +7,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sodium.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/words.h"
 
 enum { TOKEN_FILE_MAX = 256, OPENING_MAX = 4608 };
-
-static int refuse_token(int error_number, char *error, size_t error_size, const char *format, ...)
-        __attribute__((format(printf, 4, 5)));
-static int refuse_token(int error_number, char *error, size_t error_size, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	(void) vsnprintf(error, error_size, format, arguments);
-	va_end(arguments);
-	return error_number;
-}
 
 /* 64 hexadecimal digits, with white space around them. */
 static bool parse_token(const char *text, size_t length, struct proto_token *ret_token)
@@ -62,30 +50,30 @@ int proto_token_read(const char *path, struct proto_token *ret_token, char *erro
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		int saved = errno;
 
-		return refuse_token(-saved, error, error_size, "cannot open the token file %s: %s", path,
+		return words_refuse(-saved, error, error_size, "cannot open the token file %s: %s", path,
 		                    strerror(saved));
 	}
 	if (!S_ISREG(st.st_mode))
-		return refuse_token(-EPERM, error, error_size, "the token file %s is not a regular file", path);
+		return words_refuse(-EPERM, error, error_size, "the token file %s is not a regular file", path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return refuse_token(-EPERM, error, error_size,
+		return words_refuse(-EPERM, error, error_size,
 		                    "the token file %s belongs to user %u; it must belong to root or to user %u", path,
 		                    (unsigned) st.st_uid, (unsigned) geteuid());
 	if ((st.st_mode & 066) != 0)
-		return refuse_token(-EPERM, error, error_size,
+		return words_refuse(-EPERM, error, error_size,
 		                    "others may read or write the token file %s (mode %04o); run: chmod 600 %s", path,
 		                    (unsigned) st.st_mode & 07777, path);
 	length = read(fd, text, sizeof(text));
 	if (length < 0) {
 		int saved = errno;
 
-		return refuse_token(-saved, error, error_size, "cannot read the token file %s: %s", path,
+		return words_refuse(-saved, error, error_size, "cannot read the token file %s: %s", path,
 		                    strerror(saved));
 	}
 	ok = parse_token(text, (size_t) length, ret_token);
 	sodium_memzero(text, sizeof(text));
 	if (!ok)
-		return refuse_token(-EINVAL, error, error_size,
+		return words_refuse(-EINVAL, error, error_size,
 		                    "the token file %s does not hold 64 hexadecimal digits; make one with: "
 		                    "openssl rand -hex 32",
 		                    path);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 
 enum { TEXT_SIZE = 2048, HEAD_SIZE = 192, LINE_SIZE = 5 * TEXT_SIZE + HEAD_SIZE + 8 };
 
@@ -114,7 +115,7 @@ static size_t write_head(char *line, enum log_level level)
 {
 	static const char *const names[] = { "error", "warning", "info", "debug" };
 	static const char priorities[] = "3467";
-	struct timespec now;
+	struct timespec now = clock_date();
 	struct tm parts;
 	char stamp[32];
 	int length;
@@ -125,7 +126,6 @@ static size_t write_head(char *line, enum log_level level)
 		length = snprintf(line, HEAD_SIZE, "%.64s[%d]: %s: ", log_program, (int) getpid(), names[level]);
 		return (size_t) length;
 	}
-	(void) clock_gettime(CLOCK_REALTIME, &now);
 	if (gmtime_r(&now.tv_sec, &parts) == NULL || strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &parts) == 0)
 		strcpy(stamp, "1970-01-01T00:00:00");
 	length = snprintf(line, HEAD_SIZE,
@@ -184,13 +184,10 @@ void log_write_cut(enum log_level level, const char *format, ...)
 
 bool log_limit_allows(struct log_limit *limit)
 {
-	struct timespec now;
+	int64_t ms = clock_ms() + 1;
 	unsigned left_out = 0;
-	long long ms;
 	bool allowed;
 
-	(void) clock_gettime(CLOCK_MONOTONIC, &now);
-	ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + 1;
 	(void) pthread_mutex_lock(&log_limit_lock);
 	if (limit->at == 0 || ms - limit->at >= LOG_LIMIT_BURST * 1000LL) {
 		limit->filled = LOG_LIMIT_BURST;

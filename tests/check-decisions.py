@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The index of docs/DECISIONS.md has each entry once, in brackets where a later one overruled it, and that one exists."""
+"""The index of docs/DECISIONS.md has each entry once, in brackets where a later one, which exists, overruled it."""
 import collections
 import re
 import sys

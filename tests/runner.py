@@ -290,7 +290,8 @@ def main():
     parser.add_argument("--tsan", dest="only", action="store_const", const="tsan",
                         help="only the build with the thread sanitizer")
     parser.add_argument("--coverage", action="store_true", help="only a build with coverage and fault injection: its "
-                        "tests, then lines and branches reached of protocol/, fileserver/common/, fileserver/worker/ and guest-fuse/mount/")
+                        "tests, then lines and branches reached of protocol/, fileserver/common/, fileserver/worker/ "
+                        "and guest-fuse/mount/")
     parser.add_argument("--all", action="store_true", help="everything, as without a flag")
     parser.add_argument("filters", nargs="*", metavar="FILTER",
                         help="only tests and stages whose name contains it")

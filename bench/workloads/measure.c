@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "protocol/clock.h"
+
 /* The quantiles that a row carries; the driver knows them by the same list. */
 static const double quantiles[] = { 0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1 };
 
@@ -16,10 +18,7 @@ enum { QUANTILES = sizeof(quantiles) / sizeof(quantiles[0]), MEDIAN = 5 };
 
 uint64_t measure_now(void)
 {
-	struct timespec now;
-
-	(void) clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
+	return (uint64_t) clock_ns();
 }
 
 void samples_init(struct samples *samples, size_t room)

@@ -21,6 +21,7 @@
 #include "fileserver/broker/start.h"
 #include "fileserver/broker/token.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "protocol/control-path.h"
 #include "protocol/notify.h"
 
@@ -318,14 +319,11 @@ static void on_stop(uv_signal_t *handle, int number)
 static void on_hang_up(uv_signal_t *handle, int number)
 {
 	struct broker *broker = handle->data;
-	struct timespec now;
 	char text[96];
 
 	if (broker->stopping)
 		return;
-	(void) clock_gettime(CLOCK_MONOTONIC, &now);
-	(void) snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
-	                now.tv_sec * 1000000LL + now.tv_nsec / 1000);
+	(void) snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long) clock_us());
 	tell_manager(text);
 	on_paths_changed(broker);
 	log_info("read the settings again: %zu directories are on the list", broker->shares.list.count);
@@ -404,10 +402,10 @@ static int open_listener(struct broker *broker)
 {
 	const struct options *options = broker->options;
 	char error[512];
-	int r = options->listen.kind == PROTO_ADDRESS_UNIX ? control_make_directory(options->listen.path) : 0;
+	int r = options->listen.kind == PROTO_ADDRESS_UNIX ? control_path_make_directory(options->listen.path) : 0;
 
 	if (r < 0)
-		(void) snprintf(error, sizeof(error), "its directory %s", control_directory_words(r));
+		(void) snprintf(error, sizeof(error), "its directory %s", control_path_words(r));
 	else
 		r = listener_check_directory(&options->listen, error, sizeof(error));
 	if (r < 0) {
@@ -431,10 +429,10 @@ static void choose_control(struct broker *broker)
 	broker->control_path = broker->options->control;
 	if (broker->control_path != NULL)
 		return;
-	r = control_default_path(broker->control_default, sizeof(broker->control_default), true);
+	r = control_path_default(broker->control_default, sizeof(broker->control_default), true);
 	if (r < 0)
 		log_warning("no control socket %s: its directory %s; use --control PATH",
-		            r == -ENAMETOOLONG ? "" : broker->control_default, control_directory_words(r));
+		            r == -ENAMETOOLONG ? "" : broker->control_default, control_path_words(r));
 	else
 		broker->control_path = broker->control_default;
 }

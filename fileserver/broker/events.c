@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 
 json_t *events_text(const char *bytes)
 {
@@ -26,7 +27,7 @@ json_t *events_text(const char *bytes)
 void events_tell(struct events *events, const char *name, json_t *details)
 {
 	_cleanup_free_ char *line = NULL;
-	struct timespec now;
+	struct timespec now = clock_date();
 	json_t *event;
 	size_t length;
 
@@ -34,7 +35,6 @@ void events_tell(struct events *events, const char *name, json_t *details)
 		json_decref(details);
 		return;
 	}
-	(void) clock_gettime(CLOCK_REALTIME, &now);
 	event = json_pack("{si ss sI sf}", "version", 1, "event", name, "sequence", (json_int_t) ++events->sequence,
 	                  "time", (double) now.tv_sec + (double) now.tv_nsec / 1e9);
 	if (details != NULL)

@@ -12,6 +12,7 @@
 #include <sysexits.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/number.h"
 
 static const char help[] =
         "Usage: bindshare-fileserver --listen ADDRESS [--share DIR[:ro]]... [OPTION]...\n"
@@ -97,12 +98,7 @@ static int usage(const char *format, ...)
 /* -1, or EX_USAGE after a message. */
 static int take_number(const char *name, uint64_t least, uint64_t most, uint64_t *ret_number)
 {
-	char *end;
-
-	errno = 0;
-	*ret_number = strtoull(optarg, &end, 10);
-	if (errno != 0 || optarg[0] < '0' || optarg[0] > '9' || *end != '\0' || *ret_number < least ||
-	    *ret_number > most)
+	if (number_parse(optarg, least, most, ret_number) < 0)
 		return usage("--%s %s: not a number from %llu to %llu", name, optarg, (unsigned long long) least,
 		             (unsigned long long) most);
 	return -1;
@@ -110,7 +106,7 @@ static int take_number(const char *name, uint64_t least, uint64_t most, uint64_t
 
 static int take_number32(const char *name, uint32_t least, uint32_t most, uint32_t *ret_number)
 {
-	uint64_t number;
+	uint64_t number = 0;
 	int r = take_number(name, least, most, &number);
 
 	*ret_number = (uint32_t) number;

@@ -9,9 +9,10 @@
 
 #include "fileserver/broker/canonical.h"
 #include "fileserver/broker/expand.h"
-#include "protocol/document.h"
 #include "protocol/cleanup.h"
+#include "protocol/document.h"
 #include "protocol/paths.h"
+#include "protocol/words.h"
 
 enum { POLICY_DIRECTORIES_MAX = 1024 };
 
@@ -38,13 +39,13 @@ static int take_list(json_t *list, const char *path, struct policy *policy, char
 
 	policy->limits = true;
 	if (!json_is_array(list) || json_array_size(list) > POLICY_DIRECTORIES_MAX)
-		return document_refuse(-EINVAL, error, error_size,
-		                       "administrator's policy %s: filesharingAllowedDirectories is not a list of at "
-		                       "most %d directories",
-		                       path, POLICY_DIRECTORIES_MAX);
+		return words_refuse(-EINVAL, error, error_size,
+		                    "administrator's policy %s: filesharingAllowedDirectories is not a list of at "
+		                    "most %d directories",
+		                    path, POLICY_DIRECTORIES_MAX);
 	policy->directories = calloc(json_array_size(list) + 1, sizeof(*policy->directories));
 	if (policy->directories == NULL)
-		return document_refuse(-ENOMEM, error, error_size, "administrator's policy %s: out of memory", path);
+		return words_refuse(-ENOMEM, error, error_size, "administrator's policy %s: out of memory", path);
 	json_array_foreach(list, i, entry)
 	{
 		int r = take_directory(entry, &policy->directories[i]);
@@ -52,7 +53,7 @@ static int take_list(json_t *list, const char *path, struct policy *policy, char
 		if (r < 0) {
 			_cleanup_free_ char *quoted = json_dumps(entry, JSON_ENCODE_ANY | JSON_COMPACT);
 
-			return document_refuse(
+			return words_refuse(
 			        r, error, error_size,
 			        "administrator's policy %s: entry %zu of %s, %.200s, is not like "
 			        "{\"path\": \"$HOME/x\", \"sharedByDefault\": true}; ~, $HOME, $TMP and $TEMP "
@@ -75,9 +76,9 @@ int policy_read(const char *path, struct policy *ret_policy, char *error, size_t
 		return r;
 	list = document_member(root, list_key, NULL);
 	if (document_spellings(root, list_key) > 1)
-		r = document_refuse(-EINVAL, error, error_size,
-		                    "administrator's policy %s: %s is there more than once, in other cases", path,
-		                    list_key);
+		r = words_refuse(-EINVAL, error, error_size,
+		                 "administrator's policy %s: %s is there more than once, in other cases", path,
+		                 list_key);
 	else if (list != NULL)
 		r = take_list(list, path, &policy, error, error_size);
 	if (r < 0)

@@ -9,6 +9,7 @@
 #include "fileserver/broker/settings.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
+#include "protocol/words.h"
 
 /* What is to be changed: the file's object, sound, with a list in it. */
 static int open_list(const char *path, const struct settings *defaults, json_t **ret_root, char *error,
@@ -100,8 +101,8 @@ int settings_add(const char *path, const char *directory, bool read_only, const 
 		found = found || settings_is_same(json_string_value(entry), directory);
 	}
 	if (!found && json_array_append_new(list, json_string(directory)) < 0)
-		return document_refuse(-EINVAL, error, error_size,
-		                       "%s cannot be written to the settings file %s: it is no UTF-8", directory, path);
+		return words_refuse(-EINVAL, error, error_size,
+		                    "%s cannot be written to the settings file %s: it is no UTF-8", directory, path);
 	if (read_only || found)
 		(void) json_object_set_new(own_of(root, directory), "readOnly", json_boolean(read_only));
 	return document_write(SETTINGS_WHAT, path, root, error, error_size);
@@ -116,8 +117,8 @@ int settings_remove(const char *path, const char *directory, const struct settin
 	if (r < 0)
 		return r;
 	if (drop(root, directory) == 0)
-		return document_refuse(-ENOENT, error, error_size, "%s is not on the list of the settings file %s",
-		                       directory, path);
+		return words_refuse(-ENOENT, error, error_size, "%s is not on the list of the settings file %s",
+		                    directory, path);
 	return document_write(SETTINGS_WHAT, path, root, error, error_size);
 }
 

@@ -12,6 +12,7 @@
 #include "fileserver/broker/expand.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
+#include "protocol/words.h"
 
 enum { SETTINGS_DIRECTORIES_MAX = 1024, QUOTED_MAX = 200 /* bytes of what is quoted in words */ };
 
@@ -31,7 +32,7 @@ static int refuse(const struct reader *reader, const char *format, ...)
 	va_start(arguments, format);
 	(void) vsnprintf(words, sizeof(words), format, arguments);
 	va_end(arguments);
-	return document_refuse(-EINVAL, reader->error, reader->error_size, "settings file %s: %s", reader->path, words);
+	return words_refuse(-EINVAL, reader->error, reader->error_size, "settings file %s: %s", reader->path, words);
 }
 
 /* What is wrong with one entry, beside what was wrong with others. */
@@ -248,8 +249,8 @@ static int take_directories(const struct reader *reader, json_t *list, struct se
 		r = -ENOMEM;
 	for (size_t i = 0; i < json_array_size(list) && r == 0; i++)
 		r = take_directory(reader, json_array_get(list, i), i + 1, settings);
-	return r < 0 ? document_refuse(r, reader->error, reader->error_size, "settings file %s: out of memory",
-	                               reader->path)
+	return r < 0 ? words_refuse(r, reader->error, reader->error_size, "settings file %s: out of memory",
+	                            reader->path)
 	             : 0;
 }
 

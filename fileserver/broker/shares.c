@@ -9,10 +9,10 @@
 
 #include "fileserver/broker/canonical.h"
 #include "fileserver/broker/trust.h"
-#include "protocol/document.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 #include "protocol/paths.h"
+#include "protocol/words.h"
 
 const char *share_state_name(enum share_state state)
 {
@@ -341,14 +341,14 @@ int shares_load(struct shares *shares, char *error, size_t error_size)
 		take_error(shares, "settings", shares->settings_error, error, true);
 	r = compose(shares);
 	if (r < 0)
-		return document_refuse(r, error, error_size, "cannot make the list of shares: %s", strerror(-r));
+		return words_refuse(r, error, error_size, "cannot make the list of shares: %s", strerror(-r));
 	for (size_t i = 0; i < shares->list.count; i++) {
 		const struct share *share = &shares->list.shares[i];
 
 		if (share->state == SHARE_DENIED && share->source == SHARE_COMMAND_LINE)
-			return document_refuse(-EACCES, error, error_size,
-			                       "--share %s: the administrator's policy %s does not allow it",
-			                       share->path, shares->policy_path);
+			return words_refuse(-EACCES, error, error_size,
+			                    "--share %s: the administrator's policy %s does not allow it", share->path,
+			                    shares->policy_path);
 	}
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "fileserver/sandbox/own-files.h"
+#include "protocol/number.h"
 
 static bool is_expected(int fd, const int *expected, size_t count)
 {
@@ -33,11 +35,12 @@ static int audit_descriptors(const int *expected, size_t count)
 	if (directory == NULL)
 		return -errno;
 	while ((entry = readdir(directory)) != NULL) {
-		int fd = (int) strtol(entry->d_name, NULL, 10);
+		uint64_t fd;
 
-		if (entry->d_name[0] == '.' || fd == dirfd(directory))
+		/* Not so "." and "..". */
+		if (number_parse(entry->d_name, 0, INT_MAX, &fd) < 0 || (int) fd == dirfd(directory))
 			continue;
-		if (!is_expected(fd, expected, count))
+		if (!is_expected((int) fd, expected, count))
 			foreign = true;
 		else if (fd > STDERR_FILENO)
 			found++;

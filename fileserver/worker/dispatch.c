@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "fileserver/worker/gate.h"
-#include "fileserver/worker/handlers.h"
+#include "fileserver/worker/operations/handlers.h"
 #include "protocol/clock.h"
 
 /* take_lookup() and so on: the request as its handler gets it, with the objects that it names in use. */

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocol/number.h"
+
 static int hex(char digit)
 {
 	return isdigit((unsigned char) digit) ? digit - '0' : tolower((unsigned char) digit) - 'a' + 10;
@@ -15,16 +17,11 @@ static int hex(char digit)
 /* API 1.24 and later, written as clients do: "v1.41". */
 static bool is_recent(const char *version, size_t size)
 {
-	unsigned minor = 0;
+	uint64_t minor;
+	const char *end;
 
-	if (size < strlen("v1.24") || size > strlen("v1.9999") || strncmp(version, "v1.", 3) != 0 || version[3] == '0')
-		return false;
-	for (size_t i = 3; i < size; i++) {
-		if (!isdigit((unsigned char) version[i]))
-			return false;
-		minor = minor * 10 + (unsigned) (version[i] - '0');
-	}
-	return minor >= 24;
+	return strncmp(version, "v1.", 3) == 0 && version[3] != '0' &&
+	       number_begin(version + 3, 10, 9999, &minor, &end) == 0 && end == version + size && minor >= 24;
 }
 
 int engine_address_clean(const char *uri, char path[PATH_MAX], bool *ret_old)

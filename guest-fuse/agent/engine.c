@@ -13,6 +13,7 @@
 #include "guest-fuse/agent/engine-address.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
+#include "protocol/words.h"
 
 /* A request while it is read. */
 struct reading {
@@ -24,8 +25,8 @@ struct reading {
 
 static int unreadable(const struct reading *reading, const char *what)
 {
-	return document_refuse(-EINVAL, reading->error, reading->error_size,
-	                       "bindshare cannot tell what this request binds, and refuses it: %s", what);
+	return words_refuse(-EINVAL, reading->error, reading->error_size,
+	                    "bindshare cannot tell what this request binds, and refuses it: %s", what);
 }
 
 /* It is understood, and not allowed. */
@@ -38,7 +39,7 @@ static int forbidden(const struct reading *reading, const char *format, ...)
 	va_start(arguments, format);
 	(void) vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	return document_refuse(-EINVAL, reading->error, reading->error_size, "Mounts denied: %s", text);
+	return words_refuse(-EINVAL, reading->error, reading->error_size, "Mounts denied: %s", text);
 }
 
 /* As Go matches keys: in any case. 0 and the value, NULL for none or null; -EINVAL: it could match otherwise there. */

@@ -1,45 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shares as they are mounted, and as they should be. */
-#include "guest-fuse/agent/mounts.h"
+/* The shares as they are mounted, and as they should be: what lies in what, and the actions of mount-state.h. */
+#include "guest-fuse/agent/mounts-internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <utlist.h>
 
-#include "guest-fuse/agent/place.h"
+#include "guest-fuse/agent/record.h"
 #include "protocol/cleanup.h"
-#include "protocol/document.h"
 #include "protocol/log.h"
 #include "protocol/paths.h"
 
 enum { RETRY_LEAST_MS = 200, RETRY_MOST_MS = 10000 };
-
-enum job { JOB_NONE, JOB_MAKE, JOB_UNDO };
-
-struct mounts_entry {
-	struct mounts *mounts;
-	struct mounts_entry *prev, *next;
-	struct link_share share; /* as the server told last */
-	struct place place;
-	enum binds_state state;
-	bool wanted;       /* on the server's list */
-	bool present;      /* something of it may be in the guest */
-	bool stale;        /* to be made anew */
-	bool identical;    /* mounted at its own path, too: the one of place is a thread's while there is a job */
-	bool is_apart;     /* the same */
-	bool tried, waits; /* waits: for the timer, before the next try */
-	unsigned failures;
-	char error[PLACE_ERROR_SIZE];
-
-	enum job job;
-	uv_work_t work;
-	int result;
-	uv_poll_t poll; /* of the FIFO, while it is open */
-	uv_timer_t timer;
-	unsigned handles; /* open ones of these two */
-	bool polls, closing;
-};
 
 static void advance(struct mounts *mounts);
 
@@ -55,23 +29,21 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct mounts_entry *entry = handle->data;
 
-	if (--entry->handles == 0 && entry->closing)
+	/* The timer is closed with the entry only. */
+	if (--entry->handles == 0)
 		entry_free(entry);
 }
 
-static void stop_polling(struct mounts_entry *entry)
+static void unwatch(struct mounts_entry *entry)
 {
-	if (!entry->polls)
-		return;
-	entry->polls = false;
-	uv_close((uv_handle_t *) &entry->poll, on_closed);
+	if (uv_is_active((uv_handle_t *) &entry->poll))
+		uv_close((uv_handle_t *) &entry->poll, on_closed);
 }
 
 static void entry_close(struct mounts_entry *entry)
 {
 	DL_DELETE(entry->mounts->entries, entry);
-	entry->closing = true;
-	stop_polling(entry);
+	unwatch(entry);
 	uv_close((uv_handle_t *) &entry->timer, on_closed);
 }
 
@@ -81,11 +53,6 @@ static int set_place(struct mounts_entry *entry)
 	const struct guest_config *config = entry->mounts->config;
 
 	return place_set(&entry->place, config, config->address_text, config->root, &entry->share);
-}
-
-static const char *mount_of(const struct mounts_entry *entry)
-{
-	return entry->is_apart ? entry->place.apart : entry->place.mount;
 }
 
 static struct mounts_entry *find(const struct mounts *mounts, const char *path)
@@ -104,11 +71,11 @@ static int by_path(const struct mounts_entry *left, const struct mounts_entry *r
 	return strcmp(left->share.path, right->share.path);
 }
 
+/* The pause is over. */
 static void on_timer(uv_timer_t *timer)
 {
 	struct mounts_entry *entry = timer->data;
 
-	entry->waits = false;
 	advance(entry->mounts);
 }
 
@@ -121,6 +88,7 @@ static struct mounts_entry *entry_new(struct mounts *mounts, const struct link_s
 	if (entry == NULL)
 		return NULL;
 	entry->mounts = mounts;
+	entry->wish = MOUNT_WISH_DROPPED; /* until the server's list has it */
 	entry->place.fd = -EBADF;
 	entry->share =
 	        (struct link_share){ strdup(share->path), strdup(share->canonical), PROTO_SHARE_SERVED, share->flags };
@@ -136,15 +104,9 @@ static struct mounts_entry *entry_new(struct mounts *mounts, const struct link_s
 	return entry;
 }
 
-static bool serves(const struct mounts_entry *entry)
+static enum mount_goal goal_of(const struct mounts_entry *entry)
 {
-	return entry->wanted && entry->share.state == PROTO_SHARE_SERVED;
-}
-
-/* What there is of it is to be undone. */
-static bool is_going(const struct mounts_entry *entry)
-{
-	return entry->present && (!serves(entry) || entry->stale);
+	return mount_state_goal(entry->state, entry->wish);
 }
 
 /* The nearest share above that is mounted, may be, or will be; none that has failed, until it is tried again. */
@@ -156,64 +118,28 @@ static struct mounts_entry *above(const struct mounts_entry *entry)
 		if (other == entry)
 			break;
 		if (paths_is_beneath(entry->share.path, other->share.path) &&
-		    (other->job != JOB_NONE || is_going(other) || (serves(other) && other->state != BINDS_FAILED)))
+		    (mount_state_is_busy(other->state) || goal_of(other) == MOUNT_GOAL_UNDO ||
+		     (other->wish == MOUNT_WISH_SERVED && other->state != MOUNT_FAILED)))
 			nearest = other;
 	}
 	return nearest;
 }
 
-/* mounted: only what this guestd has mounted, not what an earlier one left. */
-static bool has_beneath(const struct mounts_entry *entry, bool mounted)
+/* A share in this one is in a state of which that is true. */
+static bool has_beneath(const struct mounts_entry *entry, bool (*matches)(enum mount_state state))
 {
 	const struct mounts_entry *other;
 
 	for (other = entry->next; other != NULL; other = other->next)
-		if (paths_is_beneath(other->share.path, entry->share.path) &&
-		    (other->job != JOB_NONE || (other->present && (!mounted || other->state == BINDS_MOUNTED))))
+		if (paths_is_beneath(other->share.path, entry->share.path) && matches(other->state))
 			return true;
 	return false;
 }
 
-static json_t *made_json(const struct place_made *made)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < made->count; i++)
-		(void) json_array_append_new(list, json_string(made->paths[i]));
-	return list;
-}
-
-static int record_path(const struct mounts *mounts, char path[PATH_MAX])
-{
-	return snprintf(path, PATH_MAX, "%s/state.json", mounts->config->run_directory) >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
-/* What is in the guest, for a guestd after this one. */
-static void record(const struct mounts *mounts)
-{
-	const struct mounts_entry *entry;
-	_cleanup_json_ json_t *root = NULL;
-	json_t *list = json_array();
-	char path[PATH_MAX], error[PATH_MAX + 256];
-
-	DL_FOREACH (mounts->entries, entry) {
-		/* A job that is under way changes what it has made. */
-		if (entry->present)
-			(void) json_array_append_new(
-			        list, json_pack("{s:s, s:s, s:i, s:o}", "path", entry->share.path, "canonical",
-			                        entry->share.canonical, "flags", (int) entry->share.flags, "made",
-			                        entry->job == JOB_NONE ? made_json(&entry->place.made) : json_array()));
-	}
-	root = json_pack("{s:s, s:s, s:o}", "address", mounts->config->address_text, "root", mounts->config->root,
-	                 "shares", list);
-	if (record_path(mounts, path) < 0 || document_write("record of mounts", path, root, error, sizeof(error)) < 0)
-		log_warning("what is mounted cannot be recorded: %s", error);
-}
-
 static void tell(struct mounts *mounts)
 {
-	record(mounts);
-	if (!mounts->stopping)
+	mounts_keep_record(mounts);
+	if (mounts->phase <= MOUNTS_FOLLOWING)
 		mounts->changed(mounts->context);
 }
 
@@ -222,71 +148,92 @@ static void back_off(struct mounts_entry *entry)
 	uint64_t pause = (uint64_t) RETRY_LEAST_MS << (entry->failures < 8 ? entry->failures : 8);
 
 	entry->failures++;
-	entry->waits = true;
 	(void) uv_timer_start(&entry->timer, on_timer, pause < RETRY_MOST_MS ? pause : RETRY_MOST_MS, 0);
 }
+
+static void take(struct mounts_entry *entry, enum mount_event event);
 
 /* The session is over, whoever ended it. */
 static void on_alive(uv_poll_t *poll, int status, int events)
 {
 	struct mounts_entry *entry = poll->data;
 
-	if (entry->job != JOB_NONE || (status >= 0 && place_is_alive(entry->place.fd)))
+	if (status >= 0 && place_is_alive(entry->place.fd))
 		return;
 	log_peer_warning("the mount of %s has lost its server", entry->share.path);
-	stop_polling(entry);
-	entry->stale = true;
-	entry->state = BINDS_PENDING;
-	back_off(entry);
+	take(entry, MOUNT_EVENT_LOST);
 	tell(entry->mounts);
 	advance(entry->mounts);
 }
 
-/* What lies in this mount was hidden or lost with it. */
-static void make_stale_beneath(struct mounts_entry *entry)
+static void watch(struct mounts_entry *entry)
+{
+	if (uv_poll_init(entry->mounts->loop, &entry->poll, entry->place.fd) < 0)
+		return;
+	entry->poll.data = entry;
+	entry->handles++;
+	if (uv_poll_start(&entry->poll, UV_READABLE, on_alive) < 0)
+		uv_close((uv_handle_t *) &entry->poll, on_closed);
+}
+
+/* What of the shares in this one is in the guest is hidden by its mount, or lost with it. */
+static void hide_below(struct mounts_entry *entry)
 {
 	struct mounts_entry *other;
 
 	for (other = entry->next; other != NULL; other = other->next)
-		if (paths_is_beneath(other->share.path, entry->share.path) && other->present)
-			other->stale = true;
+		if (paths_is_beneath(other->share.path, entry->share.path) && mount_state_is_present(other->state))
+			take(other, MOUNT_EVENT_HIDDEN);
 }
 
+/* What has happened to a share: its next state, and what follows from that. */
+static void take(struct mounts_entry *entry, enum mount_event event)
+{
+	const struct mount_edge *edge = mount_state_edge(entry->state, event);
+
+	assert(edge != NULL);
+	entry->state = edge->next;
+	if ((edge->actions & MOUNT_ACTION_UNWATCH) != 0)
+		unwatch(entry);
+	/* Without memory it stays as it was, and is determined once more before it is made. */
+	if ((edge->actions & MOUNT_ACTION_PLACE) != 0)
+		(void) set_place(entry);
+	if ((edge->actions & MOUNT_ACTION_WATCH) != 0)
+		watch(entry);
+	if ((edge->actions & MOUNT_ACTION_HIDE_BELOW) != 0)
+		hide_below(entry);
+	if ((edge->actions & MOUNT_ACTION_BACK_OFF) != 0)
+		back_off(entry);
+	if ((edge->actions & MOUNT_ACTION_END_PAUSES) != 0)
+		entry->failures = 0;
+}
+
+/* A thread's report of what it has mounted, or why not. */
 static void made(struct mounts_entry *entry)
 {
+	const struct place *place = &entry->place;
+
 	entry->tried = true;
 	if (entry->result < 0) {
-		if (strcmp(entry->error, entry->place.error) != 0)
-			log_peer_warning("%s is not mounted: %s", entry->share.path, entry->place.error);
-		(void) snprintf(entry->error, sizeof(entry->error), "%s", entry->place.error);
-		entry->state = BINDS_FAILED;
-		back_off(entry);
+		if (strcmp(entry->error, place->error) != 0)
+			log_peer_warning("%s is not mounted: %s", entry->share.path, place->error);
+		(void) snprintf(entry->error, sizeof(entry->error), "%s", place->error);
+		take(entry, MOUNT_EVENT_NOT_MADE);
 		return;
 	}
-	entry->state = BINDS_MOUNTED;
-	entry->identical = entry->place.identical;
-	entry->is_apart = entry->place.is_apart;
-	entry->failures = 0;
+	entry->identical = place->identical;
+	entry->is_apart = place->is_apart;
 	entry->error[0] = '\0';
-	log_peer_info("%s %s%s", entry->place.adopted ? "found" : "mounted", mount_of(entry),
-	              entry->place.identical ? ", at its own path, too" : "");
-	if (!entry->place.adopted)
-		make_stale_beneath(entry);
-	if (uv_poll_init(entry->mounts->loop, &entry->poll, entry->place.fd) == 0) {
-		entry->poll.data = entry;
-		entry->handles++;
-		entry->polls = true;
-		(void) uv_poll_start(&entry->poll, UV_READABLE, on_alive);
-	}
+	log_peer_info("%s %s%s", place->adopted ? "found" : "mounted", mounts_entry_mount(entry),
+	              place->identical ? ", at its own path, too" : "");
+	take(entry, place->adopted ? MOUNT_EVENT_ADOPTED : MOUNT_EVENT_MADE);
 }
 
 static void undone(struct mounts_entry *entry)
 {
-	log_peer_info("unmounted %s", mount_of(entry));
-	entry->present = entry->stale = entry->identical = entry->is_apart = false;
-	entry->state = BINDS_PENDING;
-	if (entry->wanted && set_place(entry) < 0)
-		back_off(entry);
+	log_peer_info("unmounted %s", mounts_entry_mount(entry));
+	entry->identical = entry->is_apart = false;
+	take(entry, MOUNT_EVENT_UNDONE);
 }
 
 static void run_job(uv_work_t *work)
@@ -295,10 +242,10 @@ static void run_job(uv_work_t *work)
 
 	entry->place.error[0] = '\0';
 	entry->result = 0;
-	if (entry->job == JOB_MAKE)
-		entry->result = place_make(&entry->place);
-	else
+	if (entry->state == MOUNT_UNDOING)
 		place_undo(&entry->place);
+	else
+		entry->result = place_make(&entry->place);
 }
 
 /* Not before the last job has ended: what it did is recorded with all the rest. */
@@ -318,76 +265,89 @@ static void on_job_done(uv_work_t *work, int status)
 {
 	struct mounts_entry *entry = work->data;
 	struct mounts *mounts = entry->mounts;
-	enum job job = entry->job;
+	bool was_undone = entry->state == MOUNT_UNDOING;
 
-	entry->job = JOB_NONE;
 	mounts->busy--;
-	if (status == 0 && job == JOB_MAKE)
-		made(entry);
-	else if (status == 0)
+	if (status < 0)
+		take(entry, MOUNT_EVENT_CANCELLED);
+	else if (was_undone)
 		undone(entry);
+	else
+		made(entry);
 	/* A try that left nothing behind changes no record, and there may be a thousand of them. */
-	if (status == 0 && (job == JOB_UNDO || entry->result == 0 || entry->place.made.count > 0))
+	if (status == 0 && (was_undone || entry->result == 0 || entry->place.made.count > 0))
 		tell(mounts);
-	else if (!mounts->stopping)
+	else if (mounts->phase <= MOUNTS_FOLLOWING)
 		mounts->changed(mounts->context);
-	if (mounts->stopping && !mounts->unmounting)
+	if (mounts->phase == MOUNTS_STOPPING)
 		close_all(mounts);
 	else
 		advance(mounts);
 }
 
-static void start_job(struct mounts_entry *entry, enum job job)
+static void start_job(struct mounts_entry *entry, enum mount_event event)
 {
-	entry->job = job;
-	entry->present = true;
+	take(entry, event);
 	if (uv_queue_work(entry->mounts->loop, &entry->work, run_job, on_job_done) < 0) {
-		entry->job = JOB_NONE;
+		take(entry, MOUNT_EVENT_CANCELLED);
 		back_off(entry);
 		return;
 	}
 	entry->mounts->busy++;
 }
 
-/* What is to be done about one share now: made from the outside in, undone from the inside out. */
-static void advance_entry(struct mounts_entry *entry)
+static void undo(struct mounts_entry *entry)
 {
-	const struct mounts_entry *parent;
+	if (has_beneath(entry, mount_state_is_present))
+		hide_below(entry);
+	else
+		start_job(entry, MOUNT_EVENT_UNDO);
+}
 
-	if (entry->job != JOB_NONE)
+static void make(struct mounts_entry *entry)
+{
+	const struct mounts_entry *parent = above(entry);
+
+	if (uv_is_active((uv_handle_t *) &entry->timer))
 		return;
-	if (is_going(entry)) {
-		if (has_beneath(entry, false)) {
-			make_stale_beneath(entry);
-			return;
-		}
-		stop_polling(entry);
-		start_job(entry, JOB_UNDO);
+	if (parent != NULL && (parent->state != MOUNT_MOUNTED || goal_of(parent) != MOUNT_GOAL_STAY))
 		return;
-	}
-	if (!entry->wanted) {
-		entry_close(entry);
+	if (has_beneath(entry, mount_state_would_be_hidden)) {
+		hide_below(entry);
 		return;
 	}
-	if (!serves(entry) || entry->state == BINDS_MOUNTED || entry->waits || entry->mounts->stopping)
-		return;
-	parent = above(entry);
-	if (parent != NULL && (parent->job != JOB_NONE || is_going(parent) || parent->state != BINDS_MOUNTED))
-		return;
-	if (has_beneath(entry, true)) {
-		make_stale_beneath(entry); /* it would be hidden */
+	if (entry->state == MOUNT_ABSENT && set_place(entry) < 0) {
+		back_off(entry);
 		return;
 	}
 	entry->place.covered = parent != NULL;
 	entry->place.identical_covered = parent != NULL && parent->identical;
-	start_job(entry, JOB_MAKE);
+	start_job(entry, MOUNT_EVENT_MAKE);
+}
+
+/* What is to be done about one share now: made from the outside in, undone from the inside out. */
+static void advance_entry(struct mounts_entry *entry)
+{
+	switch (goal_of(entry)) {
+	case MOUNT_GOAL_STAY:
+		break;
+	case MOUNT_GOAL_MAKE:
+		make(entry);
+		break;
+	case MOUNT_GOAL_UNDO:
+		undo(entry);
+		break;
+	case MOUNT_GOAL_FORGET:
+		entry_close(entry);
+		break;
+	}
 }
 
 static void advance(struct mounts *mounts)
 {
 	struct mounts_entry *entry, *next;
 
-	if (!mounts->known || (mounts->stopping && !mounts->unmounting))
+	if (mounts->phase != MOUNTS_FOLLOWING && mounts->phase != MOUNTS_UNDOING)
 		return;
 	DL_FOREACH_SAFE(mounts->entries, entry, next)
 	{
@@ -405,6 +365,7 @@ static void take_share(struct mounts *mounts, const struct link_share *share)
 {
 	struct mounts_entry *entry = find(mounts, share->path);
 	char *canonical;
+	bool changed;
 
 	if (entry == NULL)
 		entry = entry_new(mounts, share, mounts->config->address_text, mounts->config->root);
@@ -413,77 +374,71 @@ static void take_share(struct mounts *mounts, const struct link_share *share)
 		log_peer_warning("no memory for the share %s", share->path);
 		return;
 	}
-	entry->wanted = true;
-	if (differs(entry, share)) {
-		entry->stale = entry->present || entry->job != JOB_NONE;
-		if (entry->stale)
-			make_stale_beneath(entry);
-	}
+	changed = differs(entry, share);
+	entry->wish = share->state == PROTO_SHARE_SERVED ? MOUNT_WISH_SERVED : MOUNT_WISH_WITHHELD;
 	entry->share.state = share->state;
 	entry->share.flags = share->flags;
 	free(entry->share.canonical);
 	entry->share.canonical = canonical;
-	if (!entry->present && entry->job == JOB_NONE && set_place(entry) < 0)
-		back_off(entry);
+	if (changed)
+		take(entry, MOUNT_EVENT_CHANGED);
 }
 
 /* One share of the record, of a server and beneath a root that may not be today's: then it is undone there. */
-static void recall(struct mounts *mounts, const json_t *recorded, const char *address, const char *root)
+static void recall(struct mounts *mounts, const struct record *record, struct record_share *recorded)
 {
-	const char *path = json_string_value(json_object_get(recorded, "path"));
-	const char *canonical = json_string_value(json_object_get(recorded, "canonical"));
-	const json_t *made = json_object_get(recorded, "made");
-	struct link_share share = { .flags = (uint32_t) json_integer_value(json_object_get(recorded, "flags")) };
+	const struct link_share share = { recorded->path, recorded->canonical, PROTO_SHARE_SERVED, recorded->flags };
 	struct mounts_entry *entry;
+	struct place_made *made;
 
-	if (path == NULL || canonical == NULL || path[0] != '/' || find(mounts, path) != NULL)
+	if (find(mounts, share.path) != NULL)
 		return;
-	share.path = (char *) path;
-	share.canonical = (char *) canonical;
-	entry = entry_new(mounts, &share, address, root);
+	entry = entry_new(mounts, &share, record->address, record->root);
 	if (entry == NULL)
 		return;
-	entry->present = true;
-	entry->stale = strcmp(address, mounts->config->address_text) != 0 || strcmp(root, mounts->config->root) != 0;
-	for (size_t i = 0; i < json_array_size(made) && i < PLACE_MADE_MAX; i++) {
-		const char *text = json_string_value(json_array_get(made, i));
-
-		if (text != NULL && text[0] == '/' &&
-		    (entry->place.made.paths[entry->place.made.count] = strdup(text)) != NULL)
-			entry->place.made.count++;
-	}
+	take(entry, MOUNT_EVENT_FOUND);
+	if (strcmp(record->address, mounts->config->address_text) != 0 ||
+	    strcmp(record->root, mounts->config->root) != 0)
+		take(entry, MOUNT_EVENT_CHANGED);
+	made = &entry->place.made;
+	for (; made->count < recorded->made_count && made->count < PLACE_MADE_MAX; made->count++)
+		made->paths[made->count] = TAKE_PTR(recorded->made[made->count]);
 }
 
 void mounts_recall(struct mounts *mounts)
 {
-	_cleanup_json_ json_t *root = NULL;
-	char path[PATH_MAX], error[PATH_MAX + 256];
-	const char *address, *beneath;
-	json_t *shares, *share;
-	size_t i;
+	char error[PATH_MAX + 256];
+	struct record record;
+	int r = record_read(mounts->config->run_directory, &record, error, sizeof(error));
 
-	if (record_path(mounts, path) < 0 || document_read("record of mounts", path, &root, error, sizeof(error)) < 0)
+	if (r == -ENOENT)
 		return;
-	shares = json_object_get(root, "shares");
-	address = json_string_value(json_object_get(root, "address"));
-	beneath = json_string_value(json_object_get(root, "root"));
-	if (address == NULL || beneath == NULL)
+	if (r < 0) {
+		log_warning("what an earlier bindshare-guestd left mounted is not known: %s", error);
 		return;
-	json_array_foreach(shares, i, share)
-	{
-		recall(mounts, share, address, beneath);
 	}
+	if (record.left_out > 0)
+		log_warning("%zu shares in the record of mounts in %s make no sense, and are left as they are",
+		            record.left_out, mounts->config->run_directory);
+	for (size_t i = 0; i < record.count; i++)
+		recall(mounts, &record, &record.shares[i]);
+	record_done(&record);
 	DL_SORT(mounts->entries, by_path);
+}
+
+static void drop_all(struct mounts *mounts)
+{
+	struct mounts_entry *entry;
+
+	DL_FOREACH (mounts->entries, entry) {
+		entry->wish = MOUNT_WISH_DROPPED;
+	}
 }
 
 void mounts_set(struct mounts *mounts, const struct link_list *list)
 {
-	struct mounts_entry *entry;
-
-	mounts->known = true;
-	DL_FOREACH (mounts->entries, entry) {
-		entry->wanted = false;
-	}
+	mounts->phase = MOUNTS_FOLLOWING;
+	drop_all(mounts);
 	for (size_t i = 0; i < list->count; i++)
 		take_share(mounts, &list->shares[i]);
 	DL_SORT(mounts->entries, by_path);
@@ -496,104 +451,24 @@ void mounts_retry(struct mounts *mounts)
 	struct mounts_entry *entry;
 
 	DL_FOREACH (mounts->entries, entry) {
-		entry->waits = false;
+		(void) uv_timer_stop(&entry->timer);
 		entry->failures = 0;
 	}
 	advance(mounts);
-}
-
-bool mounts_are_settled(const struct mounts *mounts)
-{
-	const struct mounts_entry *entry;
-
-	DL_FOREACH (mounts->entries, entry) {
-		if (entry->wanted && entry->share.state == PROTO_SHARE_SERVED && !entry->tried)
-			return false;
-	}
-	return mounts->known;
-}
-
-static enum binds_state state_of(const struct mounts_entry *entry)
-{
-	if (entry->share.state == PROTO_SHARE_MISSING)
-		return BINDS_MISSING;
-	if (entry->share.state == PROTO_SHARE_REPLACED)
-		return BINDS_REPLACED;
-	return entry->stale ? BINDS_PENDING : entry->state;
-}
-
-int mounts_table(const struct mounts *mounts, struct binds_table *ret_table)
-{
-	struct binds_table table = { .known = mounts->known };
-	const struct mounts_entry *entry;
-	int count;
-
-	DL_COUNT(mounts->entries, entry, count);
-	table.shares = calloc((size_t) count + 1, sizeof(*table.shares));
-	if (table.shares == NULL)
-		return -ENOMEM;
-	DL_FOREACH (mounts->entries, entry) {
-		struct binds_share *share = &table.shares[table.count];
-
-		if (!entry->wanted)
-			continue;
-		table.count++;
-		*share = (struct binds_share){
-			.path = strdup(entry->share.path),
-			.canonical = strdup(entry->share.canonical),
-			.mount = strdup(mount_of(entry)),
-			.state = state_of(entry),
-			.read_only = (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0,
-			.identical = entry->identical,
-			.idmap = (entry->share.flags & PROTO_SHARE_PERMISSIONS_HOST) == 0,
-			.error = entry->error[0] != '\0' ? strdup(entry->error) : NULL,
-		};
-		if (share->path == NULL || share->canonical == NULL || share->mount == NULL) {
-			binds_table_done(&table);
-			return -ENOMEM;
-		}
-	}
-	*ret_table = table;
-	return 0;
-}
-
-json_t *mounts_json(const struct mounts *mounts)
-{
-	const struct mounts_entry *entry;
-	json_t *list = json_array();
-
-	DL_FOREACH (mounts->entries, entry) {
-		/* A path that is no UTF-8 JSON cannot carry: such a share is left out. */
-		json_t *object = json_pack("{s:s, s:s, s:s, s:b, s:s, s:b, s:s?}", "path", entry->share.path,
-		                           "canonical", entry->share.canonical, "mount", mount_of(entry), "identical",
-		                           entry->identical, "state", binds_state_name(state_of(entry)), "readOnly",
-		                           (entry->share.flags & PROTO_SHARE_READ_ONLY) != 0, "error",
-		                           entry->error[0] != '\0' ? entry->error : NULL);
-
-		if (object != NULL && entry->wanted)
-			(void) json_array_append_new(list, object);
-		else
-			json_decref(object);
-	}
-	return list;
 }
 
 void mounts_stop(struct mounts *mounts, bool unmount)
 {
 	struct mounts_entry *entry;
 
-	mounts->stopping = true;
-	mounts->unmounting = unmount;
+	mounts->phase = unmount ? MOUNTS_UNDOING : MOUNTS_STOPPING;
 	if (!unmount) {
 		/* What no thread has begun is left to a guestd after this one. */
 		DL_FOREACH (mounts->entries, entry)
-			(void) (entry->job == JOB_NONE ? 0 : uv_cancel((uv_req_t *) &entry->work));
+			(void) (mount_state_is_busy(entry->state) ? uv_cancel((uv_req_t *) &entry->work) : 0);
 		close_all(mounts);
 		return;
 	}
-	mounts->known = true;
-	DL_FOREACH (mounts->entries, entry) {
-		entry->wanted = false;
-	}
+	drop_all(mounts);
 	advance(mounts);
 }

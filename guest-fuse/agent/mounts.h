@@ -11,6 +11,13 @@
 #include "guest-fuse/agent/link.h"
 #include "guest-fuse/binds/decide.h"
 
+enum mounts_phase {
+	MOUNTS_UNKNOWN, /* the server has not said yet what it shares: nothing is done */
+	MOUNTS_FOLLOWING,
+	MOUNTS_STOPPING, /* ends when the threads have, and leaves mounts as they are */
+	MOUNTS_UNDOING,  /* all is unmounted */
+};
+
 struct mounts {
 	uv_loop_t *loop;
 	const struct guest_config *config;
@@ -19,8 +26,8 @@ struct mounts {
 	void *context;
 
 	struct mounts_entry *entries; /* kept by mounts.c: by path, so that a directory comes before what lies in it */
-	bool known, stopping, unmounting;
-	unsigned busy;
+	enum mounts_phase phase;
+	unsigned busy; /* threads that are at one of the entries */
 };
 
 /* Takes up what an earlier guestd left: it is kept or undone when the server's list is there. */

@@ -57,26 +57,35 @@ static char *path_of(const struct place *place, const char *directory, const cha
 	               : text;
 }
 
+static char *join(const char *left, const char *between, const char *right)
+{
+	char *text;
+
+	return asprintf(&text, "%s%s%s", left, between, right) < 0 ? NULL : text;
+}
+
 int place_set(struct place *place, const struct guest_config *config, const char *address, const char *root,
               const struct link_share *share)
 {
-	struct place_made made = place->made;
+	struct place fresh = { .config = config, .fd = -EBADF };
 
-	memset(&place->made, 0, sizeof(place->made));
-	place_done(place);
-	*place = (struct place){ .config = config, .fd = -EBADF, .made = made };
-	place->path = strdup(share->path);
-	place->options = options_of(config, share->flags);
-	if (place->path == NULL || place->options == NULL)
+	fresh.path = strdup(share->path);
+	fresh.options = options_of(config, share->flags);
+	fresh.mount = join(root, "", strcmp(share->path, "/") == 0 ? "" : share->path);
+	fresh.source = join(address, ":", share->path);
+	if (fresh.path != NULL && fresh.options != NULL) {
+		fresh.apart = path_of(&fresh, "apart", address);
+		fresh.alive = path_of(&fresh, "alive", address);
+	}
+	if (fresh.mount == NULL || fresh.source == NULL || fresh.apart == NULL || fresh.alive == NULL) {
+		place_done(&fresh);
 		return -ENOMEM;
-	if (asprintf(&place->mount, "%s%s", root, strcmp(share->path, "/") == 0 ? "" : share->path) < 0)
-		place->mount = NULL;
-	if (asprintf(&place->source, "%s:%s", address, share->path) < 0)
-		place->source = NULL;
-	place->apart = path_of(place, "apart", address);
-	place->alive = path_of(place, "alive", address);
-	return place->mount == NULL || place->source == NULL || place->apart == NULL || place->alive == NULL ? -ENOMEM
-	                                                                                                     : 0;
+	}
+	fresh.made = place->made;
+	place->made = (struct place_made){ 0 };
+	place_done(place);
+	*place = fresh;
+	return 0;
 }
 
 static int fail(struct place *place, int error, const char *what, const char *path)

@@ -39,7 +39,10 @@ struct place {
 	char error[PLACE_ERROR_SIZE];
 };
 
-/* Where and how a share is to be mounted; of what place had, made is kept. 0 or -ENOMEM. */
+/*
+ * Where and how a share is to be mounted; of what place had, made is kept. place: all zero but fd, -EBADF, or as an
+ * earlier call left it. 0; -ENOMEM: it is as it was.
+ */
 int place_set(struct place *place, const struct guest_config *config, const char *address, const char *root,
               const struct link_share *share);
 /* Makes it, or takes a living one that is there. 0, or a negative errno and words in error. */

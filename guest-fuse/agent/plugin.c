@@ -19,9 +19,12 @@
 #include "protocol/document.h"
 #include "protocol/log.h"
 #include "protocol/notify.h"
+#include "protocol/number.h"
 #include "protocol/paths.h"
+#include "protocol/words.h"
 
 enum { BODY_MAX = 4 * 1024 * 1024, BACKLOG = 64, CONNECTIONS = 256, ERROR_SIZE = 16384, SILENCE_S = 120 };
+enum { LISTEN_FDS_START = 3 /* sd_listen_fds(3) */ };
 
 struct plugin {
 	struct plugin_options options;
@@ -364,8 +367,8 @@ int plugin_start(const struct plugin_options *options, struct plugin **ret_plugi
 
 	if (fd < 0) {
 		free(plugin);
-		return document_refuse(fd, error, error_size, "the authorization plugin cannot listen at %s: %s",
-		                       options->path, fd == -EADDRINUSE ? "another one does" : strerror(-fd));
+		return words_refuse(fd, error, error_size, "the authorization plugin cannot listen at %s: %s",
+		                    options->path, fd == -EADDRINUSE ? "another one does" : strerror(-fd));
 	}
 	plugin->options = *options;
 	plugin->made = options->fd < 0;
@@ -379,7 +382,7 @@ int plugin_start(const struct plugin_options *options, struct plugin **ret_plugi
 	if (plugin->daemon == NULL) {
 		close_fd(fd);
 		free(plugin);
-		return document_refuse(-EIO, error, error_size, "the authorization plugin does not start");
+		return words_refuse(-EIO, error, error_size, "the authorization plugin does not start");
 	}
 	*ret_plugin = plugin;
 	return 0;
@@ -399,10 +402,11 @@ void plugin_stop(struct plugin *plugin)
 static int listening_socket(void)
 {
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+	uint64_t own = (uint64_t) getpid(), number;
 
 	if (pid == NULL || count == NULL || strcmp(count, "1") != 0)
 		return -EBADF;
-	return strtol(pid, NULL, 10) == (long) getpid() ? 3 : -EBADF;
+	return number_parse(pid, own, own, &number) == 0 ? LISTEN_FDS_START : -EBADF;
 }
 
 int plugin_run(const char *config_file, const char *path, char *error, size_t error_size)
@@ -413,8 +417,8 @@ int plugin_run(const char *config_file, const char *path, char *error, size_t er
 	int number, r;
 
 	if (options.fd < 0 && path == NULL)
-		return document_refuse(-EINVAL, error, error_size,
-		                       "the authorization plugin has no socket: \"pluginSocket\" is null");
+		return words_refuse(-EINVAL, error, error_size,
+		                    "the authorization plugin has no socket: \"pluginSocket\" is null");
 	(void) sigemptyset(&signals);
 	(void) sigaddset(&signals, SIGTERM);
 	(void) sigaddset(&signals, SIGINT);

@@ -15,6 +15,7 @@
 #include "protocol/clock.h"
 #include "protocol/document.h"
 #include "protocol/log.h"
+#include "protocol/words.h"
 
 /* RESOLVE_LEAST_MS: what the server has to say where paths lead, be the client's wait ever so short. */
 enum { BACKLOG = 64, SILENCE_MS = 10000, WAIT_MOST_MS = 600000, RESOLVE_LEAST_MS = 2000, VERSION = 1 };
@@ -456,8 +457,8 @@ int requests_open(struct requests *requests, char *error, size_t error_size)
 	if (r < 0)
 		return r;
 	if (is_in_use(path))
-		return document_refuse(-EADDRINUSE, error, error_size,
-		                       "another bindshare-guestd listens at %s; stop it first", path);
+		return words_refuse(-EADDRINUSE, error, error_size,
+		                    "another bindshare-guestd listens at %s; stop it first", path);
 	(void) unlink(path);
 	(void) uv_pipe_init(requests->loop, &requests->pipe, 0);
 	requests->pipe.data = requests;
@@ -469,7 +470,7 @@ int requests_open(struct requests *requests, char *error, size_t error_size)
 	if (r == 0)
 		return 0;
 	uv_close((uv_handle_t *) &requests->pipe, NULL);
-	return document_refuse(r, error, error_size, "cannot listen at %s: %s", path, strerror(-r));
+	return words_refuse(r, error, error_size, "cannot listen at %s: %s", path, strerror(-r));
 }
 
 void requests_look(struct requests *requests)

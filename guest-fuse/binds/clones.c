@@ -22,6 +22,7 @@
 #include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
+#include "protocol/words.h"
 
 enum { CONTAINERS_NAME_MAX = 255 };
 
@@ -189,8 +190,8 @@ int clones_begin(const struct guest_config *config, const char *id, const char *
 	if (r == 0 && realpath(bundle, whole) == NULL)
 		r = -errno;
 	if (r < 0)
-		return document_refuse(r, error, error_size, "cannot make a place for the container in %s/binds: %s",
-		                       config->run_directory, strerror(-r));
+		return words_refuse(r, error, error_size, "cannot make a place for the container in %s/binds: %s",
+		                    config->run_directory, strerror(-r));
 	record = json_pack("{s:s}", "bundle", whole);
 	(void) snprintf(path, sizeof(path), "%s/" RECORD, clones.directory);
 	r = document_write("record", path, record, error, error_size);
@@ -361,8 +362,8 @@ int clones_add(struct clones *clones, const struct clones_source *source, char p
 		r = -errno;
 	clones->count++;
 	if (r < 0)
-		return document_refuse(r, error, error_size, "%s%s%s cannot be bound: %s", source->mount,
-		                       source->rest[0] != '\0' ? "/" : "", source->rest, strerror(-r));
+		return words_refuse(r, error, error_size, "%s%s%s cannot be bound: %s", source->mount,
+		                    source->rest[0] != '\0' ? "/" : "", source->rest, strerror(-r));
 	return mapped ? 0 : 1;
 }
 

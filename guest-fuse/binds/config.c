@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "protocol/paths.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
+#include "protocol/paths.h"
+#include "protocol/words.h"
 
 enum { WAIT_DEFAULT_S = 10, WAIT_MOST_S = 600, GUEST_PATHS_MAX = 256 };
 
@@ -206,13 +207,12 @@ static int take(struct guest_config *config, const char *path, const char *name,
 			continue;
 		r = keys[i].take(config, value);
 		if (r == -EINVAL)
-			return document_refuse(r, error, error_size, WHAT " %s: \"%s\" must be %s", path, name,
-			                       keys[i].right);
+			return words_refuse(r, error, error_size, WHAT " %s: \"%s\" must be %s", path, name,
+			                    keys[i].right);
 		return r;
 	}
-	return document_refuse(-EINVAL, error, error_size,
-	                       WHAT " %s: unknown key \"%s\"; bindshare-guest.json(5) tells which there are", path,
-	                       name);
+	return words_refuse(-EINVAL, error, error_size,
+	                    WHAT " %s: unknown key \"%s\"; bindshare-guest.json(5) tells which there are", path, name);
 }
 
 int guest_config_read(const char *path, struct guest_config *ret_config, char *error, size_t error_size)
@@ -232,11 +232,10 @@ int guest_config_read(const char *path, struct guest_config *ret_config, char *e
 			r = take(&config, path, name, value, error, error_size);
 	}
 	if (r == 0 && config.address_text[0] == '\0')
-		r = document_refuse(-EINVAL, error, error_size,
-		                    WHAT " %s: there is no \"address\" of the file server, like \"vsock:2:7000\"",
-		                    path);
+		r = words_refuse(-EINVAL, error, error_size,
+		                 WHAT " %s: there is no \"address\" of the file server, like \"vsock:2:7000\"", path);
 	if (r == -ENOMEM)
-		(void) document_refuse(r, error, error_size, WHAT " %s: out of memory", path);
+		(void) words_refuse(r, error, error_size, WHAT " %s: out of memory", path);
 	if (r < 0)
 		guest_config_done(&config);
 	else
@@ -265,8 +264,8 @@ int guest_config_socket(const struct guest_config *config, char path[sizeof(((st
 
 	if (snprintf(path, size, "%s/guestd.sock", config->run_directory) < (int) size)
 		return 0;
-	return document_refuse(-ENAMETOOLONG, error, error_size,
-	                       "the run directory's name is too long for a socket: %s", config->run_directory);
+	return words_refuse(-ENAMETOOLONG, error, error_size, "the run directory's name is too long for a socket: %s",
+	                    config->run_directory);
 }
 
 int guest_config_runtime(const struct guest_config *config, char path[PATH_MAX])

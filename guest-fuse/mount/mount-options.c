@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/number.h"
 
 struct parser {
 	struct mount_options *options;
@@ -31,12 +32,11 @@ static int fail(const struct parser *parser, const char *format, ...)
 static int number(const struct parser *parser, const char *name, const char *value, unsigned long least,
                   unsigned long most, unsigned long *ret_number)
 {
-	char *end;
+	uint64_t number;
 
-	errno = 0;
-	*ret_number = strtoul(value, &end, 10);
-	if (errno != 0 || *value < '0' || *value > '9' || *end != '\0' || *ret_number < least || *ret_number > most)
+	if (number_parse(value, least, most, &number) < 0)
 		return fail(parser, "option %s=%s: a number from %lu to %lu is wanted", name, value, least, most);
+	*ret_number = number;
 	return 0;
 }
 

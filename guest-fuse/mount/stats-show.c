@@ -2,51 +2,17 @@
 /* bindshare-mount --stats: asks a running mount and prints what it says. */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 
 #include "guest-fuse/mount/exits.h"
 #include "guest-fuse/mount/stats.h"
-#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/document.h"
+#include "protocol/json-lines.h"
 #include "protocol/log.h"
 
-enum { ANSWER_MAX = 64 * 1024, ANSWER_S = 5 };
-
-static int connect_to(const char *path)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct timeval timeout = { .tv_sec = ANSWER_S };
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	(void) snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	(void) setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
-static int receive(int fd, char *text, size_t size)
-{
-	size_t length = 0;
-
-	while (length < size - 1) {
-		ssize_t n = recv(fd, text + length, size - 1 - length, 0);
-
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		length += (size_t) n;
-	}
-	text[length] = '\0';
-	return length == 0 ? -ENODATA : 0;
-}
+enum { ANSWER_MAX = 64 * 1024, ANSWER_MS = 5000 };
 
 static void print_table(const char *title, const json_t *counts)
 {
@@ -58,17 +24,11 @@ static void print_table(const char *title, const json_t *counts)
 	        printf("  %-14s %12lld\n", name, (long long) json_integer_value(value));
 }
 
-static int print(const char *text, bool json)
+static int print(const json_t *object, bool json)
 {
-	json_t *object = json_loads(text, 0, NULL);
-
-	if (!json_is_object(object)) {
-		log_error("the mount's answer makes no sense");
-		json_decref(object);
-		return EXITS_SYSTEM;
-	}
 	if (json) {
-		(void) printf("%s\n", text);
+		(void) json_dumpf(object, stdout, JSON_COMPACT);
+		(void) putchar('\n');
 	} else {
 		print_table("FUSE requests", json_object_get(object, "fuse"));
 		print_table("RPCs", json_object_get(object, "rpc"));
@@ -77,39 +37,39 @@ static int print(const char *text, bool json)
 		(void) printf("%-16s %12lld\n", "known nodes",
 		              (long long) json_integer_value(json_object_get(object, "nodes")));
 	}
-	json_decref(object);
 	return fflush(stdout) == 0 ? EXITS_OK : EXITS_SYSTEM;
 }
 
 int stats_show(const char *mountpoint, bool json)
 {
-	_cleanup_free_ char *text = malloc(ANSWER_MAX);
-	_cleanup_close_ int fd = -EBADF;
+	/* A mount says what it has to say, and closes. */
+	_cleanup_json_lines_ struct json_lines lines = { .line_max = ANSWER_MAX,
+		                                         .unfinished_is_ok = true,
+		                                         .fd = -EBADF };
+	_cleanup_json_ json_t *answer = NULL;
 	char path[STATS_PATH_SIZE];
 	struct statx stx;
 	int r;
 
-	if (text == NULL)
-		return EXITS_SYSTEM;
 	/* Without a question to the server, which may be gone. */
 	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &stx) < 0) {
 		log_error("%s: %s", mountpoint, strerror(errno));
 		return EXITS_USAGE;
 	}
 	stats_path(stx.stx_dev_major, stx.stx_dev_minor, path);
-	fd = connect_to(path);
-	if (fd == -EACCES) {
+	r = json_lines_open(&lines, path, ANSWER_MS);
+	if (r == -EACCES) {
 		log_error("only root may ask for the figures of a mount");
 		return EXITS_USAGE;
 	}
-	if (fd < 0) {
-		log_error("%s is no running mount of bindshare (%s: %s)", mountpoint, path, strerror(-fd));
+	if (r < 0) {
+		log_error("%s is no running mount of bindshare (%s: %s)", mountpoint, path, strerror(-r));
 		return EXITS_USAGE;
 	}
-	r = receive(fd, text, ANSWER_MAX);
-	if (r < 0) {
+	r = json_lines_next(&lines, clock_ms() + ANSWER_MS, &answer);
+	if (r == -EPROTO)
+		log_error("the mount's answer makes no sense");
+	else if (r < 0)
 		log_error("%s does not answer: %s", mountpoint, strerror(-r));
-		return EXITS_SYSTEM;
-	}
-	return print(text, json);
+	return r < 0 ? EXITS_SYSTEM : print(answer, json);
 }

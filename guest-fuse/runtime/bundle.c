@@ -10,7 +10,7 @@
 
 #include "guest-fuse/binds/clones.h"
 #include "protocol/cleanup.h"
-#include "protocol/document.h"
+#include "protocol/words.h"
 
 enum { CONFIG_MAX = 16 * 1024 * 1024 };
 
@@ -26,24 +26,24 @@ static json_t *load(const char *path, struct numbers *numbers, char *error, size
 
 	*ret_error = -EINVAL;
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		*ret_error = document_refuse(-errno, error, error_size, "cannot read %s: %s", path, strerror(errno));
+		*ret_error = words_refuse(-errno, error, error_size, "cannot read %s: %s", path, strerror(errno));
 		return NULL;
 	}
 	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_MAX) {
-		(void) document_refuse(0, error, error_size, "%s is no regular file of at most %d bytes", path,
-		                       CONFIG_MAX);
+		(void) words_refuse(0, error, error_size, "%s is no regular file of at most %d bytes", path,
+		                    CONFIG_MAX);
 		return NULL;
 	}
 	text = malloc((size_t) st.st_size + 1);
 	length = text == NULL ? -1 : read(fd, text, (size_t) st.st_size);
 	hidden = length < 0 ? NULL : numbers_hide(numbers, text, (size_t) length);
 	if (hidden == NULL) {
-		*ret_error = document_refuse(-ENOMEM, error, error_size, "cannot read %s: %s", path, strerror(ENOMEM));
+		*ret_error = words_refuse(-ENOMEM, error, error_size, "cannot read %s: %s", path, strerror(ENOMEM));
 		return NULL;
 	}
 	config = json_loads(hidden, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
 	if (config == NULL)
-		(void) document_refuse(0, error, error_size, "%s, line %d: %s", path, where.line, where.text);
+		(void) words_refuse(0, error, error_size, "%s, line %d: %s", path, where.line, where.text);
 	return config;
 }
 
@@ -130,7 +130,7 @@ int bundle_read(const char *directory, struct bundle *ret_bundle, char *error, s
 	int r = 0;
 
 	if (snprintf(path, sizeof(path), "%s/config.json", directory) >= (int) sizeof(path))
-		return document_refuse(-ENAMETOOLONG, error, error_size, "the bundle's path is too long");
+		return words_refuse(-ENAMETOOLONG, error, error_size, "the bundle's path is too long");
 	bundle.config = load(path, &numbers, error, error_size, &r);
 	if (bundle.config == NULL)
 		return r < 0 ? r : -EINVAL;
@@ -150,11 +150,11 @@ int bundle_read(const char *directory, struct bundle *ret_bundle, char *error, s
 	}
 	if (r < 0) {
 		bundle_done(&bundle);
-		return document_refuse(r, error, error_size,
-		                       r == -ENOMEM ? "%s: out of memory"
-		                                    : "%s is not a container's configuration, or "
-		                                      "has a bind without a source",
-		                       path);
+		return words_refuse(r, error, error_size,
+		                    r == -ENOMEM ? "%s: out of memory"
+		                                 : "%s is not a container's configuration, or "
+		                                   "has a bind without a source",
+		                    path);
 	}
 	take_user(&bundle);
 	*ret_bundle = bundle;
@@ -199,7 +199,7 @@ int bundle_write(const struct bundle *bundle, char *error, size_t error_size)
 	if (r == 0)
 		return 0;
 	(void) unlink(temporary);
-	return document_refuse(r, error, error_size, "cannot write %s: %s", bundle->path, strerror(-r));
+	return words_refuse(r, error, error_size, "cannot write %s: %s", bundle->path, strerror(-r));
 }
 
 void bundle_done(struct bundle *bundle)

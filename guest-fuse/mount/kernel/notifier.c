@@ -13,6 +13,7 @@
 #include "guest-fuse/mount/kernel/client.h"
 #include "guest-fuse/mount/kernel/prune.h"
 #include "guest-fuse/mount/known/objects.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 
 enum { QUEUE = 256, STACK = 256 * 1024, FLUSH_SECONDS = 2 };
@@ -155,13 +156,11 @@ void notifier_prune(struct notifier *notifier)
 bool notifier_drop(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length)
 {
 	struct notifier_range range = { ino, offset, length };
-	struct timespec deadline;
+	const struct timespec deadline = clock_deadline_ms(FLUSH_SECONDS * 1000);
 	uint64_t ticket;
 	bool done;
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += FLUSH_SECONDS;
 	pthread_mutex_lock(&notifier->lock);
 	done = notifier->running && !notifier->ending && enqueue(notifier, &range);
 	ticket = notifier->queued;

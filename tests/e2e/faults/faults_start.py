@@ -107,7 +107,7 @@ def a_worker_that_cannot_start_is_a_reason_in_words():
             ("worker.end:1:EMFILE", "cannot serve the share: Too many open files"),
             ("worker.nodes:1:ENOMEM", "cannot serve the share: Cannot allocate memory"),
             ("worker.node:1:ENOMEM", "cannot serve the share: Cannot allocate memory"),
-            ("worker.node-slots:1:ENOMEM", "cannot serve the share: Cannot allocate memory"),
+            ("worker.slots:1:ENOMEM", "cannot serve the share: Cannot allocate memory"),
             ("worker.stat:1:EIO", "cannot serve the share: Input/output error"),
             ("channel.options:1:EIO", "cannot serve the share: Input/output error"),
             ("channel.buffer:1:ENOMEM", "cannot serve the share: Cannot allocate memory"),
