@@ -148,7 +148,7 @@ static void allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 static int seek_in_solid(struct thread *thread, uint64_t node, const struct proto_lseek_request *request,
                          uint64_t *ret_offset)
 {
-	struct proto_getattr_request get = { .node = node, .handle = request->handle };
+	struct proto_getattr_request get = { .node = node };
 	struct proto_getattr_reply reply;
 	int r = rpc_getattr(&thread->request, &get, &reply);
 
