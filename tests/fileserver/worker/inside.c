@@ -87,10 +87,10 @@ void inside_is_idle(struct share *share)
 			handles += handle->users;
 	}
 	nodes_unlock(nodes);
-	pthread_mutex_lock(&session->space.lock);
+	lock_take(&session->space.lock);
 	for (unsigned i = 0; i < SPACE_DISKS; i++)
 		claims += session->space.disks[i].in_bytes + session->space.disks[i].in_files;
-	pthread_mutex_unlock(&session->space.lock);
+	lock_give(&session->space.lock);
 	assert_int_equal(pins, 0);
 	assert_int_equal(descriptors, 0);
 	assert_int_equal(handles, 0);
@@ -127,13 +127,13 @@ static void claim_disk(struct share *share, uint64_t reserve, uint64_t bytes)
 {
 	struct space *space = &inside_session(share)->space;
 
-	pthread_mutex_lock(&space->lock);
+	lock_take(&space->lock);
 	space->reserve = reserve;
 	for (unsigned i = 0; i < SPACE_DISKS; i++) {
 		space->disks[i].in_bytes = bytes;
 		space->disks[i].checked = 0;
 	}
-	pthread_mutex_unlock(&space->lock);
+	lock_give(&space->lock);
 }
 
 void inside_fill_disk(struct share *share)

@@ -172,11 +172,11 @@ static void the_end_waits_for_every_thread(void **state)
 
 	assert_int_equal(make(share, open_root(share), &event, &service), 0);
 	atomic_store(&held, true);
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	assert_int_equal(service_run(service, hold, service), 0);
 	assert_int_equal(service_run(service, hold, service), 0);
 	assert_int_equal(service->threads, 2);
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 	service_end(service, PROTO_GOODBYE_DONE, "");
 	atomic_store(&held, false);
 	assert_true(service_stop(service));
