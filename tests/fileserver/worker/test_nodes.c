@@ -63,6 +63,8 @@ static void forgetting_more_than_there_is_harms_nobody(void **state)
 	share_host_write(share, "a", "x");
 	assert_int_equal(share_lookup(share, share->root, "a", &entry), 0);
 	share_forget(share, entry.node, UINT64_MAX);
+	assert_int_equal(share_lookup(share, share->root, "none", &again), -ENOENT);
+	assert_int_equal(inside_references(share, entry.node), 0);
 	share_forget(share, entry.node, 1);
 	share_forget(share, share->root, UINT64_MAX);
 	share_forget(share, 0, 1);
