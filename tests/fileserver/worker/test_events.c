@@ -91,6 +91,17 @@ static void a_ping_is_answered_with_its_number(void **state)
 	assert_int_equal(proto_counter_get(&share->counters.ops[PROTO_PING].count), 3);
 }
 
+/* One that could be read. */
+static void a_reply_that_nobody_waits_for_ends_the_session(void **state)
+{
+	struct share *share = *state;
+	const struct proto_header header = { .op = PROTO_PING, .flags = PROTO_FRAME_REPLY, .id = 9, .length = 8 };
+
+	assert_int_equal(raw_frame(&share->event, &header, "12345678", 8), 0);
+	assert_int_equal(raw_wait_goodbye(&share->event), PROTO_GOODBYE_PROTOCOL);
+	assert_true(atomic_load(&share->service->blamed));
+}
+
 /* A session of its own, whose guest has to say something every few milliseconds. */
 static struct service *serve(struct share *share, uint32_t heartbeat_ms, struct raw *ret_event)
 {
@@ -163,6 +174,7 @@ int main(void)
 		TEST(what_does_not_belong_on_the_event_lane_ends_the_session),
 		TEST(a_guest_that_says_goodbye_ends_its_session),
 		TEST(a_ping_is_answered_with_its_number),
+		TEST(a_reply_that_nobody_waits_for_ends_the_session),
 		TEST(a_guest_that_is_silent_for_three_heartbeats_has_left),
 		TEST(a_guest_that_closes_ends_its_session),
 		TEST(after_the_servers_goodbye_only_the_close_is_waited_for),
