@@ -94,6 +94,8 @@ static void one_that_did_nothing_has_no_mean(void **state)
 	rates = between("pid");
 	assert_true(number(rates, 0, "requests_per_second") == 0);
 	assert_true(number(rates, 0, "mean_microseconds") == 0);
+	assert_true(json_is_real(
+	        json_object_get(json_array_get(json_object_get(rates, "mounts"), 0), "mean_microseconds")));
 }
 
 static void two_looks_at_one_moment_divide_by_no_zero(void **state)
