@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "bench/memory.h"
-#include "fileserver/worker/nodes-ids.h"
+#include "fileserver/worker/nodes/ids.h"
 
 int main(int argc, char **argv)
 {

@@ -27,6 +27,15 @@ static inline int64_t clock_ms(void)
 	return clock_ns() / 1000000;
 }
 
+/* The same, in ticks of up to 10 ms, for a third of the price: what happens for every request asks this. */
+static inline int64_t clock_coarse_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t) now.tv_sec * CLOCK_MS_PER_S + now.tv_nsec / 1000000;
+}
+
 /* The time of day, which is set now and then and may go back: for people, never for arithmetic. */
 static inline struct timespec clock_date(void)
 {

@@ -39,7 +39,7 @@ const struct proto_op_info *proto_op_expected(unsigned number, enum proto_lane l
 {
 	const struct proto_op_info *info = proto_op_info(number);
 
-	return info != NULL && info->lane == lane && (info->from & from) != 0 ? info : NULL;
+	return info != NULL && (info->lane & lane) != 0 && (info->from & from) != 0 ? info : NULL;
 }
 
 const char *proto_op_errors(unsigned number)

@@ -67,7 +67,13 @@ enum proto_bind {
 	PROTO_BIND_SPECIAL = 5,
 };
 
-enum proto_lane { PROTO_LANE_HANDSHAKE = 1, PROTO_LANE_EVENT, PROTO_LANE_LIST, PROTO_LANE_DATA };
+enum proto_lane {
+	PROTO_LANE_HANDSHAKE = 1 << 0,
+	PROTO_LANE_EVENT = 1 << 1,
+	PROTO_LANE_LIST = 1 << 2,
+	PROTO_LANE_EVENT_LIST = PROTO_LANE_EVENT | PROTO_LANE_LIST,
+	PROTO_LANE_DATA = 1 << 3,
+};
 enum proto_from { PROTO_FROM_GUEST = 1 << 0, PROTO_FROM_SERVER = 1 << 1, PROTO_FROM_BOTH = (1 << 2) - 1 };
 enum proto_changes { PROTO_CHANGES_NO = 1, PROTO_CHANGES_YES, PROTO_CHANGES_BY_FLAGS };
 enum proto_replay { PROTO_REPLAY_SAFE = 1, PROTO_REPLAY_ONCE, PROTO_REPLAY_NEVER, PROTO_REPLAY_NOREPLY };
@@ -143,29 +149,48 @@ bool proto_op_may_fail(unsigned number, int error);
 	;
 #include "ops.def"
 
-/* PROTO_MOST_EVENT, PROTO_MOST_LIST: of any message of those lanes, and one more. */
-#define SIZES(op)                                                                                                      \
-	char op##_request[PROTO_MOST_##op##_request + 1];                                                              \
-	char op##_reply[PROTO_MOST_##op##_reply + 1];
+/*
+ * PROTO_MOST_EVENT: of any message of the event lane; PROTO_MOST_LIST_REQUEST, PROTO_MOST_LIST_REPLY: on the connection
+ * that FOLLOW opened. One byte more than that, since there may be none.
+ */
+#define REQUEST_SIZE(op) char op##_request[PROTO_MOST_##op##_request + 1];
+#define REPLY_SIZE(op)   char op##_reply[PROTO_MOST_##op##_reply + 1];
 #define SIZES_HANDSHAKE(op)
-#define SIZES_EVENT(op)
-#define SIZES_LIST(op) SIZES(op)
 #define SIZES_DATA(op)
-union proto_list_sizes {
+union proto_event_sizes {
+#define SIZES_EVENT(op)      REQUEST_SIZE(op) REPLY_SIZE(op)
+#define SIZES_EVENT_LIST(op) REQUEST_SIZE(op) REPLY_SIZE(op)
+#define SIZES_LIST(op)
 #define OP(SYMBOL, op, number, lane, from, changes, replay, doc) SIZES_##lane(op)
 #include "ops.def"
 };
 #undef SIZES_EVENT
+#undef SIZES_EVENT_LIST
 #undef SIZES_LIST
-#define SIZES_EVENT(op) SIZES(op)
-#define SIZES_LIST(op)
-union proto_event_sizes {
+#define SIZES_EVENT(op)
+union proto_list_request_sizes {
+#define SIZES_EVENT_LIST(op)                                     REQUEST_SIZE(op)
+#define SIZES_LIST(op)                                           REQUEST_SIZE(op)
 #define OP(SYMBOL, op, number, lane, from, changes, replay, doc) SIZES_##lane(op)
 #include "ops.def"
 };
-#undef SIZES
+#undef SIZES_EVENT_LIST
+#undef SIZES_LIST
+union proto_list_reply_sizes {
+#define SIZES_EVENT_LIST(op)                                     REPLY_SIZE(op)
+#define SIZES_LIST(op)                                           REPLY_SIZE(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) SIZES_##lane(op)
+#include "ops.def"
+};
+#undef REQUEST_SIZE
+#undef REPLY_SIZE
 #undef SIZES_HANDSHAKE
 #undef SIZES_EVENT
+#undef SIZES_EVENT_LIST
 #undef SIZES_LIST
 #undef SIZES_DATA
-enum { PROTO_MOST_EVENT = sizeof(union proto_event_sizes), PROTO_MOST_LIST = sizeof(union proto_list_sizes) };
+enum {
+	PROTO_MOST_EVENT = sizeof(union proto_event_sizes),
+	PROTO_MOST_LIST_REQUEST = sizeof(union proto_list_request_sizes),
+	PROTO_MOST_LIST_REPLY = sizeof(union proto_list_reply_sizes),
+};

@@ -6,7 +6,10 @@
 #include "protocol/frame.h"
 
 static const char *const from_words[] = { "", "guest", "server", "guest or server" };
-static const char *const lane_words[] = { "", "handshake", "event", "list", "data" };
+static const char *const lane_words[] = {
+	[PROTO_LANE_HANDSHAKE] = "handshake",    [PROTO_LANE_EVENT] = "event", [PROTO_LANE_LIST] = "list",
+	[PROTO_LANE_EVENT_LIST] = "event, list", [PROTO_LANE_DATA] = "data",
+};
 static const char *const changes_words[] = { "", "no", "yes", "if the flags ask for it" };
 static const char *const replay_words[] = { "", "SAFE", "ONCE", "NEVER", "NOREPLY" };
 

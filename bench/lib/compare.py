@@ -35,9 +35,7 @@ def lines_of(before, after, peer):
 def render(before, after):
     out = []
     for name, found in (("A", before), ("B", after)):
-        machine = found["machine"]
-        out.append(f"{name}: {found['started']}, {machine['cpus']} CPUs, Linux {machine['kernel']}, data on "
-                   f"{machine['data_on']}, {found['rounds']} rounds, scale {found['scale']}")
+        out.append(f"{name}: {found['started']}, {table.conditions(found)}")
     if before["scale"] != after["scale"] or before["machine"] != after["machine"]:
         out.append("The two were not made under the same conditions: only the ratios to native can be compared.")
     both = [peer for peer in before["peers"] if peer in after["peers"]]

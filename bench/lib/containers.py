@@ -10,6 +10,7 @@ import subprocess
 import time
 
 from . import measure, paths, place
+from .common import guestd
 from .paths import Missing
 from .peers import Bindshare
 
@@ -17,6 +18,7 @@ BINDS = (1, 10, 50)
 BUSYBOX = "/bin/busybox"
 RATIO_TO = ("runc",)
 _WAIT_S = 30
+_RUN = "/run/bindshare"  # of the namespace
 
 
 def demand(runtime):
@@ -53,19 +55,21 @@ class _Setup:
         where = os.path.join(self.directory, "by-hand")
         self.server.mount(self.host, where, os.path.join(self.directory, "log"))
         with open(self.config, "w", encoding="utf-8") as file:
-            json.dump({"address": f"unix:{self.server.run}/s", "root": os.path.join(self.directory, "host_mnt"),
-                       "runDirectory": "/run/bindshare", "pluginSocket": None,
-                       "runtime": self.runtime, "guestPaths": [self.plain]}, file)
-        guestd = paths.program("bindshare-guestd")
-        log = open(os.path.join(self.directory, "guestd.log"), "ab")
-        self.agent = subprocess.Popen([guestd, "--config", self.config], stdin=subprocess.DEVNULL, stdout=log,
-                                      stderr=log)
+            json.dump(guestd.configuration(self.directory, f"unix:{self.server.run}/s", runDirectory=_RUN,
+                                           runtime=self.runtime, guestPaths=[self.plain]), file)
+        self.agent = guestd.start([paths.program("bindshare-guestd"), "--config", self.config],
+                                  os.path.join(self.directory, "guestd.log"))
         deadline = time.monotonic() + _WAIT_S
-        while "\nmounted" not in subprocess.run([guestd, "--config", self.config, "--status"], check=False,
-                                                capture_output=True, text=True).stdout:
+        while not self._is_mounted():
             if time.monotonic() > deadline or self.agent.poll() is not None:
                 raise Missing("bindshare-guestd does not mount the share")
             time.sleep(0.05)
+
+    def _is_mounted(self):
+        try:
+            return any(share["state"] == "mounted" for share in guestd.ask(_RUN, "status")["shares"])
+        except OSError:
+            return False
 
     def stop(self):
         self.agent.terminate()

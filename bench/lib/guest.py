@@ -5,7 +5,6 @@ machine is that of tests/vm.
 """
 import json
 import os
-import select
 import subprocess
 import sys
 
@@ -99,16 +98,9 @@ class Bindshare(Peer):
 
     def mount(self, host, where, log):
         self.host = host
-        ready, theirs = os.pipe()
-        with open(log, "ab") as self.log, os.fdopen(ready, "rb", buffering=0) as ready_file:
-            self.server = self._run([self.program, "--listen", f"unix:{self.run}/s_{_PORT}", "--control",
-                                     f"{self.run}/control", "--token-file", f"{self.run}/token", "--share", host,
-                                     "--ready-fd", str(theirs)], user=UID, group=GID, extra_groups=[],
-                                    pass_fds=[theirs])
-            os.close(theirs)
-            readable, _, _ = select.select([ready_file], [], [], 20)
-            if not readable or ready_file.read(16) != b"ready\n":
-                raise Missing("bindshare-fileserver does not start")
+        with open(log, "ab") as self.log:
+            self._serve([self.program, "--listen", f"unix:{self.run}/s_{_PORT}", "--control", f"{self.run}/control",
+                         "--token-file", f"{self.run}/token", "--share", host])
         self.machine.must("mkdir -p /mnt/bindshare && bindshare-mount "
                           f"vsock:2:{_PORT}:{host} /mnt/bindshare -o token-file=/root/token")
         self.guest = "/mnt/bindshare"

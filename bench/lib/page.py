@@ -5,11 +5,6 @@ import math
 
 from . import table
 
-# As in bench/workloads/measure.c.
-QUANTILES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1)
-
-_SHORT = {"passthrough_hp": "hp"}
-
 _STYLE = """
 :root { --back: #fbfaf7; --text: #22252b; --soft: #6b7280; --line: #d9d7d0; --card: #ffffff;
   --native: #6b7280; --bindshare: #c2410c; --passthrough_hp: #1d6fa5; --passthrough_hp_nopt: #5aa9d6;
@@ -122,8 +117,8 @@ def _distribution(cells, peers):
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
         parts.append(_text(x, bottom + 15, table.quantity(10.0 ** power, "ns"), "middle", "soft"))
     for peer, ranks in curves:
-        points = " ".join(f"{x_of(ns):.1f},{y_of(part):.1f}" for part, ns in zip(QUANTILES, ranks))
-        about = f"{peer}: p50 {table.quantity(ranks[5], 'ns')}, p99 {table.quantity(ranks[9], 'ns')}"
+        points = " ".join(f"{x_of(ns):.1f},{y_of(part):.1f}" for part, ns in zip(table.QUANTILES, ranks))
+        about = f"{peer}: p50 {table.quantity(ranks[table.P50], 'ns')}, p99 {table.quantity(ranks[table.P99], 'ns')}"
         parts.append(f'<polyline points="{points}" style="fill:none;stroke:{_color(peer)};stroke-width:2">'
                      f'<title>{_escape(about)}</title></polyline>')
     return f'<svg viewBox="0 0 {width} {height}" style="height: auto" role="img">{"".join(parts)}</svg>'
@@ -133,21 +128,25 @@ def _distributions(rows, peers):
     cards = []
     for row, cells in rows.items():
         if any("quantiles" in cell for cell in cells.values()):
-            percentiles = ", ".join(f"{peer} {table.quantity(cells[peer]['quantiles'][9], 'ns')}" for peer in peers
-                                    if "quantiles" in cells.get(peer, {}))
+            percentiles = ", ".join(f"{peer} {table.quantity(cells[peer]['quantiles'][table.P99], 'ns')}"
+                                    for peer in peers if "quantiles" in cells.get(peer, {}))
             cards.append(f'<div class="card"><h3>{_escape(row)}</h3>{_distribution(cells, peers)}'
                          f'<div class="soft">p99: {_escape(percentiles)}</div></div>')
     return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
 
 
-def _html_table(head, lines):
-    """Cells are texts, or lists of them for lines. On a narrow page each row is a list, with its columns' names."""
-    body = ""
-    for line in lines:
-        cells = ((text if isinstance(text, list) else [text]) for text in line)
-        body += "<tr>" + "".join(
-            f'<td data-of="{_escape(name)}"><div>{"".join(f"<span>{_escape(part)}</span>" for part in cell)}</div></td>'
-            for name, cell in zip(head, cells)) + "</tr>"
+def _html_table(head, lines, css=()):
+    """
+    Cells are texts, or lists of them for lines; css: the texts that are a class of their own. On a narrow page each row
+    is a list, with its columns' names.
+    """
+    def cell(name, parts):
+        parts = parts if isinstance(parts, list) else [parts]
+        kind = f' class="{parts[0]}"' if parts[0] in css else ""
+        shown = "".join(f"<span>{_escape(part)}</span>" for part in parts)
+        return f'<td data-of="{_escape(name)}"{kind}><div>{shown}</div></td>'
+
+    body = "".join("<tr>" + "".join(map(cell, head, line)) + "</tr>" for line in lines)
     return (f'<div class="wide"><table><tr>{"".join(f"<th>{_escape(text)}</th>" for text in head)}</tr>{body}'
             '</table></div>')
 
@@ -160,34 +159,24 @@ def _all_figures(rows, peers, ratio_to):
             if peer not in cells:
                 line.append("-")
                 continue
-            cell = cells[peer]
-            text = f"{table.quantity(cell['median'], cell['unit'])} ±{cell['spread'] * 100:.0f}%"
-            more = [table.rate(cell)] + [f"{table.times(table.ratio(cells, peer, other))} {_SHORT.get(other, other)}"
-                                         for other in ratio_to if table.ratio(cells, peer, other) is not None]
-            line.append([text, *(part for part in more if part)])
+            ratios = [f"{table.times(table.ratio(cells, peer, other))} {table.short(other)}"
+                      for other in ratio_to if table.ratio(cells, peer, other) is not None]
+            line.append([part for part in (table.median(cells[peer]), table.rate(cells[peer]), *ratios) if part])
         lines.append(line)
     return _html_table(["", *peers], lines)
 
 
 def _bars_table(rows):
-    found = table.bars(rows)
-    if not found:
-        return ""
-    body = "".join(f'<tr><td><div>{_escape(text)}</div></td><td data-of="is"><div>{value:.2f}</div></td>'
-                   f'<td data-of="at most"><div>{limit:.2f}</div></td>'
-                   f'<td class="{"met" if met else "missed"}"><div>{"met" if met else "missed"}</div></td></tr>'
-                   for text, value, limit, met in found)
-    return f'<h2>Bars</h2><table><tr><th></th><th>is</th><th>at most</th><th></th></tr>{body}</table>'
+    lines = [[*texts, "met" if met else "missed"] for *texts, met in table.bars(rows)]
+    return "<h2>Bars</h2>" + _html_table(table.BARS_HEAD, lines, ("met", "missed")) if lines else ""
 
 
 def _costs(found, peers):
-    lines = [[workload, *(["{:.2f} + {:.2f} s".format(*cells[peer][:2]), "{:.0f} + {:.0f} MiB".format(*cells[peer][2:])]
-                          if peer in cells else "-" for peer in peers if peer != "native")]
-             for workload, cells in table.usage(found).items()]
+    shown = [peer for peer in peers if peer != "native"]
+    lines = table.usage_lines(found, shown, " MiB")
     if not lines:
         return ""
-    return ("<h2>CPU seconds and peak memory, client + server</h2>" +
-            _html_table(["", *(peer for peer in peers if peer != "native")], lines))
+    return "<h2>CPU seconds and peak memory, client + server</h2>" + _html_table(["", *shown], lines)
 
 
 def _notes(found):
@@ -201,11 +190,9 @@ def render(found):
     """The page as text."""
     rows = table.collect(found)
     peers = table.peers_in(rows, list(found["peers"]))
-    machine = found["machine"]
     legend = "".join(f'<div class="key" style="color:{_color(peer)}"><span>{_escape(peer)}: '
                      f'{_escape(found["peers"].get(peer, ""))}</span></div>' for peer in peers)
-    conditions = (f"{found['started']}; {machine['cpus']} CPUs ({machine['model']}), Linux {machine['kernel']}, data "
-                  f"on {machine['data_on']}; {found['rounds']} rounds, scale {found['scale']}; medians.")
+    conditions = f"{found['started']}; {table.conditions(found, found['machine']['model'])}; medians."
     sections = [
         f"<h1>bindshare-bench</h1><p class='soft'>{_escape(conditions)}</p>",
         f'<div class="legend">{legend}</div>',

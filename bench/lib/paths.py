@@ -5,22 +5,22 @@ import shutil
 import subprocess
 import sys
 
+from .common.programs import BUILT
+
 LIB = os.path.dirname(os.path.abspath(__file__))
 ABOVE = os.path.dirname(os.path.dirname(LIB))
 # The checkout, or None when this is installed.
 ROOT = ABOVE if os.path.exists(os.path.join(ABOVE, "meson.build")) else None
 BUILD = os.environ.get("BINDSHARE_BUILD") or (os.path.join(ROOT, "build") if ROOT else None)
 
-# name: (in the build tree, where it is installed, from the directory of bindshare-bench)
-_PLACES = {
-    "bindshare-fileserver": ("fileserver/bindshare-fileserver", "."),
-    "bindshare-mount": ("guest-fuse/bindshare-mount", "../sbin"),
-    "bindshare-guestd": ("guest-fuse/bindshare-guestd", "../sbin"),
-    "bindshare-runtime": ("guest-fuse/bindshare-runtime", "."),
-    "bench-workloads": ("bench/bench-workloads", "../libexec/bindshare"),
+# name: where it is installed, from the directory of bindshare-bench
+_INSTALLED = {
+    "bindshare-fileserver": ".",
+    "bindshare-mount": "../sbin",
+    "bindshare-guestd": "../sbin",
+    "bindshare-runtime": ".",
+    "bench-workloads": "../libexec/bindshare",
 }
-_PACKAGES = ("gcc", "libc6-dev", "meson", "ninja-build", "pkg-config", "libfuse3-dev", "libuv1-dev", "libxxhash-dev",
-             "libsodium-dev", "libjansson-dev", "libmicrohttpd-dev", "uthash-dev")
 
 
 class Missing(Exception):
@@ -29,10 +29,9 @@ class Missing(Exception):
 
 def program(name):
     """The path of a program of this project, or Missing."""
-    built, installed = _PLACES[name]
     here = os.path.dirname(os.path.realpath(sys.argv[0]))
-    places = [os.path.join(BUILD, built)] if BUILD else []
-    places += [os.path.join(here, installed, name), shutil.which(name)]
+    places = [os.path.join(BUILD, BUILT[name])] if BUILD else []
+    places += [os.path.join(here, _INSTALLED[name], name), shutil.which(name)]
     for path in places:
         if path and os.access(path, os.X_OK):
             return os.path.realpath(path)
@@ -61,40 +60,33 @@ def _call(what, command, **more):
         raise Missing(f"{what} failed:\n{done.stdout[-4000:]}")
 
 
-def install(packages, say):
-    """Installs Debian packages that are missing; Missing when that cannot be."""
-    if shutil.which("dpkg-query") is None:
-        return
-    absent = []
-    for package in packages:
-        done = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status}\n", package], check=False,
-                              capture_output=True, text=True)
-        if "installed" not in done.stdout.split("\n"):
-            absent.append(package)
-    if not absent:
+def _install(say):
+    """Installs the Debian packages that building takes."""
+    installer = os.path.join(ROOT, "tests", "common", "install-packages")
+    missing = subprocess.run([installer, "--missing", "build"], check=False, capture_output=True,
+                             text=True).stdout.split()
+    if not missing:
         return
     if os.geteuid() != 0:
-        raise Missing("packages are missing, and only root can install them: " + " ".join(absent))
-    say("installing " + " ".join(absent))
-    _call("apt-get update", ["apt-get", "update", "-q"])
-    _call("apt-get install", ["apt-get", "install", "-q", "-y", "--no-install-recommends", *absent],
-          env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        raise Missing("packages are missing, and only root can install them: " + " ".join(missing))
+    say("installing " + " ".join(missing))
+    _call("installing packages", [installer, "build"])
 
 
 def build(say):
     """In a checkout without programs: builds them. Missing when there are none in the end."""
     try:
-        for name in _PLACES:
+        for name in _INSTALLED:
             program(name)
         return
     except Missing:
         if ROOT is None:
             raise
-    install(_PACKAGES, say)
+    _install(say)
     say(f"building in {BUILD}")
     as_owner = _owner_of_checkout()
     if not os.path.exists(os.path.join(BUILD, "build.ninja")):
         _call("meson setup", ["meson", "setup", BUILD, ROOT], **as_owner)
-    _call("the build", ["ninja", "-C", BUILD, *(place[0] for place in _PLACES.values())], **as_owner)
-    for name in _PLACES:
+    _call("the build", ["ninja", "-C", BUILD, *(BUILT[name] for name in _INSTALLED)], **as_owner)
+    for name in _INSTALLED:
         program(name)

@@ -4,13 +4,15 @@ import glob
 import json
 import os
 import resource
-import select
 import shutil
 import socket
 import subprocess
 import time
 
 from . import paths, place
+from .common import server
+from .common.mounts import is_mounted
+from .common.process import children
 from .paths import Missing
 
 # Who serves the files and owns them: an ordinary user; a number is enough.
@@ -37,7 +39,7 @@ class Peer:
         with open(log, "wb") as self.log:
             self._start()
         deadline = time.monotonic() + 20
-        while not place.is_mounted(where):
+        while not is_mounted(where):
             if self.client.poll() is not None or time.monotonic() > deadline:
                 with open(log, encoding="utf-8", errors="replace") as file:
                     raise Missing(f"{self.name} did not mount: {file.read().strip()[-500:]}")
@@ -54,6 +56,12 @@ class Peer:
     def _run(self, command, **more):
         return subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": self.log, "stderr": self.log,
                                             "cwd": "/", **more})
+
+    def _serve(self, command):
+        """Starts bindshare-fileserver."""
+        self.server, listens = server.start(command, UID, GID, self.log)
+        if not listens:
+            raise Missing("bindshare-fileserver does not start")
 
     def unmount(self):
         """Ends it; False when it did not end by itself."""
@@ -80,7 +88,7 @@ class Peer:
         if self.client is not None:
             found["client"] = [self.client.pid]
         if self.server is not None:
-            found["server"] = [self.server.pid, *_children(self.server.pid)]
+            found["server"] = [self.server.pid, *children(self.server.pid)]
         return found
 
     def usage(self):
@@ -99,14 +107,6 @@ class Peer:
     def messages(self):
         """FUSE requests and RPCs so far by operation, or None for a peer that does not count."""
         return None
-
-
-def _children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(child) for child in file.read().split()]
-    except OSError:
-        return []
 
 
 def _cpu(pid):
@@ -157,18 +157,8 @@ class Bindshare(Peer):
         program = os.path.join(os.path.dirname(self.guest), "bindshare-fileserver")
         if not os.path.exists(program):
             shutil.copy(self.server_program, program)
-        ready, theirs = os.pipe()
-        try:
-            self.server = self._run([program, "--listen", f"unix:{self.run}/s", "--control", f"{self.run}/control",
-                                     "--share", self.host, "--ready-fd", str(theirs)],
-                                    user=UID, group=GID, extra_groups=[], pass_fds=[theirs])
-        finally:
-            os.close(theirs)
-        readable, _, _ = select.select([ready], [], [], 20)
-        said = os.read(ready, 16) if readable else b""
-        os.close(ready)
-        if said != b"ready\n":
-            raise Missing("bindshare-fileserver does not start")
+        self._serve([program, "--listen", f"unix:{self.run}/s", "--control", f"{self.run}/control",
+                     "--share", self.host])
         self.client = self._run([self.mount_program, f"unix:{self.run}/s:{self.host}", self.guest, "-f"])
 
     def _wait_ready(self, deadline):

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """bindshare-bench micro DIR: single operations in one directory, whatever file system it is on."""
 import json
-import os
 import tempfile
 
 from . import measure, paths, place, table, workloads
 
-_SHOWN = ((1, "p1"), (5, "p50"), (7, "p90"), (9, "p99"), (11, "max"))
+_SHOWN = ((table.P1, "p1"), (table.P50, "p50"), (table.P90, "p90"), (table.P99, "p99"), (table.MAX, "max"))
 
 
 def run(options):

@@ -4,7 +4,11 @@ import shutil
 import statistics
 
 RATIO_TO = ("native", "passthrough_hp")
-_SHORT = {"native": "x native", "passthrough_hp": "x hp"}
+_SHORT = {"passthrough_hp": "hp"}
+
+# Which parts of the operations a row's quantiles are of, as in bench/workloads/measure.c.
+QUANTILES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1)
+P1, P50, P90, P99, MAX = (QUANTILES.index(part) for part in (0.01, 0.5, 0.9, 0.99, 1))
 
 # What is to be reached before any lease: (row, peer, at most so many times that peer's median).
 BARS = (
@@ -28,6 +32,7 @@ BARS = (
 # The same for rows of which another row of bindshare is the measure: 64 clients do twice what one does.
 BARS_OWN = (("clients 64", "clients 1", 0.5),)
 BARS_VALUE = (("clients 64, fairness", 2.0),)
+BARS_HEAD = ["", "is", "at most", ""]
 
 
 def collect(found):
@@ -85,6 +90,20 @@ def times(value):
     return f"{value:.2f}x" if value < 9.95 else f"{value:.1f}x" if value < 99.5 else f"{value:.0f}x"
 
 
+def median(cell):
+    """The median with its spread."""
+    return f"{quantity(cell['median'], cell['unit'])} ±{percent(cell['spread'])}"
+
+
+def percent(part):
+    return f"{part * 100:.0f}%"
+
+
+def short(peer):
+    """The peer's name where room is scarce."""
+    return _SHORT.get(peer, peer)
+
+
 def rate(cell):
     """MB/s for rows of more than 64 KiB an operation, else an empty text."""
     moved, count = cell.get("bytes", 0), cell.get("ops", 1)
@@ -120,10 +139,7 @@ def _main_grid(rows, peers, ratio_to, out):
             if peer not in cells:
                 line.append("-")
                 continue
-            cell = cells[peer]
-            text = f"{quantity(cell['median'], cell['unit'])} ±{cell['spread'] * 100:.0f}%"
-            if rate(cell):
-                text = f"{rate(cell)}, {text}"
+            text = ", ".join(part for part in (rate(cells[peer]), median(cells[peer])) if part)
             ratios = [times(ratio(cells, peer, other)) for other in ratio_to if other in peers and peer != "native"]
             line.append(f"{text}  {' '.join(shown.rjust(6) for shown in ratios)}" if ratios else text)
         lines.append(line)
@@ -132,13 +148,13 @@ def _main_grid(rows, peers, ratio_to, out):
 
 def _long(rows, peers, ratio_to, out):
     """For narrow terminals: a line for each row and peer."""
-    names = [_SHORT.get(other, "x " + other) for other in ratio_to if other in peers]
+    names = ["x " + short(other) for other in ratio_to if other in peers]
     lines = [["", "", "median", "spread", *names, ""]]
     for row, cells in rows.items():
         for number, peer in enumerate(peer for peer in peers if peer in cells):
             cell = cells[peer]
             lines.append([row if number == 0 else "", peer, quantity(cell["median"], cell["unit"]),
-                          f"±{cell['spread'] * 100:.0f}%",
+                          "±" + percent(cell["spread"]),
                           *(times(ratio(cells, peer, other)) for other in ratio_to if other in peers), rate(cell)])
     grid(lines, out)
 
@@ -171,23 +187,25 @@ def messages(found):
 
 
 def bars(rows):
-    """[(text, value, limit, met)] for each bar whose figures are there."""
+    """[(text, value, limit, met)] for each bar whose figures are there, the first three as they are shown."""
     found = []
+
+    def judge(text, value, limit):
+        found.append((text, f"{value:.2f}", f"{limit:.2f}", value <= limit))
     for row, other, limit in BARS:
         # No server across a socket can use the kernel's passthrough: data are judged against the one without it.
         if row.startswith("sequential") and other + "_nopt" in rows.get(row, {}):
             other += "_nopt"
         value = ratio(rows.get(row, {}), "bindshare", other)
         if value is not None:
-            found.append((f"{row}, to {other}", value, limit, value <= limit))
+            judge(f"{row}, to {other}", value, limit)
     for row, own, limit in BARS_OWN:
         if "bindshare" in rows.get(row, {}) and "bindshare" in rows.get(own, {}):
             value = rows[row]["bindshare"]["median"] / rows[own]["bindshare"]["median"]
-            found.append((f"{row}, to {own}, time an operation", value, limit, value <= limit))
+            judge(f"{row}, to {own}, time an operation", value, limit)
     for row, limit in BARS_VALUE:
         if "bindshare" in rows.get(row, {}):
-            value = rows[row]["bindshare"]["median"]
-            found.append((row, value, limit, value <= limit))
+            judge(row, rows[row]["bindshare"]["median"], limit)
     return found
 
 
@@ -201,12 +219,25 @@ def errors(found):
             for (peer, text), names in table.items()]
 
 
-def _headline(found):
+def conditions(found, model=None):
+    """On what it was measured, and how often. model: that of the CPUs, where it is to be told."""
     machine = found["machine"]
+    kind = f" ({model})" if model is not None else ""
+    return (f"{machine['cpus']} CPUs{kind}, Linux {machine['kernel']}, data on {machine['data_on']}, "
+            f"{found['rounds']} rounds, scale {found['scale']}")
+
+
+def _headline(found):
     known = [other for other in ratios_to(found) if other in found["peers"]]
     ratios = f"; the ratios are to {' and to '.join(known)}" if known else ""
-    return (f"{machine['cpus']} CPUs, Linux {machine['kernel']}, data on {machine['data_on']}, {found['rounds']} "
-            f"rounds, scale {found['scale']}; median, ± half the range{ratios}")
+    return f"{conditions(found)}; median, ± half the range{ratios}"
+
+
+def usage_lines(found, peers, unit=""):
+    """[[workload, [CPU seconds, MiB] of each of the peers, or "-"]], each of client + server. unit: behind the MiB."""
+    return [[workload, *(["{:.2f} + {:.2f} s".format(*cells[peer][:2]),
+                          "{:.0f} + {:.0f}".format(*cells[peer][2:]) + unit]
+                         if peer in cells else "-" for peer in peers)] for workload, cells in usage(found).items()]
 
 
 def _usage_grid(found, peers, out):
@@ -215,11 +246,8 @@ def _usage_grid(found, peers, out):
         return
     shown = [peer for peer in peers if any(peer in cells for cells in table.values())]
     out += ["", "CPU seconds of client + server, peak memory of client + server in MiB:"]
-    lines = [["", *shown]]
-    for workload, cells in table.items():
-        lines.append([workload, *("{:.2f} + {:.2f} s, {:.0f} + {:.0f}".format(*cells[peer]) if peer in cells else "-"
-                                  for peer in shown)])
-    grid(lines, out)
+    grid([["", *shown], *([workload, *(", ".join(cell) if isinstance(cell, list) else cell for cell in cells)]
+                          for workload, *cells in usage_lines(found, shown))], out)
 
 
 def render(found, width=None):
@@ -241,8 +269,7 @@ def render(found, width=None):
                *([workload, f"{fuse:.0f}", f"{rpc:.0f}"] for workload, (fuse, rpc) in messages(found).items())], out)
     if bars(rows):
         out += ["", "Bars:"]
-        grid([["", "is", "at most", ""], *([text, f"{value:.2f}", f"{limit:.2f}", "met" if met else "MISSED"]
-                                            for text, value, limit, met in bars(rows))], out)
+        grid([BARS_HEAD, *([*texts, "met" if met else "MISSED"] for *texts, met in bars(rows))], out)
     for title, table in (("peer", found["missing_peers"]), ("workload", found["missing_workloads"])):
         for name, why in table.items():
             out.append(f"Without the {title} {name}: {why}")

@@ -12,15 +12,16 @@
 
 #include "protocol/cleanup.h"
 
-/* Payloads, in bytes. */
+/* Payloads, in bytes: no field of these varies in size. */
 enum {
-	HELLO_SIZE = 4 * 4 + 8 + 2 * 4 + 32 + PROTO_SHARE_SIZE,
-	ATTACH_SIZE = 4 + 4 + 8 + 32,
-	FOLLOW_SIZE = 4 * 3 + 32,
-	PROOF_SIZE = 32,
+	HELLO_SIZE = PROTO_MOST_hello_request,
+	ATTACH_SIZE = PROTO_MOST_attach_request,
+	FOLLOW_SIZE = PROTO_MOST_follow_request,
+	PROOF_SIZE = PROTO_MOST_proof_request,
 	/* Of HELLO and FOLLOW: magic and both versions, in every version of the protocol. */
-	VERSIONS_SIZE = 12,
-	REPLY_SIZE = PROTO_HEADER_SIZE + 2048,
+	VERSIONS_SIZE = 3 * PROTO_MOST_u32,
+	/* Of the longest of REFUSE and the replies. */
+	REPLY_SIZE = PROTO_HEADER_SIZE + PROTO_MOST_refuse_request,
 };
 
 enum state { STATE_OPENING, STATE_PROVING, STATE_REFUSED };
@@ -164,7 +165,7 @@ static void peer_challenge(struct admission_peer *peer, const struct proto_bytes
 	struct proto_header header = { .op = (uint16_t) peer->op, .flags = PROTO_FRAME_REPLY, .id = peer->header.id };
 	struct proto_bytes32 nonce, proof;
 	struct proto_writer writer;
-	uint8_t bytes[256];
+	uint8_t bytes[PROTO_MOST_hello_reply]; /* the longest */
 
 	if (peer->op == PROTO_ATTACH && admission->token_of != NULL)
 		token = admission->token_of(admission->context, peer->session);

@@ -12,11 +12,6 @@
 #include "fileserver/broker/canonical.h"
 #include "protocol/cleanup.h"
 
-enum {
-	REQUEST_SIZE = PROTO_HEADER_SIZE + PROTO_SHARE_SIZE + 4, /* of BIND_REFUSED, the longest */
-	ANSWER_SIZE = PROTO_HEADER_SIZE + 2 * PROTO_SHARE_SIZE + 64,
-};
-
 /* One directory as the guests were told. */
 struct guests_share {
 	char *path, *canonical;
@@ -31,7 +26,7 @@ struct guest {
 	unsigned handles; /* open ones of the two above, and a question that a thread is at */
 	int fd;
 	bool ended, asking;
-	uint8_t request[REQUEST_SIZE];
+	uint8_t request[PROTO_HEADER_SIZE + PROTO_MOST_LIST_REQUEST];
 	size_t have;
 };
 
@@ -71,7 +66,7 @@ static void guest_end(struct guest *guest, const char *why)
 /* In one piece: what does not fit into the socket belongs to a guest that does not read. */
 static void say(struct guest *guest, struct proto_header *header, const struct proto_writer *payload)
 {
-	uint8_t bytes[ANSWER_SIZE];
+	uint8_t bytes[PROTO_HEADER_SIZE + PROTO_MOST_LIST_REPLY];
 	size_t length = payload == NULL ? 0 : (size_t) (payload->next - payload->start);
 
 	header->length = (uint32_t) length;
@@ -89,7 +84,7 @@ static void say_changed(struct guest *guest)
 	struct proto_changed_request changed = { guests->generation, (uint32_t) guests->list_count };
 	struct proto_header header = { .op = PROTO_CHANGED, .id = 1 };
 	struct proto_writer writer;
-	uint8_t bytes[64];
+	uint8_t bytes[PROTO_MOST_changed_request];
 
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	(void) proto_encode_changed_request(&writer, &changed);
@@ -131,35 +126,43 @@ static int look_up_share(const struct guests *guests, const struct proto_share_r
 	return status != 0 ? status : set_path(&ret_reply->canonical, share->canonical);
 }
 
-static int take_share(struct guest *guest, uint64_t id, struct proto_reader *reader)
+/*
+ * take_share(guest, id, request) and so on, one for each operation that a guest sends here. 0: it has been answered, or
+ * will be; -EBADMSG: it makes no sense; another negative errno: it is refused. One that is missing does not link.
+ */
+#define LIST_GUEST(op)                                                                                                 \
+	static int take_##op(struct guest *guest, uint64_t id, const struct proto_##op##_request *request);
+#define LIST_SERVER(op)
+#define LANE_HANDSHAKE(from, op)
+#define LANE_EVENT(from, op)
+#define LANE_LIST(from, op)       LIST_##from(op)
+#define LANE_EVENT_LIST(from, op) LIST_##from(op)
+#define LANE_DATA(from, op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#include "protocol/ops.def"
+#undef LIST_GUEST
+
+static int take_share(struct guest *guest, uint64_t id, const struct proto_share_request *request)
 {
-	struct proto_share_request request;
 	struct proto_share_reply reply;
 	struct proto_writer writer;
-	uint8_t bytes[ANSWER_SIZE - PROTO_HEADER_SIZE];
-	int status, r = proto_decode_share_request(reader, &request);
+	uint8_t bytes[PROTO_MOST_share_reply];
+	int status;
 
-	if (r < 0)
-		return r;
 	proto_writer_init(&writer, bytes, sizeof(bytes));
-	status = look_up_share(guest->guests, &request, &reply);
+	status = look_up_share(guest->guests, request, &reply);
 	if (status == 0)
 		status = -proto_encode_share_reply(&writer, &reply);
 	answer(guest, PROTO_SHARE, id, status, &writer);
 	return 0;
 }
 
-static int take_ping(struct guest *guest, uint64_t id, struct proto_reader *reader)
+static int take_ping(struct guest *guest, uint64_t id, const struct proto_ping_request *request)
 {
-	struct proto_ping_request request;
-	struct proto_ping_reply reply;
+	const struct proto_ping_reply reply = { .sequence = request->sequence };
 	struct proto_writer writer;
-	uint8_t bytes[32];
-	int r = proto_decode_ping_request(reader, &request);
+	uint8_t bytes[PROTO_MOST_ping_reply];
 
-	if (r < 0)
-		return r;
-	reply.sequence = request.sequence;
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	answer(guest, PROTO_PING, id, -proto_encode_ping_reply(&writer, &reply), &writer);
 	return 0;
@@ -204,7 +207,7 @@ static void on_resolved(uv_work_t *work, int canceled)
 	struct guest *guest = question->guest;
 	struct proto_resolve_reply reply;
 	struct proto_writer writer;
-	uint8_t bytes[PROTO_SHARE_SIZE + 16];
+	uint8_t bytes[PROTO_MOST_resolve_reply];
 	int status;
 
 	guest->guests->resolving--;
@@ -221,32 +224,23 @@ static void on_resolved(uv_work_t *work, int canceled)
 	release(guest);
 }
 
-static int take_resolve(struct guest *guest, uint64_t id, struct proto_reader *reader)
+static int take_resolve(struct guest *guest, uint64_t id, const struct proto_resolve_request *request)
 {
 	struct guests *guests = guest->guests;
-	struct proto_resolve_request request;
 	struct question *question;
-	int r = proto_decode_resolve_request(reader, &request);
 
-	if (r < 0)
-		return r;
-	if (canonical_depth(request.path.path) > CANONICAL_DEPTH_MAX) {
-		answer(guest, PROTO_RESOLVE, id, EACCES, NULL);
-		return 0;
-	}
+	if (canonical_depth(request->path.path) > CANONICAL_DEPTH_MAX)
+		return -EACCES;
 	question = guests->resolving >= GUESTS_RESOLVE_MAX ? NULL : calloc(1, sizeof(*question));
-	if (question == NULL) {
-		answer(guest, PROTO_RESOLVE, id, EBUSY, NULL);
-		return 0;
-	}
-	strcpy(question->path, request.path.path);
+	if (question == NULL)
+		return -EBUSY;
+	strcpy(question->path, request->path.path);
 	question->work.data = question;
 	question->guest = guest;
 	question->id = id;
 	if (uv_queue_work(guests->loop, &question->work, resolve, on_resolved) < 0) {
 		free(question);
-		answer(guest, PROTO_RESOLVE, id, EBUSY, NULL);
-		return 0;
+		return -EBUSY;
 	}
 	/* One at a time: what comes meanwhile waits. */
 	guests->resolving++;
@@ -258,41 +252,56 @@ static int take_resolve(struct guest *guest, uint64_t id, struct proto_reader *r
 
 /* A guest can cause any number of these: what is told of them is limited in number and length, and has no words of it.
  */
-static int take_bind_refused(struct guest *guest, struct proto_reader *reader)
+static int take_bind_refused(struct guest *guest, uint64_t id, const struct proto_bind_refused_request *request)
 {
 	static const char *const reasons[] = { NULL, "not-shared", "leads-out", "missing", "socket", "special" };
 	struct guests *guests = guest->guests;
-	struct proto_bind_refused_request request;
-	int r = proto_decode_bind_refused_request(reader, &request);
 
-	if (r < 0 || request.reason == 0 || request.reason >= ARRAY_SIZE(reasons))
+	if (request->reason == 0 || request->reason >= ARRAY_SIZE(reasons))
 		return -EBADMSG;
-	if (guests->events != NULL && strlen(request.path.path) <= GUESTS_TOLD_PATH_MAX &&
+	if (guests->events != NULL && strlen(request->path.path) <= GUESTS_TOLD_PATH_MAX &&
 	    log_limit_allows(&guests->event_limit))
 		events_tell(guests->events, "bind-refused",
-		            json_pack("{so ss}", "path", events_text(request.path.path), "reason",
-		                      reasons[request.reason]));
+		            json_pack("{so ss}", "path", events_text(request->path.path), "reason",
+		                      reasons[request->reason]));
 	return 0;
 }
 
-/* One whole request. 0; -EBADMSG: it makes no sense; another negative errno: a value in it is refused. */
+/* decode_share() and so on: decode, take. */
+#define LIST_GUEST(op)                                                                                                 \
+	static int decode_##op(struct guest *guest, uint64_t id, struct proto_reader *reader)                          \
+	{                                                                                                              \
+		struct proto_##op##_request request;                                                                   \
+		int r = proto_decode_##op##_request(reader, &request);                                                 \
+                                                                                                                       \
+		return r < 0 ? r : take_##op(guest, id, &request);                                                     \
+	}
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#include "protocol/ops.def"
+#undef LIST_GUEST
+
+static int (*const decode[PROTO_OP_LIMIT])(struct guest *guest, uint64_t id, struct proto_reader *reader) = {
+#define LIST_GUEST(op)                                           [PROTO_NUMBER_##op] = decode_##op,
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#include "protocol/ops.def"
+};
+
+/* One whole request. 0 or -EBADMSG. */
 static int take_request(struct guest *guest, const struct proto_header *header)
 {
+	const struct proto_op_info *info = proto_op_expected(header->op, PROTO_LANE_LIST, PROTO_FROM_GUEST);
 	struct proto_reader reader;
+	int r;
 
-	proto_reader_init(&reader, guest->request + PROTO_HEADER_SIZE, header->length, header->length);
-	switch (header->op) {
-	case PROTO_SHARE:
-		return take_share(guest, header->id, &reader);
-	case PROTO_RESOLVE:
-		return take_resolve(guest, header->id, &reader);
-	case PROTO_BIND_REFUSED:
-		return take_bind_refused(guest, &reader);
-	case PROTO_PING:
-		return take_ping(guest, header->id, &reader);
-	default:
+	if (info == NULL)
 		return -EBADMSG;
-	}
+	proto_reader_init(&reader, guest->request + PROTO_HEADER_SIZE, header->length, header->length);
+	r = decode[header->op](guest, header->id, &reader);
+	if (r == -EBADMSG || (r < 0 && info->replay == PROTO_REPLAY_NOREPLY))
+		return -EBADMSG;
+	if (r < 0)
+		answer(guest, header->op, header->id, -r, NULL);
+	return 0;
 }
 
 /* What has come in full. 0 or -EBADMSG. */
@@ -303,16 +312,14 @@ static int take_requests(struct guest *guest)
 		size_t size;
 		int r = proto_header_decode(guest->request, &header);
 
-		if (r < 0 || header.flags != 0 || header.length > REQUEST_SIZE - PROTO_HEADER_SIZE)
+		if (r < 0 || header.flags != 0 || header.length > sizeof(guest->request) - PROTO_HEADER_SIZE)
 			return -EBADMSG;
 		size = PROTO_HEADER_SIZE + header.length;
 		if (guest->have < size)
 			return 0;
 		r = take_request(guest, &header);
-		if (r == -EBADMSG)
-			return r;
 		if (r < 0)
-			answer(guest, header.op, header.id, -r, NULL);
+			return r;
 		guest->have -= size;
 		memmove(guest->request, guest->request + size, guest->have);
 	}

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "fileserver/worker/gate.h"
-#include "fileserver/worker/handlers.h"
+#include "fileserver/worker/operations/handlers.h"
 #include "protocol/clock.h"
 
 /* take_lookup() and so on: the request as its handler gets it, with the objects that it names in use. */
@@ -50,6 +50,7 @@
 		return r < 0 ? r : proto_encode_##op##_reply(writer, &reply);                                          \
 	}
 #define HANDLER_EVENT(op)
+#define HANDLER_EVENT_LIST(op)
 #define HANDLER_LIST(op)
 #define HANDLER_HANDSHAKE(op)
 #define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(op)

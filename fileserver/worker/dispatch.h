@@ -2,7 +2,7 @@
 /* From a frame of a data lane to its handler, and its reply. */
 #pragma once
 
-#include "fileserver/worker/call.h"
+#include "fileserver/worker/session/call.h"
 #include "protocol/channel.h"
 
 /*

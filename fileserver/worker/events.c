@@ -17,7 +17,8 @@ enum { SILENT_HEARTBEATS = 3 };
 	                       struct proto_##op##_reply *ret_reply);
 #define EVENT_BOTH(op) EVENT_GUEST(op)
 #define EVENT_SERVER(op)
-#define LANE_EVENT(from, op) EVENT_##from(op)
+#define LANE_EVENT(from, op)      EVENT_##from(op)
+#define LANE_EVENT_LIST(from, op) EVENT_##from(op)
 #define LANE_HANDSHAKE(from, op)
 #define LANE_LIST(from, op)
 #define LANE_DATA(from, op)

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "fileserver/worker/nodes-ids.h"
+#include "fileserver/worker/nodes/ids.h"
 
 static bool wants_change(const struct proto_op_info *info, const struct proto_reader *reader)
 {

@@ -13,7 +13,7 @@
  */
 #pragma once
 
-#include "fileserver/worker/call.h"
+#include "fileserver/worker/session/call.h"
 #include "protocol/messages.h"
 
 /* GATE_<kind>_<need> */

@@ -7,9 +7,10 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "fileserver/worker/allotment.h"
+#include "fileserver/worker/session/allotment.h"
 #include "fileserver/worker/dispatch.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 
 enum {
@@ -34,10 +35,10 @@ static bool is_still_at(struct service *service, size_t number, uint64_t last)
 
 bool lanes_make_read_only(struct service *service, int timeout_ms)
 {
-	const struct timespec pause = { .tv_nsec = 200000 };
+	const struct timespec pause = clock_timespec_us(200);
 	uint64_t last[ARRAY_SIZE(service->lanes)];
 	bool busy[ARRAY_SIZE(service->lanes)];
-	struct timespec now, until;
+	int64_t until = clock_ms() + timeout_ms;
 
 	atomic_store(&service->session.read_only, true);
 	pthread_mutex_lock(&service->lock);
@@ -48,13 +49,9 @@ bool lanes_make_read_only(struct service *service, int timeout_ms)
 		last[i] = busy[i] ? atomic_load(&lane->last) : 0;
 	}
 	pthread_mutex_unlock(&service->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long) (timeout_ms % 1000) * 1000000;
 	for (size_t i = 0; i < ARRAY_SIZE(service->lanes); i++) {
 		while (busy[i] && is_still_at(service, i, last[i])) {
-			clock_gettime(CLOCK_MONOTONIC, &now);
-			if ((now.tv_sec - until.tv_sec) * 1000000000 + now.tv_nsec - until.tv_nsec > 0)
+			if (clock_ms() > until)
 				return false;
 			(void) nanosleep(&pause, NULL);
 		}

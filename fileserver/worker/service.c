@@ -7,11 +7,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "fileserver/worker/attributes.h"
-#include "fileserver/worker/lift.h"
-#include "fileserver/worker/nodes-ids.h"
-#include "fileserver/worker/reach.h"
+#include "fileserver/worker/host/attributes.h"
+#include "fileserver/worker/host/lift.h"
+#include "fileserver/worker/nodes/ids.h"
+#include "fileserver/worker/host/reach.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"
 
@@ -205,15 +206,10 @@ void service_broken(struct service *service, const char *what)
 
 static bool wait_for_threads(struct service *service, int timeout_ms)
 {
-	struct timespec until;
+	const struct timespec until = clock_deadline_ms(timeout_ms);
 	bool all;
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long) (timeout_ms % 1000) * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&service->lock);
 	while (service->threads > 0 && r == 0)
 		r = pthread_cond_timedwait(&service->thread_ended, &service->lock, &until);

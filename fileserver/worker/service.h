@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "fileserver/worker/session.h"
+#include "fileserver/worker/session/session.h"
 #include "protocol/channel.h"
 
 enum { SERVICE_LANES_MAX = 64 };

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "fileserver/sandbox/sandbox.h"
-#include "fileserver/worker/allotment.h"
+#include "fileserver/worker/session/allotment.h"
 #include "fileserver/worker/events.h"
 #include "fileserver/worker/lanes.h"
 #include "protocol/cleanup.h"

@@ -46,10 +46,11 @@ static int checked(struct lane *lane, enum proto_op op, int decoded)
 		r = proto_encode_##op##_request(&writer, request);                                                     \
 		return r < 0 ? r : lane_send(lane, PROTO_##SYMBOL, &writer);                                           \
 	}
-#define CALLS_DATA(SYMBOL, op, replay)      CALL_##replay(SYMBOL, op)
-#define CALLS_EVENT(SYMBOL, op, replay)     /* the keeper's */
-#define CALLS_LIST(SYMBOL, op, replay)      /* the guest agent's */
-#define CALLS_HANDSHAKE(SYMBOL, op, replay) /* proto_hello() and proto_attach() */
+#define CALLS_DATA(SYMBOL, op, replay)       CALL_##replay(SYMBOL, op)
+#define CALLS_EVENT_LIST(SYMBOL, op, replay) /* the keeper\'s and the guest agent\'s */
+#define CALLS_EVENT(SYMBOL, op, replay)      /* the keeper's */
+#define CALLS_LIST(SYMBOL, op, replay)       /* the guest agent's */
+#define CALLS_HANDSHAKE(SYMBOL, op, replay)  /* proto_hello() and proto_attach() */
 
 #define OP(SYMBOL, op, number, lane_, from_, changes, replay, doc) CALLS_##lane_(SYMBOL, op, replay)
 #include "protocol/ops.def"

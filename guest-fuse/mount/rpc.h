@@ -13,6 +13,7 @@
 #define PROTOTYPE_DATA(op)                                                                                             \
 	int rpc_##op(struct lane *lane, const struct proto_##op##_request *request,                                    \
 	             struct proto_##op##_reply *ret_reply);
+#define PROTOTYPE_EVENT_LIST(op)                                   /* the keeper\'s and the guest agent\'s */
 #define PROTOTYPE_EVENT(op)                                        /* the keeper's */
 #define PROTOTYPE_LIST(op)                                         /* the guest agent's */
 #define PROTOTYPE_HANDSHAKE(op)                                    /* proto_hello() and proto_attach() */
@@ -20,6 +21,7 @@
 #include "protocol/ops.def"
 #undef PROTOTYPE_DATA
 #undef PROTOTYPE_EVENT
+#undef PROTOTYPE_EVENT_LIST
 #undef PROTOTYPE_LIST
 #undef PROTOTYPE_HANDSHAKE
 

@@ -3,15 +3,11 @@
 """docker run -v just works: a real dockerd in a namespace that sees the host's directories only through the mounts."""
 import json
 import os
-import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-
-# pylint: disable=wrong-import-position
-from lib import case, run, wait_for, world  # noqa: E402
-from lib.docker import PLUGIN, docker_pair  # noqa: E402
+from lib import case, run, wait_for, world
+from lib.docker import PLUGIN, docker_pair
 
 
 def _end(pair):

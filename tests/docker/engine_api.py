@@ -5,13 +5,9 @@ import contextlib
 import json
 import os
 import socket
-import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-
-# pylint: disable=wrong-import-position
-from lib import case, run  # noqa: E402
-from lib.docker import docker_pair  # noqa: E402
+from lib import case, run
+from lib.docker import docker_pair
 
 # The last in which a start could bind; dockerd 26 knows it no more, but asks the plugin before it says so.
 OLD = "/v1.23/containers/app/start"

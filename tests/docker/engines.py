@@ -4,14 +4,10 @@
 import glob
 import os
 import subprocess
-import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-
-# pylint: disable=wrong-import-position
-from lib import Pair, case, program, run, skip, wait_for, world  # noqa: E402
-from lib.container import BUSYBOX, RUNTIMES, make_rootfs, missing  # noqa: E402
-from lib.docker import copy_with_libraries, docker_pair  # noqa: E402
+from lib import Pair, case, program, run, skip, wait_for, world
+from lib.container import BUSYBOX, RUNTIMES, make_rootfs, missing
+from lib.docker import copy_with_libraries, docker_pair
 
 COMPOSE = """
 version: "2.4"

@@ -2,7 +2,7 @@
 /* Ownership records of any bytes: nothing beyond permission bits, a special type and 12+20 bits of device comes out. */
 #include <stdlib.h>
 
-#include "fileserver/worker/ownership.h"
+#include "fileserver/worker/host/ownership.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

@@ -125,14 +125,16 @@ static void the_largest_messages_are_as_large_as_the_table_says(void **state)
 	(void) proto_encode_rename_request(&writer, &rename);
 	assert_int_equal(fields_of(&writer), PROTO_MOST_rename_request);
 	assert_int_equal(PROTO_MOST_EVENT, PROTO_MOST_goodbye_request + 1);
-	assert_int_equal(PROTO_MOST_LIST, PROTO_MOST_share_reply + 1);
+	assert_int_equal(PROTO_MOST_LIST_REQUEST, PROTO_MOST_bind_refused_request + 1);
+	assert_int_equal(PROTO_MOST_LIST_REPLY, PROTO_MOST_share_reply + 1);
 }
 
 static void a_row_says_who_may_send_it_and_what_it_may_answer(void **state)
 {
 	assert_non_null(proto_op_expected(PROTO_PING, PROTO_LANE_EVENT, PROTO_FROM_GUEST));
 	assert_null(proto_op_expected(PROTO_PING, PROTO_LANE_EVENT, PROTO_FROM_SERVER));
-	assert_null(proto_op_expected(PROTO_PING, PROTO_LANE_LIST, PROTO_FROM_GUEST));
+	assert_non_null(proto_op_expected(PROTO_PING, PROTO_LANE_LIST, PROTO_FROM_GUEST));
+	assert_null(proto_op_expected(PROTO_PING, PROTO_LANE_DATA, PROTO_FROM_GUEST));
 	assert_non_null(proto_op_expected(PROTO_GOODBYE, PROTO_LANE_EVENT, PROTO_FROM_SERVER));
 	assert_non_null(proto_op_expected(PROTO_GOODBYE, PROTO_LANE_EVENT, PROTO_FROM_GUEST));
 	assert_null(proto_op_expected(PROTO_OP_LIMIT, PROTO_LANE_DATA, PROTO_FROM_GUEST));

@@ -13,7 +13,8 @@ import subprocess
 
 import host
 from lib import case, program, skip, wait_for, world
-from lib.server import PLACES, TOKEN
+from lib.common.programs import BUILT
+from lib.server import TOKEN
 
 KERNEL = os.environ.get("BINDSHARE_VM_KERNEL", "6.12")
 LIMIT = 90
@@ -26,7 +27,7 @@ _DAEMON = {"runtimes": {"bindshare": {"path": "/usr/sbin/bindshare-runtime"}}, "
 
 
 def _has_runtime():
-    return os.path.exists(os.path.join(world.BUILD, PLACES["bindshare-runtime"]))
+    return os.path.exists(os.path.join(world.BUILD, BUILT["bindshare-runtime"]))
 
 
 def _programs(image):

@@ -26,7 +26,7 @@ def _run(guest, suite):
     """The lines of a file of cases that runs in the guest."""
     pieces = queue.Queue()
     name, *words = suite.replace(",", ":").split(":")
-    running = guest.machine.start(["/usr/bin/python3", f"/bindshare/tests/e2e/{name}.py", *words], guest.environment,
+    running = guest.machine.start(["/usr/bin/python3", host.case_file(name), *words], guest.environment,
                                   on_output=pieces.put)
     rest = ""
     while True:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the cases of virtual machines share: the guest with this build's programs, and the e2e library."""
+import glob
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ sys.path[:0] = [HERE, E2E]
 import virtual  # noqa: E402
 from lib import program, world  # noqa: E402
 from lib import run as run_cases  # noqa: E402
-from lib.server import PLACES, TOKEN, Server  # noqa: E402
+from lib.common.programs import BUILT  # noqa: E402
+from lib.server import TOKEN, Server  # noqa: E402
 
 AGENT_PORT = 5000
 GUEST_BUILD = "/bindshare/build"
@@ -38,8 +40,9 @@ def image(kernel, modules=(), more=None):
     made = virtual.Image(kernel, modules)
     for name in ("bindshare-fileserver", "bindsharectl", "bindshare-mount", "bindshare-guestd", "model"):
         source = program(name)
-        made.program(source, f"{GUEST_BUILD[1:]}/{PLACES[name]}")
+        made.program(source, f"{GUEST_BUILD[1:]}/{BUILT[name]}")
     made.tree(E2E, "bindshare/tests/e2e", without=("__pycache__", "model"))
+    made.tree(os.path.join(os.path.dirname(E2E), "common"), "bindshare/tests/common", without=("__pycache__",))
     for name in _TOOLS:
         made.program(name)
     made.text("etc/ld.so.conf", "/usr/lib/x86_64-linux-gnu\n")
@@ -50,9 +53,17 @@ def image(kernel, modules=(), more=None):
     return path
 
 
+def case_file(name):
+    """The path of a file of e2e cases in the guest."""
+    found = glob.glob(f"{E2E}/*/{name}.py")
+    if not found:
+        raise RuntimeError(f"there is no {name}.py in the folders of {E2E}")
+    return f"/bindshare/tests/e2e/{os.path.relpath(found[0], E2E)}"
+
+
 def installed(name):
     """The path of a program of this build in the guest."""
-    return f"{GUEST_BUILD}/{PLACES[name]}"
+    return f"{GUEST_BUILD}/{BUILT[name]}"
 
 
 def _disk(directory):

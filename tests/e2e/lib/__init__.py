@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the e2e cases are made of: a private world, a file server, a mount, TAP."""
-from . import calls, process
+from . import calls
+from .common import process
 from .tap import case, run, skip, expect_errno, wait_for
 from .world import UID, GID, work_directory, write_file, read_file, as_user, kill
 from .server import TOKEN_MODE, program

@@ -7,6 +7,7 @@ import socket
 import subprocess
 
 from . import world
+from .common import guestd
 from .server import TOKEN, Server, program
 from .tap import wait_for
 
@@ -19,12 +20,10 @@ class Guest:
 
     def __init__(self, address, hidden=(), token=None, **config):
         self.directory = world.case_directory("guest")
-        self.run = os.path.join(self.directory, "run")
-        self.root = os.path.join(self.directory, "host_mnt")
         self.log = os.path.join(self.directory, "guestd.log")
         self.config_file = os.path.join(self.directory, "guest.json")
-        self.config = {"address": address, "root": self.root, "runDirectory": self.run, "pluginSocket": None,
-                       "waitSeconds": 10}
+        self.config = guestd.configuration(self.directory, address, waitSeconds=10)
+        self.root, self.run = self.config["root"], self.config["runDirectory"]
         if token is not None:
             self.config["tokenFile"] = os.path.join(self.directory, "token")
             world.write_file(self.config["tokenFile"], token + "\n", 0o600, (0, 0))
@@ -69,14 +68,9 @@ class Guest:
 
     def start(self, *arguments, wait=True, environment=None):
         """Starts bindshare-guestd; with wait, until every share is mounted or has failed. environment: more of it."""
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            self.process = subprocess.Popen(
-                self.command(program("bindshare-guestd"), "--config", self.config_file, *arguments),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**world.sanitizer_environment(), **(environment or {})})
-        finally:
-            os.close(log)
+        self.process = guestd.start(
+            self.command(program("bindshare-guestd"), "--config", self.config_file, *arguments), self.log,
+            env={**world.sanitizer_environment(), **(environment or {})})
         wait_for(self.answers, "bindshare-guestd answers", 30)
         if wait:
             self.settled()
@@ -102,19 +96,10 @@ class Guest:
         return self.do(program("bindshare-guestd"), "--config", self.config_file, *arguments, check=False)
 
     def ask_line(self, line):
-        client = socket.socket(socket.AF_UNIX)
-        client.settimeout(60)
-        with client:
-            client.connect(os.path.join(self.run, "guestd.sock"))
-            client.sendall(line)
-            answer = b""
-            while chunk := client.recv(65536):
-                answer += chunk
-        assert answer.endswith(b"\n"), answer
-        return json.loads(answer)
+        return guestd.ask_line(self.run, line)
 
     def ask(self, request, **members):
-        return self.ask_line(json.dumps({"version": 1, "request": request, **members}).encode() + b"\n")
+        return guestd.ask(self.run, request, **members)
 
     def answers(self):
         assert self.process.poll() is None, f"bindshare-guestd ended: {self.log_text()}"

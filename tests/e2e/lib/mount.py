@@ -8,6 +8,7 @@ import subprocess
 import types
 
 from . import world
+from .common.mounts import is_mounted
 from .remote import RemoteServer, ask
 from .server import TOKEN, Server, program
 from .tap import wait_for
@@ -18,16 +19,6 @@ SERVER = RemoteServer if world.AGENT else Server
 _BESIDE = ("ping", "lane_state", "goodbye", "hello", "attach", "proof", "refuse", "forget")
 # FUSE requests that the kernel sends on its own account.
 _FUSE_BESIDE = ("init", "destroy", "forget", "batch_forget", "forget_multi", "interrupt")
-
-
-def is_mounted(path):
-    """The mount's line in mountinfo, split, or None."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            fields = line.split()
-            if fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape") == path:
-                return fields
-    return None
 
 
 def unmount(path, lazy=False):

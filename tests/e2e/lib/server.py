@@ -2,35 +2,26 @@
 """A file server that runs as an ordinary user."""
 import glob
 import os
-import select
 import shutil
 import signal
 import subprocess
 
 from . import world
+from .common import process, server
+from .common.programs import BUILT
 from .tap import wait_for
 
 TOKEN_MODE = 0o600
 TOKEN = "00112233445566778899aabbccddeeff" * 2
 
-PLACES = {
-    "bindshare-fileserver": "fileserver/bindshare-fileserver",
-    "bindsharectl": "ctl/bindsharectl",
-    "bindshare-mount": "guest-fuse/bindshare-mount",
-    "bindshare-guestd": "guest-fuse/bindshare-guestd",
-    "bindshare-runtime": "guest-fuse/bindshare-runtime",
-    "hangfs": "tests/e2e/hangfs",
-    "model": "tests/e2e/model",
-}
-
 
 def _built(name):
     """Where a program was built."""
-    path = os.path.join(world.BUILD, PLACES[name])
+    path = os.path.join(world.BUILD, BUILT[name])
     if os.path.exists(path):
         return path
     # Each program lies in its part's directory, possibly in a room of it.
-    found = glob.glob(os.path.join(world.BUILD, PLACES[name].split("/", maxsplit=1)[0], "*", name))
+    found = glob.glob(os.path.join(world.BUILD, BUILT[name].split("/", maxsplit=1)[0], "*", name))
     return found[0] if found else None
 
 
@@ -53,7 +44,7 @@ def program(name):
     assert path is not None, f"{name} is not built in {world.BUILD}"
     if _is_reachable(path):
         return path
-    for other in PLACES:
+    for other in BUILT:
         copy = os.path.join(world.work_directory(), other)
         if _built(other) is not None and not os.path.exists(copy):
             shutil.copy(_built(other), copy)
@@ -113,23 +104,11 @@ class Server:
 
     def start(self):
         """Starts it and waits until it listens."""
-        ready, theirs = os.pipe()
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            self.process = subprocess.Popen(
-                self.command + ["--ready-fd", str(theirs)], user=self.uid, group=self.gid, extra_groups=[],
-                pass_fds=[theirs], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env=world.sanitizer_environment(self.faults), cwd="/")
-        finally:
-            os.close(log)
-            os.close(theirs)
+        with open(self.log, "ab") as log:
+            self.process, listens = server.start(self.command, self.uid, self.gid, log, start_new_session=True,
+                                                 env=world.sanitizer_environment(self.faults))
         world.at_end(self.stop_hard)
-        try:
-            readable, _, _ = select.select([ready], [], [], 20)
-            said = os.read(ready, 16) if readable else b""
-        finally:
-            os.close(ready)
-        assert said == b"ready\n", f"the server does not listen:\n{self.log_text()}"
+        assert listens, f"the server does not listen:\n{self.log_text()}"
         return self
 
     def try_run(self, **more):
@@ -145,17 +124,7 @@ class Server:
 
     def workers(self):
         """Pids of its workers."""
-        pids = []
-        for path in glob.glob("/proc/[0-9]*/stat"):
-            try:
-                with open(path, encoding="utf-8", errors="replace") as file:
-                    text = file.read()
-            except OSError:
-                continue
-            state, parent = text.rsplit(")", 1)[1].split()[:2]
-            if int(parent) == self.process.pid and state != "Z":
-                pids.append(int(path.split("/")[2]))
-        return sorted(pids)
+        return process.children(self.process.pid)
 
     def worker(self):
         """Pid of its only worker."""

@@ -8,6 +8,7 @@ import time
 import traceback
 
 from . import world
+from .common import namespace
 
 LONG = 5  # seconds: cases that take longer elsewhere are told
 
@@ -134,7 +135,7 @@ def run(timeout=120, aside=False):
     chosen = os.environ.get("BINDSHARE_CASES", "").split()
     if chosen:
         _cases[:] = [f for f in _cases if any(word in f.__name__ for word in chosen)]
-    reason = world.missing()
+    reason = namespace.missing()
     if reason:
         print(f"1..0 # SKIP {reason}")
         sys.exit(0)
@@ -147,7 +148,7 @@ def run(timeout=120, aside=False):
 
 def run_function(function, timeout):
     """As run(), for a file that tells its cases' results itself."""
-    reason = world.missing()
+    reason = namespace.missing()
     if reason:
         print(f"1..0 # SKIP {reason}")
         sys.exit(0)

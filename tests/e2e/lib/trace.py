@@ -9,7 +9,8 @@ import signal
 import subprocess
 import types
 
-from . import process, world
+from . import world
+from .common import process
 from .tap import skip, wait_for
 
 

@@ -5,22 +5,23 @@ A private world for one file of cases: its own mount and PID namespace and its o
 Whatever happens, a failed case, a time limit or SIGKILL from the test runner, no mount and no process stays: they end
 with the namespaces. The file server runs in it as an ordinary user (a numeric id is enough, no account is needed).
 """
-import ctypes
 import glob
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+from .common import namespace
+
 UID = int(os.environ.get("BINDSHARE_TEST_UID", "65534"))
 GID = int(os.environ.get("BINDSHARE_TEST_GID", "65534"))
-BUILD = os.environ.get("BINDSHARE_BUILD") or os.path.abspath(
-    os.path.join(os.path.dirname(__file__), "..", "..", "..", "build"))
+# Each folder of cases has a link to this one.
+BUILD = os.environ.get("BINDSHARE_BUILD") or os.path.join(
+    os.path.dirname(os.path.realpath(__file__)), "..", "..", "..", "build")
 INSIDE = "BINDSHARE_E2E_INSIDE"  # set for the process within the namespaces: its work directory
 PREFIX = "bindshare-e2e."
 
@@ -28,10 +29,8 @@ PREFIX = "bindshare-e2e."
 AGENT = int(os.environ.get("BINDSHARE_VM_AGENT", "0"))
 SHARED = os.environ.get("BINDSHARE_VM_SHARED")
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _cleanups = []
 _counter = 0
-_PR_SET_PDEATHSIG = 1
 
 
 # Options of every mount whose case does not say otherwise: "permissions=host".
@@ -44,44 +43,8 @@ def more_options(given):
     return [option for option in OPTIONS.split(",") if option and option.split("=")[0] not in decided]
 
 
-def missing():
-    """Why nothing of this can run here, or None."""
-    if os.geteuid() != 0:
-        return "mounting needs root"
-    if not os.path.exists("/dev/fuse"):
-        return "there is no /dev/fuse"
-    if shutil.which("unshare") is None:
-        return "unshare of util-linux is missing"
-    return None
-
-
 def _base():
     return os.environ.get("BINDSHARE_TEST_DIR", "/var/tmp")
-
-
-def remove_tree(path):
-    """Removes a directory with what is in it. What is mounted in it is unmounted first, or nothing is removed."""
-    path = os.path.abspath(path)
-    for _ in range(2):
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            places = [line.split()[4].encode("utf-8", "surrogateescape").decode("unicode_escape") for line in file]
-        inside = [place for place in places if place == path or place.startswith(path + "/")]
-        if not inside:
-            shutil.rmtree(path, ignore_errors=True)
-            return
-        for place in reversed(inside):
-            subprocess.run(["umount", "-l", "--", place], check=False, capture_output=True)
-    print(f"# {path} is left: something is mounted in it: {inside}", file=sys.stderr)
-
-
-def _remove_stale():
-    """Work directories of runs that were killed. In a virtual machine they are another system's, where they live."""
-    if SHARED:
-        return
-    for path in glob.glob(os.path.join(_base(), PREFIX + "*")):
-        owner = os.path.basename(path)[len(PREFIX):].split(".")[0]
-        if owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
-            remove_tree(path)
 
 
 def enter(timeout):
@@ -89,7 +52,8 @@ def enter(timeout):
     if INSIDE in os.environ:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"], check=True)
         return
-    _remove_stale()
+    if not SHARED:  # in a virtual machine they are another system's, where they live
+        namespace.remove_stale(_base(), PREFIX)
     work = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}.", dir=_base())
     os.chmod(work, 0o755)
     child = None
@@ -97,24 +61,20 @@ def enter(timeout):
     def stop(number, _frame):
         if child is not None:
             child.kill()
-        remove_tree(work)
+        namespace.remove_tree(work)
         os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
     environment = dict(os.environ)
     environment[INSIDE] = work
-    child = subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
-         sys.executable, os.path.abspath(sys.argv[0])],
-        env=environment, stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
+    child = namespace.start([sys.executable, os.path.abspath(sys.argv[0])], environment)
     try:
         code = child.wait(timeout + 10)
     except subprocess.TimeoutExpired:
         child.kill()
         code = child.wait()
-    remove_tree(work)
+    namespace.remove_tree(work)
     sys.exit(code if code >= 0 else 128 - code)
 
 

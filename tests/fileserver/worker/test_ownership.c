@@ -13,9 +13,9 @@
 
 #include <cmocka.h>
 
-#include "fileserver/worker/lift.h"
-#include "fileserver/worker/ownership.h"
-#include "fileserver/worker/xattr-names.h"
+#include "fileserver/worker/host/lift.h"
+#include "fileserver/worker/host/ownership.h"
+#include "fileserver/worker/host/xattr-names.h"
 #include "tests/support/share.h"
 
 static int set_up(void **state)

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "fileserver/worker/lift.h"
+#include "fileserver/worker/host/lift.h"
 #include "tests/support/share.h"
 
 enum { NODES_MAX = 200 };

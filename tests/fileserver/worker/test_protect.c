@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "fileserver/worker/protect.h"
+#include "fileserver/worker/session/protect.h"
 #include "tests/support/share.h"
 
 static struct protect_entry entries[8];

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "fileserver/worker/sync.h"
+#include "fileserver/worker/session/sync.h"
 #include "protocol/clock.h"
 #include "tests/support/share.h"
 

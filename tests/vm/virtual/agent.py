@@ -5,11 +5,13 @@ request and one answer, a line of JSON each.
 """
 import json
 import os
-import select
 import signal
 import socketserver
 import subprocess
 import threading
+
+from .common import server
+from .common.process import children
 
 FIRST_PORT = 7001
 
@@ -65,20 +67,11 @@ class Agent:
 
     def _start(self, argv, uid, gid, log, faults=None):
         """Starts a server; answers when it listens or has ended."""
-        ready, theirs = os.pipe()
-        try:
-            with open(log, "ab") as output:
-                process = subprocess.Popen(
-                    self._command(argv) + ["--ready-fd", str(theirs)], user=uid, group=gid, extra_groups=[],
-                    pass_fds=[theirs], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                    env=self.environment(faults), cwd="/")
-        finally:
-            os.close(theirs)
-        with os.fdopen(ready, "rb", buffering=0) as file:
-            readable, _, _ = select.select([file], [], [], 20)
-            said = file.read(16) if readable else b""
+        with open(log, "ab") as output:
+            process, listens = server.start(self._command(argv), uid, gid, output, start_new_session=True,
+                                            env=self.environment(faults))
         self.processes[process.pid] = process
-        return {"pid": process.pid, "ready": said == b"ready\n"}
+        return {"pid": process.pid, "ready": listens}
 
     def _run(self, argv, uid, gid):
         done = subprocess.run(self._command(argv), user=uid, group=gid, extra_groups=[], stdin=subprocess.DEVNULL,
@@ -97,11 +90,7 @@ class Agent:
         return {}
 
     def _children(self, pid):
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-                return {"pids": [int(child) for child in file.read().split()]}
-        except OSError:
-            return {"pids": []}
+        return {"pids": children(pid)}
 
     def _exists(self, pid):
         return {"exists": os.path.exists(f"/proc/{pid}")}

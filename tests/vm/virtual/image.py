@@ -102,10 +102,14 @@ class Image:
         self._put(path or source, stat.S_IFREG | mode, source)
 
     def tree(self, top, path=None, without=()):
-        """A directory with all beneath it but directories of certain names."""
+        """A directory with all beneath it but directories of certain names; a link to a directory stays one."""
         for folder, directories, files in os.walk(top):
             directories[:] = [name for name in directories if name not in without]
             to = os.path.join(path or top, os.path.relpath(folder, top))
+            for name in directories:
+                source = os.path.join(folder, name)
+                if os.path.islink(source):
+                    self.link(os.path.normpath(os.path.join(to, name)), os.readlink(source))
             for name in files:
                 source = os.path.join(folder, name)
                 if os.path.isfile(source):

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether an object is still where the guest knows it to be. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <string.h>
+
+#include "fileserver/common/resolve.h"
+#include "fileserver/worker/nodes/fds.h"
+#include "fileserver/worker/nodes/places.h"
+#include "fileserver/worker/nodes/reopen.h"
+#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/faults.h"
+
+enum { STEPS_MAX = 4096 };
+
+/* A way down from a directory: what is to be checked in one go. */
+struct way {
+	struct node *from; /* pinned */
+	const char *path;  /* into bytes */
+	char bytes[PATH_MAX];
+};
+
+/* With the lock held: the way to place, from the root or as far up as it fits. */
+static void way_find(struct nodes *nodes, const struct place *place, struct way *ret_way)
+{
+	size_t at = sizeof(ret_way->bytes) - 1;
+
+	ret_way->bytes[at] = '\0';
+	for (;;) {
+		size_t length = strlen(place->name);
+
+		at -= length;
+		memcpy(ret_way->bytes + at, place->name, length);
+		ret_way->from = place->parent;
+		place = place->parent->place;
+		if (ret_way->from == nodes->root || place == NULL || at < strlen(place->name) + 1)
+			break;
+		ret_way->bytes[--at] = '/';
+	}
+	ret_way->path = ret_way->bytes + at;
+	ret_way->from->pins++;
+}
+
+/* Whether what fd refers to is node; takes fd, which may be an errno. */
+static int compare(struct nodes *nodes, struct node *node, int fd)
+{
+	_cleanup_close_ int pinned = fd;
+	struct statx stx;
+
+	if (pinned == -ENOENT || pinned == -ENOTDIR || pinned == -ELOOP)
+		return -ESTALE;
+	if (pinned < 0)
+		return pinned;
+	if (FAULT(WORKER_STAT, statx(pinned, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, &stx)) < 0)
+		return -errno;
+	devices_meet(&nodes->devices, &stx, pinned, NULL);
+	return nodes_same(nodes, node, &stx) ? 0 : -ESTALE;
+}
+
+/* With the lock held: where node was told to be last. False: nowhere. Its directory is pinned. */
+static bool step_up(const struct node *node, struct node **ret_parent, char name[PROTO_NAME_MAX + 1])
+{
+	if (node->place == NULL)
+		return false;
+	*ret_parent = node->place->parent;
+	(*ret_parent)->pins++;
+	memcpy(name, node->place->name, strlen(node->place->name) + 1);
+	return true;
+}
+
+/* Where a directory may not be searched without lifting: step by step, from below. */
+static int check_steps(struct nodes *nodes, struct node *node, const struct node *top)
+{
+	struct node *at = node, *parent;
+	char name[PROTO_NAME_MAX + 1];
+	struct node_fd fd;
+	int r = 0;
+
+	for (int steps = 0; r == 0 && at != top && steps < STEPS_MAX; steps++) {
+		bool found;
+
+		nodes_lock(nodes);
+		found = step_up(at, &parent, name);
+		nodes_unlock(nodes);
+		if (!found)
+			break;
+		r = nodes_fd(nodes, parent, &fd);
+		if (r == 0) {
+			r = compare(nodes, at,
+			            nodes->pin == NULL ? resolve_pin(fd.fd, name)
+			                               : nodes->pin(nodes->pin_context, fd.fd, name));
+			nodes_fd_done(nodes, &fd);
+		}
+		if (at != node)
+			nodes_put(nodes, at);
+		at = parent;
+	}
+	if (at != node)
+		nodes_put(nodes, at);
+	return r;
+}
+
+static int check_way(struct nodes *nodes, struct node *to, const struct way *way)
+{
+	struct node_fd from;
+	struct statx stx;
+	int r = nodes_fd(nodes, way->from, &from);
+
+	if (r < 0)
+		return r;
+	if (strchr(way->path, '/') == NULL) {
+		r = FAULT(WORKER_STAT_NAME,
+		          statx(from.fd, way->path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, NODES_STATX, &stx)) < 0
+		            ? -errno
+		            : 0;
+		if (r == 0)
+			devices_meet(&nodes->devices, &stx, from.fd, way->path);
+		if (r == 0 && !nodes_same(nodes, to, &stx))
+			r = -ESTALE;
+		if (r == -ENOENT)
+			r = -ESTALE;
+	} else {
+		r = compare(nodes, to, resolve_pin(from.fd, way->path));
+	}
+	nodes_fd_done(nodes, &from);
+	return r == -EACCES ? check_steps(nodes, to, way->from) : r;
+}
+
+/* With the lock held: the number-th of the places that the guest may go by, or NULL. */
+static const struct place *place_at(const struct node *node, unsigned number, int64_t now)
+{
+	const struct place *place = node->place;
+
+	for (unsigned i = 0; place != NULL && i < number; i++)
+		place = place->next;
+	return place != NULL && (number == 0 || now - place->told <= PLACE_TOLD_MS) ? place : NULL;
+}
+
+/* One place, and all that is above it. 1: there is no such place. */
+static int check_place(struct nodes *nodes, struct node *node, unsigned number, int64_t now)
+{
+	struct node *at = node;
+	struct way way;
+	int r = 0;
+
+	for (int steps = 0; r == 0 && at != nodes->root && steps < STEPS_MAX; steps++) {
+		const struct place *place;
+
+		nodes_lock(nodes);
+		place = place_at(at, steps == 0 ? number : 0, now);
+		if (place != NULL)
+			way_find(nodes, place, &way);
+		nodes_unlock(nodes);
+		if (place == NULL) {
+			r = steps == 0 ? 1 : 0;
+			break;
+		}
+		r = check_way(nodes, at, &way);
+		if (at != node)
+			nodes_put(nodes, at);
+		at = way.from;
+	}
+	if (at != node)
+		nodes_put(nodes, at);
+	return r;
+}
+
+int nodes_check(struct nodes *nodes, struct node *node)
+{
+	int64_t now = clock_coarse_ms();
+	int r = 0;
+
+	nodes_lock(nodes);
+	/* What has no name that the guest could mean is meant by a descriptor. */
+	if (node == nodes->root || node->orphan || node->place == NULL)
+		r = 1;
+	nodes_unlock(nodes);
+	for (unsigned number = 0; r == 0 && number < PLACES_MAX; number++)
+		r = check_place(nodes, node, number, now);
+	/* What the guest looks up now is to be there when it asks again. */
+	if (r == -ESTALE)
+		reopen_name_moved(nodes);
+	return r > 0 ? 0 : r;
+}

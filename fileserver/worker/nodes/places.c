@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the guest knows an object to be. */
+#include "fileserver/worker/nodes/places.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/clock.h"
+#include "protocol/faults.h"
+
+/* The first place is counted with its node, the others against the same limit. */
+static void place_free(struct nodes *nodes, struct node *node, struct place **link)
+{
+	struct place *place = *link;
+	struct node *parent = place->parent;
+
+	if (place != node->place || place->next != NULL)
+		nodes->more_places--;
+	*link = place->next;
+	free(place);
+	parent->children--;
+	nodes_release(nodes, parent);
+}
+
+void places_drop_all(struct nodes *nodes, struct node *node)
+{
+	while (node->place != NULL)
+		place_free(nodes, node, &node->place);
+}
+
+void places_drop(struct nodes *nodes, struct node *node, const struct node *parent, const char *name)
+{
+	for (struct place **link = &node->place; *link != NULL; link = &(*link)->next)
+		if ((*link)->parent == parent && strcmp((*link)->name, name) == 0) {
+			place_free(nodes, node, link);
+			return;
+		}
+}
+
+/*
+ * A parent beneath its own child would make the chain a ring: the host's kernel keeps directories a tree, but two
+ * renames that are seen in the wrong order look like one.
+ */
+static bool is_beneath(const struct node *node, const struct node *ancestor)
+{
+	for (; node != NULL; node = places_parent(node))
+		if (node == ancestor)
+			return true;
+	return false;
+}
+
+/* Those that the guest's kernel goes by no more, and those that are too many. */
+static void drop_old(struct nodes *nodes, struct node *node, int64_t now)
+{
+	unsigned kept = 1;
+
+	for (struct place **link = &node->place->next; *link != NULL;) {
+		if (++kept > PLACES_MAX || now - (*link)->told > PLACE_TOLD_MS)
+			place_free(nodes, node, link);
+		else
+			link = &(*link)->next;
+	}
+}
+
+/* It was told again: it comes first. */
+static bool place_again(struct node *node, const struct node *parent, const char *name, int64_t now)
+{
+	for (struct place **link = &node->place; *link != NULL; link = &(*link)->next) {
+		struct place *place = *link;
+
+		if (place->parent != parent || strcmp(place->name, name) != 0)
+			continue;
+		place->told = now;
+		*link = place->next;
+		place->next = node->place;
+		node->place = place;
+		return true;
+	}
+	return false;
+}
+
+int places_note(struct nodes *nodes, struct node *node, struct node *parent, const char *name)
+{
+	int64_t now = clock_coarse_ms();
+	struct place *place;
+	size_t size;
+
+	if (node == nodes->root || parent == NULL || place_again(node, parent, name, now))
+		return 0;
+	if (node->place != NULL && S_ISDIR(node->type) && is_beneath(parent, node))
+		return 0;
+	size = strlen(name) + 1;
+	place = FAULT_NULL(WORKER_NODE_NAME, malloc(sizeof(*place) + size));
+	if (place == NULL)
+		return -ENOMEM;
+	*place = (struct place){ .next = node->place, .parent = parent, .told = now };
+	memcpy(place->name, name, size);
+	parent->children++;
+	if (node->place != NULL)
+		nodes->more_places++;
+	node->place = place;
+	/* A directory has one name, and the guest's kernel keeps one. */
+	if (S_ISDIR(node->type))
+		while (place->next != NULL)
+			place_free(nodes, node, &place->next);
+	else
+		drop_old(nodes, node, now);
+	return 0;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a node gets a descriptor again that has none. */
+#include "fileserver/worker/nodes/reopen.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "fileserver/common/resolve.h"
+#include "fileserver/worker/nodes/fds.h"
+#include "fileserver/worker/nodes/places.h"
+#include "fileserver/worker/nodes/search.h"
+#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/faults.h"
+
+/* A chain of ancestors without descriptors is reopened from the top; a deeper one than this is refused. */
+enum { DEPTH_MAX = 4096 };
+
+/* How far a directory is looked for that has left its place. */
+enum { SEARCH_ENTRIES = 20000, SEARCH_DEPTH = 24 };
+
+enum { NAMES_MOVE_MS = 2000 };
+
+/* With the lock held: a descriptor that is there, or false. */
+static bool borrow(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
+{
+	*ret_fd = (struct node_fd){ .fd = -EBADF, .node = node };
+	if (node->fd >= 0) {
+		fds_unlist(nodes, node);
+		node->fd_users++;
+		ret_fd->fd = node->fd;
+	} else if (node->handles != NULL) {
+		node->handles->users++;
+		ret_fd->handle = node->handles;
+		ret_fd->fd = node->handles->fd;
+	} else {
+		return false;
+	}
+	node->pins++;
+	return true;
+}
+
+void nodes_fd_done(struct nodes *nodes, struct node_fd *fd)
+{
+	struct node *node = fd->node;
+
+	if (fd->fd < 0)
+		return;
+	fd->fd = -EBADF;
+	if (fd->handle != NULL) {
+		nodes_handle_put(nodes, fd->handle);
+		nodes_put(nodes, node);
+		return;
+	}
+	nodes_lock(nodes);
+	assert(node->fd_users > 0);
+	if (--node->fd_users == 0 && node != nodes->root) {
+		fds_list(nodes, node);
+		if (nodes->descriptors > nodes->descriptors_max)
+			(void) fds_make_room(nodes);
+	}
+	node->pins--;
+	nodes_release(nodes, node);
+	nodes_unlock(nodes);
+}
+
+void reopen_name_moved(struct nodes *nodes)
+{
+	atomic_store_explicit(&nodes->stale_at, clock_coarse_ms(), memory_order_relaxed);
+}
+
+bool nodes_names_move(const struct nodes *nodes)
+{
+	int64_t stale = atomic_load_explicit(&nodes->stale_at, memory_order_relaxed);
+
+	return stale != INT64_MIN && clock_coarse_ms() - stale < NAMES_MOVE_MS;
+}
+
+struct wanted {
+	struct nodes *nodes;
+	const struct node *node;
+};
+
+static bool is_node(const void *context, const struct statx *stx)
+{
+	const struct wanted *wanted = context;
+
+	return nodes_same(wanted->nodes, wanted->node, stx);
+}
+
+/* A directory that is not at its place any more, by the host's doing: beside it, or anywhere beneath above. */
+static int find_again(struct nodes *nodes, struct node *node, const struct node_fd *above, int depth)
+{
+	const struct wanted wanted = { .nodes = nodes, .node = node };
+	struct search search = { .ino = node->key.ino, .is = is_node, .context = &wanted, .left = SEARCH_ENTRIES };
+	int fd;
+
+	if (!S_ISDIR(node->type) || node->orphan) {
+		reopen_name_moved(nodes);
+		return -ESTALE;
+	}
+	fd = search_below(&search, above->fd, depth);
+	if (fd < 0)
+		return -ESTALE;
+	nodes_lock(nodes);
+	/* Without memory it is looked for again the next time. */
+	if (depth == 0 && places_parent(node) != NULL)
+		(void) places_note(nodes, node, places_parent(node), search.name);
+	fds_give(nodes, node, fd);
+	nodes_unlock(nodes);
+	return 0;
+}
+
+/*
+ * One step down: node's parent has a descriptor. The table is not locked while the host is asked, since that can take
+ * for ever; what was renamed by the guest meanwhile is tried again.
+ */
+static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *parent)
+{
+	char name[PROTO_NAME_MAX + 1];
+	struct statx stx;
+	int fd;
+
+	for (int tries = 0; tries < 8; tries++) {
+		const struct place *place;
+		bool same, moved;
+
+		nodes_lock(nodes);
+		place = node->place;
+		moved = place == NULL || place->parent != parent->node;
+		if (!moved)
+			memcpy(name, place->name, strlen(place->name) + 1);
+		nodes_unlock(nodes);
+		if (moved)
+			return -EAGAIN;
+		fd = nodes->pin == NULL ? resolve_pin(parent->fd, name)
+		                        : nodes->pin(nodes->pin_context, parent->fd, name);
+		if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+			fd = -ESTALE;
+		if (fd >= 0 && FAULT(WORKER_STAT, statx(fd, "", AT_EMPTY_PATH, NODES_STATX, &stx)) < 0) {
+			int r = -errno;
+
+			close_fd(fd);
+			fd = r;
+		}
+		if (fd < 0 && fd != -ESTALE)
+			return fd;
+		if (fd >= 0)
+			devices_meet(&nodes->devices, &stx, fd, NULL);
+		nodes_lock(nodes);
+		same = fd >= 0 && nodes_same(nodes, node, &stx);
+		place = node->place;
+		moved = place == NULL || place->parent != parent->node || strcmp(name, place->name) != 0;
+		if (same)
+			fds_give(nodes, node, fd);
+		nodes_unlock(nodes);
+		if (same)
+			return 0;
+		close_fd(fd);
+		if (!moved)
+			return find_again(nodes, node, parent, 0);
+	}
+	return -ESTALE;
+}
+
+/* The nearest ancestor (or node itself) that has a descriptor; *ret_below: the node under it on the way to node. */
+static int nearest(struct nodes *nodes, struct node *node, struct node_fd *ret_fd, struct node **ret_below)
+{
+	struct node *below = NULL, *at = node;
+	int r = -ESTALE;
+
+	nodes_lock(nodes);
+	for (int depth = 0; at != NULL && depth < DEPTH_MAX; depth++, below = at, at = places_parent(at)) {
+		if (borrow(nodes, at, ret_fd)) {
+			r = 0;
+			break;
+		}
+	}
+	if (r == 0 && below != NULL)
+		below->pins++;
+	nodes_unlock(nodes);
+	*ret_below = r == 0 ? below : NULL;
+	return r;
+}
+
+int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
+{
+	/* Each round brings a descriptor one step nearer, unless others take it away again. */
+	for (int rounds = 0; rounds < 4 * DEPTH_MAX; rounds++) {
+		struct node_fd above;
+		struct node *below;
+		int r = nearest(nodes, node, &above, &below);
+
+		if (r < 0)
+			return r;
+		if (below == NULL) {
+			*ret_fd = above;
+			return 0;
+		}
+		r = reopen_below(nodes, below, &above);
+		nodes_fd_done(nodes, &above);
+		nodes_put(nodes, below);
+		if (r == -ESTALE)
+			r = find_again(nodes, node, &(struct node_fd){ .fd = nodes->root->fd }, SEARCH_DEPTH);
+		if (r < 0 && r != -EAGAIN)
+			return r;
+	}
+	return -ESTALE;
+}

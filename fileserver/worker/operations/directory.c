@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* OPENDIR and READDIR: entries with their attributes, as many as fit. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fileserver/common/resolve.h"
+#include "fileserver/worker/host/entries.h"
+#include "fileserver/worker/operations/handlers.h"
+#include "fileserver/worker/host/lift.h"
+#include "fileserver/worker/host/reach.h"
+#include "protocol/cleanup.h"
+#include "protocol/faults.h"
+
+/* One request's entries on their way: into the reply's data, and out of it chunk by chunk. */
+struct listing {
+	struct call *call;
+	struct pinned directory;
+	uint64_t handle;
+	size_t left; /* bytes that may still be added */
+	struct proto_writer writer;
+	bool some; /* there is an entry */
+	bool end;
+};
+
+/* An entry that cannot be looked at, and "." and "..": number and type only. */
+static void entry_plain(const struct dirent64 *from, struct proto_dirent *to)
+{
+	to->node = 0;
+	to->attr = (struct proto_attr){ .ino = from->d_ino, .mode = DTTOIF(from->d_type) };
+}
+
+/* Their numbers as stat() tells them: the host's are not, inside a file system that is mounted in the share. */
+static void entry_dots(struct listing *listing, const struct dirent64 *from, struct proto_dirent *to)
+{
+	struct session *session = listing->call->session;
+	/* What is above the share is nobody's business. */
+	bool top = nodes_id(listing->directory.node) == nodes_root(session->nodes);
+	struct statx stx;
+
+	entry_plain(from, to);
+	if (statx(listing->directory.fd.fd, top ? "." : from->d_name, AT_SYMLINK_NOFOLLOW, STATX_INO, &stx) == 0)
+		to->attr.ino = inodes_number(&session->inodes, session->nodes, &stx);
+}
+
+/* False: the entry is gone meanwhile. */
+static bool entry_fill(struct listing *listing, const struct dirent64 *from, struct proto_dirent *to)
+{
+	struct session *session = listing->call->session;
+	struct proto_entry entry;
+	struct statx stx;
+	int r;
+
+	to->cookie = (uint64_t) from->d_off;
+	to->name.length = strlen(from->d_name);
+	memcpy(to->name.text, from->d_name, to->name.length + 1);
+	if (strcmp(from->d_name, ".") == 0 || strcmp(from->d_name, "..") == 0) {
+		entry_dots(listing, from, to);
+		return true;
+	}
+	if (protect_hides(&session->protect, listing->directory.node, from->d_name))
+		return false;
+	r = reach_stat_name(session, listing->directory.fd.fd, from->d_name, &stx);
+	if (r == -ENOENT)
+		return false;
+	if (r == 0)
+		r = entries_learn(session, &listing->directory, from->d_name, &stx, -EBADF, &entry, NULL);
+	if (r < 0) {
+		entry_plain(from, to);
+		return true;
+	}
+	to->node = entry.node;
+	to->attr = entry.attr;
+	return true;
+}
+
+/* Sends what fills a frame; keeps the rest. */
+static int send_full(struct listing *listing)
+{
+	struct call *call = listing->call;
+	size_t length = (size_t) (listing->writer.next - listing->writer.start);
+	struct proto_data data = { .length = PROTO_CHUNK, .available = PROTO_CHUNK, .bytes = call->data };
+	struct proto_opendir_reply opened = { .handle = listing->handle, .entries = data };
+	struct proto_readdir_reply more = { .entries = data };
+	struct proto_writer writer;
+	int r;
+
+	if (length < PROTO_CHUNK)
+		return 0;
+	proto_writer_init(&writer, call->fields, PROTO_SMALL_MAX);
+	r = call->op == PROTO_OPENDIR ? proto_encode_opendir_reply(&writer, &opened)
+	                              : proto_encode_readdir_reply(&writer, &more);
+	if (r == 0)
+		r = call_send_part(call, &writer);
+	memmove(listing->writer.start, listing->writer.start + PROTO_CHUNK, length - PROTO_CHUNK);
+	listing->writer.next -= PROTO_CHUNK;
+	return r;
+}
+
+/* Adds the entries of one getdents64. 1: there may be more; 0: no more fit; or a negative errno. */
+static int add_entries(struct listing *listing, const char *bytes, size_t size)
+{
+	for (size_t at = 0; at < size;) {
+		const struct dirent64 *from = (const void *) (bytes + at);
+		struct proto_dirent entry;
+		int r;
+
+		if (listing->left < PROTO_DIRENT_MAX)
+			return 0;
+		at += from->d_reclen;
+		if (strlen(from->d_name) > PROTO_NAME_MAX || !entry_fill(listing, from, &entry))
+			continue;
+		proto_put_dirent(&listing->writer, &entry);
+		listing->some = true;
+		listing->left -= PROTO_DIRENT_MAX - PROTO_NAME_MAX + entry.name.length;
+		r = send_full(listing);
+		if (r < 0)
+			return r;
+	}
+	return 1;
+}
+
+/* Entries that are there carry references: they are told, and the next request gets the error. */
+static int listing_failed(struct listing *listing, int error)
+{
+	if (error == -ENOENT) /* the directory was removed */
+		listing->end = true;
+	return listing->end || listing->some ? 0 : error;
+}
+
+/* Reads from cookie on. With the handle's lock held: the descriptor's position is used. */
+static int list(struct listing *listing, int fd, uint64_t cookie)
+{
+	char bytes[32768] __attribute__((aligned(8)));
+	int r = 1;
+
+	if (lseek(fd, (off_t) cookie, SEEK_SET) < 0)
+		return -errno;
+	while (r > 0) {
+		long n = FAULT(WORKER_LIST, getdents64(fd, bytes, sizeof(bytes)));
+
+		if (n < 0)
+			return listing_failed(listing, -errno);
+		if (n == 0) {
+			listing->end = true;
+			return 0;
+		}
+		r = add_entries(listing, bytes, (size_t) n);
+	}
+	return r;
+}
+
+static int serve(struct listing *listing, struct handle *handle, uint64_t cookie, uint32_t size, uint32_t *ret_end,
+                 struct proto_data *ret_entries)
+{
+	struct call *call = listing->call;
+	struct session *session = call->session;
+	int r;
+
+	listing->left = size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX;
+	proto_writer_init(&listing->writer, call->data, call->data_size);
+	listing->directory.node = handle->node;
+	r = nodes_fd(session->nodes, handle->node, &listing->directory.fd);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&handle->lock);
+	r = list(listing, handle->fd, cookie);
+	pthread_mutex_unlock(&handle->lock);
+	nodes_fd_done(session->nodes, &listing->directory.fd);
+	if (r < 0)
+		return r;
+	*ret_end = listing->end ? 1 : 0;
+	ret_entries->length = ret_entries->available = (size_t) (listing->writer.next - listing->writer.start);
+	ret_entries->bytes = call->data;
+	return 0;
+}
+
+int worker_readdir(struct call *call, const struct worker_readdir *request, struct proto_readdir_reply *ret_reply)
+{
+	struct listing listing = { .call = call };
+
+	if (request->size < PROTO_DIRENT_MAX || request->cookie > INT64_MAX)
+		return -EINVAL;
+	return serve(&listing, request->handle, request->cookie, request->size, &ret_reply->end, &ret_reply->entries);
+}
+
+static int open_directory(struct session *session, const struct pinned *directory, uint64_t *ret_id,
+                          struct handle **ret_handle)
+{
+	struct lift lift = LIFT_INIT(session);
+	int fd, r;
+
+	do
+		fd = resolve_reopen(directory->fd.fd, O_RDONLY | O_DIRECTORY);
+	while (lift_again(&lift, fd < 0 ? fd : 0));
+	r = fd < 0 ? fd : nodes_open(session->nodes, directory->node, fd, true, true, false, ret_id, ret_handle);
+	if (r < 0)
+		close_fd(fd);
+	return r;
+}
+
+int worker_opendir(struct call *call, const struct worker_opendir *request, struct proto_opendir_reply *ret_reply)
+{
+	struct nodes *nodes = call->session->nodes;
+	struct listing listing = { .call = call };
+	struct handle *handle;
+	int r;
+
+	if (request->size < PROTO_DIRENT_MAX)
+		return -EINVAL;
+	r = open_directory(call->session, request->node, &ret_reply->handle, &handle);
+	if (r < 0)
+		return r;
+	listing.handle = ret_reply->handle;
+	r = serve(&listing, handle, 0, request->size, &ret_reply->end, &ret_reply->entries);
+	if (r < 0)
+		nodes_close(nodes, handle);
+	nodes_handle_put(nodes, handle);
+	return r;
+}

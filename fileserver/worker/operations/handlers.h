@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the table: a handler for each operation on data lanes, and what it is given.
+ *
+ *	int worker_unlink(struct call *call, const struct worker_unlink *request, struct proto_unlink_reply *ret_reply)
+ *
+ * returns 0 or a negative errno, which is sent to the guest. The request's fields have been checked one by one, the
+ * objects that it names are in use for as long as the handler runs, and the gate has allowed that they are used so:
+ * request->parent is an object, not a number. A handler that is missing does not link.
+ */
+#pragma once
+
+#include "fileserver/worker/session/call.h"
+
+/* How a handler gets what a field of this kind names. */
+#define HANDLER_TYPE_node   struct pinned *
+#define HANDLER_TYPE_handle struct handle *
+#define HANDLER_TYPE_name   const char *
+
+#define REQUEST(op)                   struct worker_##op {
+#define FIELD(kind, name, doc)        proto_type_##kind name;
+#define OBJECT(kind, need, name, doc) HANDLER_TYPE_##kind name;
+#define RESULT(kind, name, doc)
+#define END(op)                                                                                                        \
+	}                                                                                                              \
+	;
+#include "protocol/ops.def"
+
+#define HANDLER_DATA(op)                                                                                               \
+	int worker_##op(struct call *call, const struct worker_##op *request, struct proto_##op##_reply *ret_reply);
+#define HANDLER_EVENT(op)
+#define HANDLER_EVENT_LIST(op)
+#define HANDLER_LIST(op)
+#define HANDLER_HANDSHAKE(op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) HANDLER_##lane(op)
+#include "protocol/ops.def"
+#undef HANDLER_DATA
+#undef HANDLER_EVENT
+#undef HANDLER_EVENT_LIST
+#undef HANDLER_LIST
+#undef HANDLER_HANDSHAKE

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What opens regular files: OPEN, CREATE, TMPFILE. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fileserver/common/resolve.h"
+#include "fileserver/worker/host/attributes.h"
+#include "fileserver/worker/host/durable.h"
+#include "fileserver/worker/host/entries.h"
+#include "fileserver/worker/operations/handlers.h"
+#include "fileserver/worker/operations/io.h"
+#include "fileserver/worker/host/lift.h"
+#include "fileserver/worker/operations/make.h"
+#include "fileserver/worker/host/ownership.h"
+#include "fileserver/worker/host/reach.h"
+#include "protocol/cleanup.h"
+
+/* A handle of a file, by which PROTO_OPEN_* allow reading and writing; takes fd on success. */
+static int open_handle(struct session *session, struct node *node, int fd, uint32_t flags, uint64_t *ret_id)
+{
+	struct handle *handle;
+	int r = nodes_open(session->nodes, node, fd, false, (flags & PROTO_OPEN_READ) != 0,
+	                   (flags & PROTO_OPEN_WRITE) != 0, ret_id, &handle);
+
+	if (r == 0)
+		nodes_handle_put(session->nodes, handle);
+	return r;
+}
+
+int worker_open(struct call *call, const struct worker_open *request, struct proto_open_reply *ret_reply)
+{
+	struct session *session = call->session;
+	struct pinned *file = request->node;
+	_cleanup_close_ int opened = -EBADF;
+	int r;
+
+	if (request->size > PROTO_CHUNK || (request->size > 0 && (request->flags & PROTO_OPEN_READ) == 0))
+		return -EINVAL;
+	opened = reach_open(session, file->fd.fd, request->flags);
+	if (opened < 0)
+		return opened;
+	r = (request->flags & PROTO_OPEN_TRUNCATE) == 0 ? 0 : ownership_kill_privileges(session, file->fd.fd);
+	if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
+		r = durable_contents(session, opened);
+	if (r == 0)
+		r = attributes_of(session, file->node, opened, &ret_reply->attr, NULL);
+	if (r < 0)
+		return r;
+	/* The file's own descriptor may have to make room for the handle's. */
+	nodes_fd_done(session->nodes, &file->fd);
+	/* After the attributes: older contents must not be taken for theirs. */
+	io_read_first(call, opened, request->size, &ret_reply->data);
+	r = open_handle(session, file->node, opened, request->flags, &ret_reply->handle);
+	if (r == 0)
+		(void) TAKE_FD(opened);
+	return r;
+}
+
+/* The file is there already: opens it, unless it is no regular file. *ret_pinned and *ret_fd are the caller's. */
+static int open_existing(struct session *session, const struct pinned *directory, const char *name, uint32_t flags,
+                         int *ret_pinned, int *ret_fd)
+{
+	_cleanup_close_ int pinned = reach_pin(session, directory->fd.fd, name);
+	struct stat st;
+	int fd;
+
+	if (pinned < 0)
+		return pinned;
+	if (fstat(pinned, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	fd = protect_object(&session->protect, st.st_dev, st.st_ino);
+	if (fd < 0)
+		return fd;
+	fd = reach_open(session, pinned, flags);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	*ret_pinned = TAKE_FD(pinned);
+	return 0;
+}
+
+static int create_or_open(struct session *session, const struct worker_create *request,
+                          struct proto_create_reply *ret_reply, int *ret_fd, struct node **ret_node, bool *ret_made)
+{
+	struct pinned *directory = request->parent;
+	const char *name = request->name;
+	mode_t mode = (request->mode & 07777) | S_IFREG;
+	_cleanup_close_ int pinned = -EBADF, fd = -EBADF;
+	struct statx stx;
+	bool made, full;
+	int r;
+
+	r = space_claim_name(&session->space, directory->node, directory->fd.fd, &directory->claim);
+	fd = r < 0 ? r : reach_create(session, directory->fd.fd, name, reach_flags(request->flags) & ~O_TRUNC, mode);
+	made = fd >= 0;
+	if (made) {
+		r = make_known(session, directory, name, fd, -EBADF, &request->owner, mode, 0, &ret_reply->entry,
+		               &ret_reply->parent, ret_node);
+		if (r < 0)
+			make_undo(session, directory, name, 0);
+	} else if ((fd == -EEXIST || fd == -ENOSPC) && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
+		full = fd == -ENOSPC;
+		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
+		if (r == -ENOENT && full)
+			r = -ENOSPC;
+		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
+			r = durable_contents(session, fd);
+		if (r == 0)
+			r = reach_stat(session, fd, &stx);
+		if (r == 0)
+			r = entries_learn(session, directory, name, &stx, pinned, &ret_reply->entry, ret_node);
+		if (r == 0) {
+			(void) TAKE_FD(pinned);
+			entries_changed(session, directory, &ret_reply->parent);
+		}
+	} else {
+		r = fd;
+	}
+	if (r == 0) {
+		*ret_made = made;
+		*ret_fd = TAKE_FD(fd);
+	}
+	return r;
+}
+
+int worker_create(struct call *call, const struct worker_create *request, struct proto_create_reply *ret_reply)
+{
+	struct session *session = call->session;
+	_cleanup_close_ int fd = -EBADF;
+	struct node *node;
+	bool made;
+	int r = create_or_open(session, request, ret_reply, &fd, &node, &made);
+
+	if (r < 0)
+		return r;
+	r = open_handle(session, node, fd, request->flags, &ret_reply->handle);
+	if (r == 0) {
+		(void) TAKE_FD(fd);
+	} else {
+		nodes_forget(session->nodes, ret_reply->entry.node, 1);
+		if (made)
+			make_undo(session, request->parent, request->name, 0);
+	}
+	nodes_put(session->nodes, node);
+	return r;
+}
+
+/* A file without a name; with lifting. */
+static int create_unnamed(struct session *session, const struct pinned *directory, int flags, mode_t mode)
+{
+	struct lift lift = LIFT_INIT(session);
+	int fd;
+
+	do
+		fd = resolve_create_unnamed(directory->fd.fd, flags, mode);
+	while (lift_again(&lift, fd < 0 ? fd : 0));
+	return fd;
+}
+
+int worker_tmpfile(struct call *call, const struct worker_tmpfile *request, struct proto_tmpfile_reply *ret_reply)
+{
+	struct session *session = call->session;
+	mode_t mode = (request->mode & 07777) | S_IFREG;
+	_cleanup_close_ int fd = -EBADF, pinned = -EBADF;
+	struct proto_attr parent;
+	struct node *node = NULL;
+	struct statx stx;
+	int r;
+
+	fd = create_unnamed(session, request->parent, reach_flags(request->flags & ~(uint32_t) PROTO_OPEN_TRUNCATE),
+	                    mode);
+	r = fd < 0 ? fd
+	           : make_known(session, request->parent, NULL, fd, -EBADF, &request->owner, mode, 0, &ret_reply->entry,
+	                        &parent, NULL);
+	if (r == 0)
+		r = attributes_of(session, NULL, fd, &ret_reply->entry.attr, &stx);
+	/* It outlives the handle when somebody has it by O_PATH, and no name leads to it. */
+	if (r == 0)
+		r = pinned = resolve_reopen(fd, O_PATH);
+	if (r >= 0)
+		r = nodes_learn(session->nodes, NULL, NULL, &stx, -EBADF, true, &node);
+	if (r < 0)
+		return r;
+	r = open_handle(session, node, fd, request->flags, &ret_reply->handle);
+	if (r == 0) {
+		(void) TAKE_FD(fd);
+		nodes_orphan(session->nodes, &stx, NULL, NULL, TAKE_FD(pinned));
+		ret_reply->entry.node = nodes_id(node);
+	} else {
+		nodes_forget(session->nodes, nodes_id(node), 1);
+	}
+	nodes_put(session->nodes, node);
+	return r;
+}

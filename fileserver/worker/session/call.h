@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request while it is served: the objects that it names, and where its reply goes. A handler knows nothing of the
+ * lane that the request came on, so that it can also be run as a part of another request.
+ */
+#pragma once
+
+#include "fileserver/worker/session/pinned.h"
+#include "fileserver/worker/session/session.h"
+#include "protocol/channel.h"
+
+enum { CALL_NODES = 2, CALL_HANDLES = 2, CALL_NAMES = 2 };
+
+struct call {
+	struct session *session;
+	enum proto_op op;
+	uint64_t id;
+	bool anew; /* PROTO_FRAME_ANEW: the guest's kernel has just looked the names up */
+
+	/* The reply: its fields, PROTO_SMALL_MAX bytes; and its data, which may lie where the request's data were. */
+	uint8_t *fields, *data;
+	size_t data_size; /* a whole PROTO_CHUNK and one directory entry at least */
+	/* The lane; NULL for a part of another request, which has all its data at once and replies in one frame. */
+	struct proto_channel *channel;
+
+	/* The gate's: what is in use, with what the row needs it for. */
+	struct call_node {
+		struct pinned pinned;
+		unsigned need;
+	} nodes[CALL_NODES];
+	struct call_handle {
+		struct handle *handle;
+		unsigned need;
+	} handles[CALL_HANDLES];
+	struct call_name {
+		const char *text;
+		const struct call_node *directory;
+		unsigned need;
+	} names[CALL_NAMES];
+	unsigned nodes_count, handles_count, names_count;
+};
+
+/* More of the request's data: how many bytes, 0 at their end, or a negative errno: the lane is dead. */
+ssize_t call_more_data(struct call *call, const void **ret_bytes);
+/*
+ * Sends a frame of a reply that comes in several: exactly PROTO_CHUNK bytes of data at the tail of what was encoded.
+ * -EMSGSIZE where the reply must fit into one.
+ */
+int call_send_part(struct call *call, const struct proto_writer *writer);

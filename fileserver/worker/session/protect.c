@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gate before everything that could change what the server is steered by. */
+#include "fileserver/worker/session/protect.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "fileserver/worker/nodes/lineage.h"
+#include "protocol/clock.h"
+
+enum { TELL_EVERY_MS = 1000 };
+
+void protect_init(struct protect *protect, struct nodes *nodes)
+{
+	*protect = (struct protect){ .nodes = nodes, .told_at = INT64_MIN / 2 };
+	pthread_rwlock_init(&protect->lock, NULL);
+}
+
+static void unmap(const struct protect_entry *entries, size_t count)
+{
+	if (entries != NULL)
+		(void) munmap((void *) entries, count * sizeof(*entries));
+}
+
+void protect_done(struct protect *protect)
+{
+	unmap(protect->entries, protect->count);
+	pthread_rwlock_destroy(&protect->lock);
+}
+
+int protect_take(struct protect *protect, int fd)
+{
+	const struct protect_entry *entries = NULL, *before;
+	size_t count, count_before;
+	bool secrets = false;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	count = (size_t) st.st_size / sizeof(*entries);
+	if ((size_t) st.st_size != count * sizeof(*entries) || count > PROTECT_ENTRIES_MAX)
+		return -EINVAL;
+	if (count > 0) {
+		void *memory = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+
+		if (memory == MAP_FAILED)
+			return -errno;
+		entries = memory;
+	}
+	for (size_t i = 0; i < count; i++)
+		secrets = secrets || (entries[i].flags & PROTECT_SECRET) != 0;
+	pthread_rwlock_wrlock(&protect->lock);
+	before = protect->entries;
+	count_before = protect->count;
+	protect->entries = entries;
+	protect->count = count;
+	atomic_store(&protect->secrets, secrets);
+	pthread_rwlock_unlock(&protect->lock);
+	unmap(before, count_before);
+	return 0;
+}
+
+/* The first entry of this inode number. */
+static size_t first_of(const struct protect *protect, uint64_t ino)
+{
+	size_t low = 0, high = protect->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (protect->entries[middle].ino < ino)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * Where a directory takes several spellings for one name, every name that could be meant: without regard to case, to
+ * dots and spaces at the end, and all that is no ASCII or looks like a short name (VFAT).
+ */
+static bool is_name_folded(const char *name, const char *wanted)
+{
+	size_t length = strlen(name);
+
+	while (length > 0 && (name[length - 1] == '.' || name[length - 1] == ' '))
+		length--;
+	for (size_t i = 0; name[i] != '\0'; i++)
+		if ((unsigned char) name[i] >= 0x80 || name[i] == '~')
+			return true;
+	return length == strlen(wanted) && strncasecmp(name, wanted, length) == 0;
+}
+
+/* A secret's own name, and those under which it is written before it gets that: "token.123.tmp", ".token.swp". */
+static bool is_secret_name(const struct protect_entry *entry, const char *name)
+{
+	size_t length = strlen(entry->name);
+
+	name += name[0] == '.' && entry->name[0] != '.' ? 1 : 0;
+	return (entry->flags & PROTECT_FOLDED) != 0 ? strncasecmp(name, entry->name, length) == 0
+	                                            : strncmp(name, entry->name, length) == 0;
+}
+
+static bool is_name(const struct protect_entry *entry, const char *name)
+{
+	if (strcmp(name, entry->name) == 0)
+		return true;
+	if ((entry->flags & PROTECT_SECRET) != 0 && is_secret_name(entry, name))
+		return true;
+	return (entry->flags & PROTECT_FOLDED) != 0 && is_name_folded(name, entry->name);
+}
+
+/* What an operation is about to do, while the table of nodes is looked through. */
+struct question {
+	const struct protect *protect;
+	const char *name; /* of the node, a directory, or NULL: it is about the node itself */
+	bool permissions; /* of the node are changed */
+	bool reading;     /* only what is secret counts */
+	bool handle;      /* by what was opened before */
+	const struct protect_entry *found;
+};
+
+/* Of one file system both have a time of birth or none has, but not all who ask know it: 0, 0. */
+static bool is_one_birth(int64_t seconds, int64_t nanoseconds, int64_t other_seconds, int64_t other_nanoseconds)
+{
+	if ((seconds == 0 && nanoseconds == 0) || (other_seconds == 0 && other_nanoseconds == 0))
+		return true;
+	return seconds == other_seconds && nanoseconds == other_nanoseconds;
+}
+
+static bool is_of_its_time(const struct protect_entry *entry, const struct lineage *lineage)
+{
+	return is_one_birth(entry->birth_seconds, entry->birth_nanoseconds, lineage->birth_seconds,
+	                    lineage->birth_nanoseconds);
+}
+
+/* By the way that is looked along something else lies at the entry's name than the broker has seen there. */
+static bool is_unseen(const struct protect_entry *entry, const struct lineage *lineage)
+{
+	if (lineage->below_name == NULL ||
+	    ((entry->flags & PROTECT_FOLDED) != 0 ? strcasecmp(lineage->below_name, entry->name)
+	                                          : strcmp(lineage->below_name, entry->name)) != 0)
+		return false;
+	return lineage->below_ino != entry->child_ino || lineage->below_device != entry->child_device ||
+	       !is_one_birth(entry->child_birth_seconds, entry->child_birth_nanoseconds, lineage->below_birth_seconds,
+	                     lineage->below_birth_nanoseconds);
+}
+
+/* Whether an entry is against it. above: 0 the node, 1 its directory, and so on. */
+static bool is_against(const struct question *question, const struct protect_entry *entry,
+                       const struct lineage *lineage)
+{
+	unsigned above = lineage->above;
+	bool in_directory =
+	        question->name != NULL ? above == 0 : above == 1 && !question->handle && !S_ISDIR(lineage->type);
+
+	if (question->reading)
+		return above == 0 && (entry->flags & PROTECT_SECRET) != 0 &&
+		       (question->name == NULL ? entry->kind == PROTECT_OBJECT
+		                               : entry->kind == PROTECT_NAME && is_name(entry, question->name));
+	switch (entry->kind) {
+	case PROTECT_NAME:
+		return (question->name != NULL && above == 0 && is_name(entry, question->name)) ||
+		       is_unseen(entry, lineage);
+	case PROTECT_OBJECT:
+		return question->name == NULL && above == 0;
+	case PROTECT_WAY:
+		return question->permissions && above == 0;
+	case PROTECT_SEALED:
+		return in_directory || (question->permissions && above == 0);
+	case PROTECT_TREE:
+		return !question->handle;
+	default:
+		return true;
+	}
+}
+
+static bool look(void *context, const struct lineage *lineage)
+{
+	struct question *question = context;
+	const struct protect *protect = question->protect;
+
+	for (size_t i = first_of(protect, lineage->ino); i < protect->count && protect->entries[i].ino == lineage->ino;
+	     i++)
+		if (protect->entries[i].device == lineage->device && is_of_its_time(&protect->entries[i], lineage) &&
+		    is_against(question, &protect->entries[i], lineage)) {
+			question->found = &protect->entries[i];
+			return true;
+		}
+	/* What was opened before counts by itself, wherever it lies. */
+	return question->reading || question->handle;
+}
+
+static void tell(struct protect *protect, uint32_t subject)
+{
+	int64_t now = clock_ms(), at = atomic_load(&protect->told_at);
+
+	if (protect->refused != NULL && now - at >= TELL_EVERY_MS &&
+	    atomic_compare_exchange_strong(&protect->told_at, &at, now))
+		protect->refused(protect->context, subject);
+}
+
+static int decide(struct protect *protect, struct question *question, const struct node *node)
+{
+	uint32_t subject = 0;
+	bool found;
+
+	question->protect = protect;
+	pthread_rwlock_rdlock(&protect->lock);
+	if (protect->count > 0)
+		lineage_look(protect->nodes, node, look, question);
+	found = question->found != NULL;
+	if (found)
+		subject = question->found->subject;
+	pthread_rwlock_unlock(&protect->lock);
+	if (!found)
+		return 0;
+	if (question->reading && question->name != NULL)
+		return -ENOENT;
+	tell(protect, subject);
+	return -EPERM;
+}
+
+int protect_change(struct protect *protect, const struct node *node, bool permissions)
+{
+	struct question question = { .permissions = permissions };
+
+	return decide(protect, &question, node);
+}
+
+int protect_handle(struct protect *protect, const struct node *node)
+{
+	struct question question = { .handle = true };
+
+	return decide(protect, &question, node);
+}
+
+int protect_name(struct protect *protect, const struct node *directory, const char *name)
+{
+	struct question question = { .name = name };
+
+	return decide(protect, &question, directory);
+}
+
+int protect_reading(struct protect *protect, const struct node *node)
+{
+	struct question question = { .reading = true };
+
+	return atomic_load(&protect->secrets) ? decide(protect, &question, node) : 0;
+}
+
+int protect_lookup(struct protect *protect, const struct node *directory, const char *name)
+{
+	struct question question = { .name = name, .reading = true };
+
+	return atomic_load(&protect->secrets) ? decide(protect, &question, directory) : 0;
+}
+
+int protect_object(struct protect *protect, dev_t device, ino_t ino)
+{
+	struct question question = { .protect = protect };
+	const struct lineage lineage = { .device = PROTECT_DEVICE(major(device), minor(device)),
+		                         .ino = ino,
+		                         .type = S_IFREG };
+	uint32_t subject = 0;
+	bool found;
+
+	pthread_rwlock_rdlock(&protect->lock);
+	(void) look(&question, &lineage);
+	found = question.found != NULL;
+	if (found)
+		subject = question.found->subject;
+	pthread_rwlock_unlock(&protect->lock);
+	if (found)
+		tell(protect, subject);
+	return found ? -EPERM : 0;
+}
+
+bool protect_hides(struct protect *protect, const struct node *directory, const char *name)
+{
+	return protect_lookup(protect, directory, name) != 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One mounted share, as the operations know it: what is served, how, and what has been learned of it. Threads, lanes
+ * and the session's end are the service's (service.h), which makes it and frees it.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fileserver/common/handover.h"
+#include "fileserver/worker/session/inodes.h"
+#include "fileserver/worker/nodes/nodes.h"
+#include "fileserver/worker/session/protect.h"
+#include "fileserver/worker/session/space.h"
+#include "fileserver/worker/session/sync.h"
+
+struct session {
+	struct worker_config config;
+	_Atomic bool read_only; /* once true it stays so */
+	uid_t uid;              /* of the serving user */
+	bool sync_at_close;     /* PROTO_WELCOME_SYNC_AT_CLOSE */
+	bool may_lift;          /* lift.h */
+	struct nodes *nodes;
+	struct inodes inodes;
+	struct protect protect;
+	struct space space;
+	struct sync sync;
+	pthread_mutex_t link_owners_lock;                /* link-owners.h: who changes a directory's record of them */
+	_Atomic uint32_t nodes_limit, descriptors_limit; /* allotment.h */
+	_Atomic int64_t wanted_at;
+	void (*wants)(void); /* NULL: nobody gives more */
+	struct proto_counters *counters;
+};
+
+static inline bool session_is_read_only(const struct session *session)
+{
+	return atomic_load(&session->read_only);
+}
