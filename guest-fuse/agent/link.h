@@ -8,22 +8,9 @@
 #include <pthread.h>
 #include <uv.h>
 
+#include "guest-fuse/agent/share-list.h"
 #include "guest-fuse/binds/config.h"
 #include "protocol/handshake.h"
-
-/* A directory as the server tells of it. */
-struct link_share {
-	char *path, *canonical;
-	uint32_t state, flags; /* PROTO_SHARE_* */
-};
-
-struct link_list {
-	struct link_share *shares;
-	size_t count;
-};
-
-/* As many as bindshare-fileserver shares at most: a host that tells of more is not believed anything. */
-enum { LINK_SHARES_MAX = 1024 };
 
 enum link_state { LINK_CONNECTING, LINK_CONNECTED, LINK_REFUSED };
 enum { LINK_ERROR_SIZE = PROTO_TEXT_MAX + 256 };
@@ -49,12 +36,11 @@ struct link {
 	pthread_mutex_t lock;
 	int wake;
 	bool stopping, has_list;
-	struct link_list list;
+	struct share_list list;
 	struct link_status status;
 	struct link_question *questions, *answers;
 	struct link_refusal *refusals;
 	unsigned refusal_count;
-	uint64_t next_id;
 };
 
 /* Starts the thread. 0 or a negative errno. */
@@ -63,8 +49,7 @@ int link_start(struct link *link, uv_loop_t *loop);
 void link_stop(struct link *link);
 
 /* True: a list that was not taken before, the caller's. */
-bool link_take(struct link *link, struct link_list *ret_list);
-void link_list_done(struct link_list *list);
+bool link_take(struct link *link, struct share_list *ret_list);
 void link_get_status(struct link *link, struct link_status *ret_status);
 
 /*

@@ -9,8 +9,8 @@
 struct mounts_entry {
 	struct mounts *mounts;
 	struct mounts_entry *prev, *next;
-	struct link_share share; /* as the server told last */
-	struct place place;      /* a thread's while the state is a busy one */
+	struct share_list_entry share; /* as the server told last */
+	struct place place;            /* a thread's while the state is a busy one */
 	enum mount_state state;
 	enum mount_wish wish;
 	bool tried;               /* once, with whatever result: guestd is ready when all are */

@@ -30,7 +30,7 @@ void mounts_keep_record(const struct mounts *mounts)
 	}
 	DL_FOREACH (mounts->entries, entry) {
 		/* A thread that is at it changes what it has made. */
-		struct place_made *made = mount_state_is_busy(entry->state) ? NULL : &entry->place.made;
+		struct made *made = mount_state_is_busy(entry->state) ? NULL : &entry->place.made;
 
 		if (mount_state_is_present(entry->state))
 			record.shares[record.count++] = (struct record_share){

@@ -80,7 +80,7 @@ static void on_timer(uv_timer_t *timer)
 }
 
 /* Of the server at address, beneath root. NULL: there is no memory for it. */
-static struct mounts_entry *entry_new(struct mounts *mounts, const struct link_share *share, const char *address,
+static struct mounts_entry *entry_new(struct mounts *mounts, const struct share_list_entry *share, const char *address,
                                       const char *root)
 {
 	struct mounts_entry *entry = calloc(1, sizeof(*entry));
@@ -90,8 +90,8 @@ static struct mounts_entry *entry_new(struct mounts *mounts, const struct link_s
 	entry->mounts = mounts;
 	entry->wish = MOUNT_WISH_DROPPED; /* until the server's list has it */
 	entry->place.fd = -EBADF;
-	entry->share =
-	        (struct link_share){ strdup(share->path), strdup(share->canonical), PROTO_SHARE_SERVED, share->flags };
+	entry->share = (struct share_list_entry){ strdup(share->path), strdup(share->canonical), PROTO_SHARE_SERVED,
+		                                  share->flags };
 	if (entry->share.path == NULL || entry->share.canonical == NULL ||
 	    place_set(&entry->place, mounts->config, address, root, &entry->share) < 0 ||
 	    uv_timer_init(mounts->loop, &entry->timer) < 0) {
@@ -356,12 +356,12 @@ static void advance(struct mounts *mounts)
 }
 
 /* How a share is mounted has changed, or which directory it is. */
-static bool differs(const struct mounts_entry *entry, const struct link_share *share)
+static bool differs(const struct mounts_entry *entry, const struct share_list_entry *share)
 {
 	return entry->share.flags != share->flags || strcmp(entry->share.canonical, share->canonical) != 0;
 }
 
-static void take_share(struct mounts *mounts, const struct link_share *share)
+static void take_share(struct mounts *mounts, const struct share_list_entry *share)
 {
 	struct mounts_entry *entry = find(mounts, share->path);
 	char *canonical;
@@ -387,9 +387,10 @@ static void take_share(struct mounts *mounts, const struct link_share *share)
 /* One share of the record, of a server and beneath a root that may not be today's: then it is undone there. */
 static void recall(struct mounts *mounts, const struct record *record, struct record_share *recorded)
 {
-	const struct link_share share = { recorded->path, recorded->canonical, PROTO_SHARE_SERVED, recorded->flags };
+	const struct share_list_entry share = { recorded->path, recorded->canonical, PROTO_SHARE_SERVED,
+		                                recorded->flags };
 	struct mounts_entry *entry;
-	struct place_made *made;
+	struct made *made;
 
 	if (find(mounts, share.path) != NULL)
 		return;
@@ -401,7 +402,7 @@ static void recall(struct mounts *mounts, const struct record *record, struct re
 	    strcmp(record->root, mounts->config->root) != 0)
 		take(entry, MOUNT_EVENT_CHANGED);
 	made = &entry->place.made;
-	for (; made->count < recorded->made_count && made->count < PLACE_MADE_MAX; made->count++)
+	for (; made->count < recorded->made_count && made->count < MADE_MAX; made->count++)
 		made->paths[made->count] = TAKE_PTR(recorded->made[made->count]);
 }
 
@@ -435,7 +436,7 @@ static void drop_all(struct mounts *mounts)
 	}
 }
 
-void mounts_set(struct mounts *mounts, const struct link_list *list)
+void mounts_set(struct mounts *mounts, const struct share_list *list)
 {
 	mounts->phase = MOUNTS_FOLLOWING;
 	drop_all(mounts);

@@ -7,16 +7,11 @@
 
 #include <limits.h>
 
-#include "guest-fuse/agent/link.h"
+#include "guest-fuse/agent/made.h"
+#include "guest-fuse/agent/share-list.h"
 #include "guest-fuse/binds/config.h"
 
-enum { PLACE_ERROR_SIZE = 2048, PLACE_MADE_MAX = 64 };
-
-/* Directories that were made, in the order in which they were. */
-struct place_made {
-	char *paths[PLACE_MADE_MAX];
-	size_t count;
-};
+enum { PLACE_ERROR_SIZE = 2048 };
 
 /* One share's place in the guest. Strings are the owner's. */
 struct place {
@@ -31,11 +26,11 @@ struct place {
 	bool identical_covered; /* and so does the identical path */
 
 	/* Out. */
-	int fd;         /* the FIFO's end for reading; -EBADF: there is no mount */
-	bool is_apart;  /* mounted at apart, not at mount */
-	bool identical; /* mounted at path, too */
-	bool adopted;   /* it was there */
-	struct place_made made;
+	int fd;           /* the FIFO's end for reading; -EBADF: there is no mount */
+	bool is_apart;    /* mounted at apart, not at mount */
+	bool identical;   /* mounted at path, too */
+	bool adopted;     /* it was there */
+	struct made made; /* for it, in the guest */
 	char error[PLACE_ERROR_SIZE];
 };
 
@@ -44,7 +39,7 @@ struct place {
  * earlier call left it. 0; -ENOMEM: it is as it was.
  */
 int place_set(struct place *place, const struct guest_config *config, const char *address, const char *root,
-              const struct link_share *share);
+              const struct share_list_entry *share);
 /* Makes it, or takes a living one that is there. 0, or a negative errno and words in error. */
 int place_make(struct place *place);
 /* Unmounts, lazily where it is busy; removes the directories that were made, as far as they are empty. */

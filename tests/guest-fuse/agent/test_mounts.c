@@ -49,11 +49,11 @@ static void note(const char *verb, const char *path)
 }
 
 int place_set(struct place *place, const struct guest_config *unused, const char *address, const char *root,
-              const struct link_share *share)
+              const struct share_list_entry *share)
 {
-	struct place_made made = place->made;
+	struct made made = place->made;
 
-	place->made = (struct place_made){ 0 };
+	place->made = (struct made){ 0 };
 	place_done(place);
 	*place = (struct place){ .fd = -EBADF, .path = strdup(share->path), .made = made };
 	if (place->path == NULL || asprintf(&place->mount, "%s%s", root, share->path) < 0)
@@ -205,8 +205,8 @@ static int tear_down(void **state)
  * follows. */
 static void set(const char *paths)
 {
-	struct link_share shares[PLACES];
-	struct link_list list = { shares, 0 };
+	struct share_list_entry shares[PLACES];
+	struct share_list list = { shares, 0 };
 	char *text = strdup(paths), *rest = NULL;
 
 	for (char *path = strtok_r(text, " ", &rest); path != NULL; path = strtok_r(NULL, " ", &rest)) {
@@ -214,7 +214,7 @@ static void set(const char *paths)
 		uint32_t flags = path[0] == '%' ? PROTO_SHARE_READ_ONLY : 0;
 
 		path += path[0] != '/';
-		shares[list.count++] = (struct link_share){ path, path, state, flags };
+		shares[list.count++] = (struct share_list_entry){ path, path, state, flags };
 	}
 	done[0] = '\0';
 	mounts_set(&mounts, &list);
