@@ -12,6 +12,7 @@
 
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
+#include "protocol/lock.h"
 #include "protocol/log.h"
 #include "protocol/number.h"
 #include "protocol/words.h"
@@ -37,7 +38,7 @@ static const struct {
 #undef POINT
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock lock = LOCK_INITIALIZER;
 static struct rule rules[RULES_MAX];
 static size_t rules_count;
 static unsigned long times[FAULTS_COUNT];
@@ -140,12 +141,12 @@ int faults_arm(const char *text, char *error, size_t error_size)
 			return r;
 		count++;
 	}
-	pthread_mutex_lock(&lock);
+	lock_take(&lock);
 	memcpy(rules, parsed, count * sizeof(*rules));
 	rules_count = count;
 	memset(times, 0, sizeof(times));
 	fired = 0;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lock);
 	return 0;
 }
 
@@ -153,9 +154,9 @@ unsigned faults_fired(void)
 {
 	unsigned count;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lock);
 	count = fired;
-	pthread_mutex_unlock(&lock);
+	lock_give(&lock);
 	return count;
 }
 
@@ -163,9 +164,9 @@ unsigned long faults_passed(enum faults_point point)
 {
 	unsigned long count;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lock);
 	count = times[point];
-	pthread_mutex_unlock(&lock);
+	lock_give(&lock);
 	return count;
 }
 
@@ -189,7 +190,8 @@ bool faults_start(void)
 	return true;
 }
 
-/* With the lock held. An errno, or 0; what the calling thread is to wait is added to *ret_delay. */
+static int apply(struct rule *rule, size_t *size, unsigned long *ret_delay) LOCK_HELD(lock);
+/* An errno, or 0; what the calling thread is to wait is added to *ret_delay. */
 static int apply(struct rule *rule, size_t *size, unsigned long *ret_delay)
 {
 	switch (rule->kind) {
@@ -217,7 +219,7 @@ int faults_at_size(enum faults_point point, size_t *size)
 	unsigned long time, delay = 0;
 	int saved = errno, error = 0;
 
-	pthread_mutex_lock(&lock);
+	lock_take(&lock);
 	time = ++times[point];
 	for (size_t i = 0; i < rules_count && error == 0; i++) {
 		struct rule *rule = &rules[i];
@@ -227,7 +229,7 @@ int faults_at_size(enum faults_point point, size_t *size)
 		error = apply(rule, size, &delay);
 		fired++;
 	}
-	pthread_mutex_unlock(&lock);
+	lock_give(&lock);
 	if (delay > 0) {
 		struct timespec left = clock_timespec_ms((int64_t) delay);
 

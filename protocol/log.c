@@ -15,13 +15,14 @@
 
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
+#include "protocol/lock.h"
 
 enum { TEXT_SIZE = 2048, HEAD_SIZE = 192, LINE_SIZE = 5 * TEXT_SIZE + HEAD_SIZE + 8 };
 
 static const char *log_program = "bindshare";
 static enum log_level log_most = LOG_LEVEL_INFO;
 static enum log_format log_format = LOG_FORMAT_TEXT;
-static pthread_mutex_t log_limit_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock log_limit_lock = LOCK_INITIALIZER;
 
 int log_level_parse(const char *text, enum log_level *ret_level)
 {
@@ -188,7 +189,7 @@ bool log_limit_allows(struct log_limit *limit)
 	unsigned left_out = 0;
 	bool allowed;
 
-	(void) pthread_mutex_lock(&log_limit_lock);
+	lock_take(&log_limit_lock);
 	if (limit->at == 0 || ms - limit->at >= LOG_LIMIT_BURST * 1000LL) {
 		limit->filled = LOG_LIMIT_BURST;
 		limit->at = ms;
@@ -206,7 +207,7 @@ bool log_limit_allows(struct log_limit *limit)
 	} else {
 		limit->left_out++;
 	}
-	(void) pthread_mutex_unlock(&log_limit_lock);
+	lock_give(&log_limit_lock);
 	if (left_out > 0)
 		log_warning("%u lines like the next one were left out", left_out);
 	return allowed;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests reach: counters that all programs may write, and the table of lines and branches. For runner.py."""
+"""What the tests reach: makes the counters writable for all programs, and prints the table of lines and branches."""
 import json
 import os
 import subprocess

@@ -116,7 +116,7 @@ def main():
     if subprocess.run(["git", "ls-files"], cwd=ROOT, check=False, capture_output=True).returncode != 0:
         print("1..0 # SKIP this is no checkout: which files belong to it is not known")
         return 0
-    # So that what was made is removed when the time is over.
+    # So that the copy is removed when the test runs out of time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     top = tempfile.mkdtemp(prefix="bindshare-operation.", dir=os.environ.get("BINDSHARE_TEST_DIR", "/var/tmp"))
     print("1..5")

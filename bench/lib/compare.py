@@ -8,7 +8,7 @@ def verdict(old, new):
     if not old["median"]:
         return ""
     change = new["median"] / old["median"] - 1
-    # Of one or two rounds nobody knows how far they lie apart.
+    # One or two rounds do not show how large the noise is.
     least = 0.05 if min(len(old["values"]), len(new["values"])) >= 3 else 0.25
     noise = max(old["spread"] + new["spread"], least)
     if abs(change) <= noise:

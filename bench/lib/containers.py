@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-bindshare-bench containers: how long an OCI runtime takes to make a container with so many binds, alone with plain binds
-and behind bindshare-runtime with binds of a share.
+bindshare-bench containers: how long it takes to create a container with 1, 10 and 50 binds: plain binds by the OCI
+runtime alone, and binds of a share by bindshare-runtime and the OCI runtime.
 """
 import json
 import os
@@ -93,7 +93,7 @@ class _Setup:
                        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]}}, file)
         program = [paths.program("bindshare-runtime"), "--bindshare-config", self.config] if through else [self.runtime]
         command = [*program, "--root", os.path.join(self.directory, "state")]
-        # A file: the container that waits for its start keeps what it is given open.
+        # A file and not a pipe: the created container waits for its start and keeps its output open.
         with open(os.path.join(self.directory, "words"), "w+", encoding="utf-8") as words:
             begin = time.monotonic()
             done = subprocess.run([*command, "create", "--bundle", bundle, "bench"], check=False,
@@ -113,7 +113,7 @@ def inner_main(options, directory):
               "peers": {"runc": f"{options.runtime} alone, plain binds",
                         "own": f"bindshare-runtime before {options.runtime}, plain binds of the guest's own",
                         "bindshare": f"bindshare-runtime before {options.runtime}, binds of a share"}}
-    # runc and crun take control groups of one kind.
+    # runc and crun do not work with both versions of control groups mounted.
     subprocess.run(["umount", "-l", "/sys/fs/cgroup/unified"], check=False, capture_output=True)
     setup = _Setup(options, directory)
     try:
@@ -122,7 +122,7 @@ def inner_main(options, directory):
             measure.say(f"round {number + 1} of {options.rounds}")
             for count in BINDS:
                 kinds = [("runc", setup.plain, False), ("own", setup.plain, True), ("bindshare", setup.host, True)]
-                # Each is the first as often as the others.
+                # Each kind comes first equally often.
                 for peer, base, through in kinds[number % 3:] + kinds[:number % 3]:
                     seconds = setup.create(base, count, through)
                     found["measurements"].append({"peer": peer, "workload": "containers", "round": number, "rows": [

@@ -5,6 +5,7 @@ import os
 import shutil
 
 from . import measure, paths, place, table, workloads
+from .common import messages
 from .peers import GID, UID, Bindshare
 from .sources import Sources
 
@@ -13,9 +14,6 @@ TIMES = 20
 # that is compared is counted until it is no more than the table's, or so often.
 ATTEMPTS = 3
 ATTEMPTS_TO_COMPARE = 8
-# What the kernel, or the client, does on its own account: not caused by the operation that is counted.
-_BESIDE = {"fuse": ("init", "destroy", "forget", "batch_forget", "forget_multi", "interrupt"),
-           "rpc": ("ping", "lane_state", "goodbye", "hello", "attach", "proof", "refuse", "forget")}
 # Those whose messages do not depend on time.
 WORKLOADS = ("walk", "small-files", "missing", "create", "remove", "readdir", "seq-write", "seq-read", "random-read",
              "random-write", "mmap", "fsync", "write-1k", "tar", "sqlite")
@@ -97,8 +95,7 @@ class Counter:
         finally:
             self.peer.unmount()
             place.remove_tree(base)
-        return {kind: sum(count - before[kind].get(name, 0) for name, count in after[kind].items()
-                          if name not in _BESIDE[kind]) for kind in ("fuse", "rpc")}
+        return {kind: sum(counts.values()) for kind, counts in messages.between(before, after).items()}
 
     def _least(self, prepare, action, kept):
         least = {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-bindshare-bench guest: workloads in a virtual machine, over bindshare and over what QEMU brings itself, in one boot. The
-machine is that of tests/vm.
+bindshare-bench guest: workloads in a virtual machine of tests/vm, over bindshare and over QEMU's own virtiofs and 9p,
+all in one boot.
 """
 import json
 import os
@@ -12,7 +12,7 @@ from . import measure, paths, place, workloads
 from .paths import Missing
 from .peers import GID, UID, Peer
 
-# Where the machine is told, in a checkout.
+# The module that makes the machine; only a checkout has it.
 _VM = os.path.join(paths.ROOT, "tests", "vm") if paths.ROOT else None
 KERNELS = ("6.12-full", "6.12", "6.1-full", "6.1")
 WORKLOADS = ("micro", "walk", "small-files", "missing", "create", "remove", "readdir", "seq-write", "seq-read",

@@ -64,7 +64,7 @@ def _ratio_bars(rows, peers):
     if not shown:
         return ""
     values = [value for _, bars in shown for _, value in bars]
-    # A few that are beyond all measure would leave no room for the others.
+    # A few outliers would leave no room for the others.
     low, high = math.log10(min(0.8, min(values))), math.log10(min(max(10.0, max(values)) * 1.15, 500.0))
     # Widths are parts of the page's, heights and letters are not: a phone shows shorter bars, not smaller ones.
     room, bar, gap, label = 84.0, 13, 10, 16

@@ -162,7 +162,7 @@ class Bindshare(Peer):
         self.client = self._run([self.mount_program, f"unix:{self.run}/s:{self.host}", self.guest, "-f"])
 
     def _wait_ready(self, deadline):
-        # It mounts first, and then listens for those who ask for its counts.
+        # It mounts before it listens for requests for its statistics.
         while True:
             try:
                 self.messages()
@@ -252,7 +252,7 @@ class Sshfs(Peer):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * 1024 * 1024)
         self.server = self._run([program, "-e"], stdin=theirs, stdout=theirs, user=UID, group=GID, extra_groups=[],
                                 cwd=self.host)
-        # The server's user appears as root, as with bindshare; sshfs takes the owner of the server's directory for him.
+        # The serving user's files appear as root's, as with bindshare; for sshfs he is who owns the directory.
         self.client = self._run([self.mount_program, "-f", "-o", f"{self.mode},allow_other,idmap=user", f":{self.host}",
                                  self.guest], stdin=ours, stdout=ours)
         ours.close()

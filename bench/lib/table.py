@@ -10,7 +10,7 @@ _SHORT = {"passthrough_hp": "hp"}
 QUANTILES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1)
 P1, P50, P90, P99, MAX = (QUANTILES.index(part) for part in (0.01, 0.5, 0.9, 0.99, 1))
 
-# What is to be reached before any lease: (row, peer, at most so many times that peer's median).
+# The goals before there are leases: (row, peer, at most this many times that peer's median).
 BARS = (
     ("null (statfs)", "passthrough_hp", 1.4),
     ("walk, cold", "passthrough_hp", 1.1),
@@ -29,7 +29,7 @@ BARS = (
     ("mmap sequential, cold", "passthrough_ll", 1.0),
     ("mmap random, cold", "passthrough_ll", 1.0),
 )
-# The same for rows of which another row of bindshare is the measure: 64 clients do twice what one does.
+# Rows that are compared with another row of bindshare: 64 clients do at least twice the work of one.
 BARS_OWN = (("clients 64", "clients 1", 0.5),)
 BARS_VALUE = (("clients 64, fairness", 2.0),)
 BARS_HEAD = ["", "is", "at most", ""]

@@ -136,5 +136,10 @@ int events_start(struct service *service)
 {
 	int r = service_welcome(service, &service->event, service->session.config.proof_id, 0);
 
-	return r < 0 ? r : service_run(service, serve_events, service);
+	if (r < 0)
+		return r;
+	lock_take(&service->lock);
+	r = service_run(service, serve_events, service);
+	lock_give(&service->lock);
+	return r;
 }

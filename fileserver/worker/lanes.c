@@ -26,10 +26,10 @@ static bool is_still_at(struct service *service, size_t number, uint64_t last)
 	const struct lane *lane;
 	bool still;
 
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	lane = service->lanes[number];
 	still = lane != NULL && atomic_load(&lane->busy) != 0 && atomic_load(&lane->last) == last;
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 	return still;
 }
 
@@ -41,14 +41,14 @@ bool lanes_make_read_only(struct service *service, int timeout_ms)
 	int64_t until = clock_ms() + timeout_ms;
 
 	atomic_store(&service->session.read_only, true);
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	for (size_t i = 0; i < ARRAY_SIZE(service->lanes); i++) {
 		const struct lane *lane = service->lanes[i];
 
 		busy[i] = lane != NULL && atomic_load(&lane->busy) != 0;
 		last[i] = busy[i] ? atomic_load(&lane->last) : 0;
 	}
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 	for (size_t i = 0; i < ARRAY_SIZE(service->lanes); i++) {
 		while (busy[i] && is_still_at(service, i, last[i])) {
 			if (clock_ms() > until)
@@ -62,12 +62,12 @@ bool lanes_make_read_only(struct service *service, int timeout_ms)
 void lanes_state(struct service *service, uint32_t number, struct proto_lane_state_reply *ret_state)
 {
 	*ret_state = (struct proto_lane_state_reply){ 0 };
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	if (number < ARRAY_SIZE(service->lanes) && service->lanes[number] != NULL) {
 		ret_state->last = atomic_load(&service->lanes[number]->last);
 		ret_state->busy = atomic_load(&service->lanes[number]->busy);
 	}
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 }
 
 static void lane_free(struct lane *lane)
@@ -127,10 +127,10 @@ static void *lane_run(void *argument)
 
 	if (r == -EBADMSG)
 		service_broken(service, "data lane");
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	service->lanes[lane->number] = NULL;
 	atomic_fetch_sub(&service->session.counters->lanes, 1);
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 	lane_free(lane);
 	service_thread_ended(service);
 	return NULL;
@@ -181,7 +181,7 @@ int lanes_add(struct service *service, int fd, uint64_t proof_id)
 	uint32_t number = 0;
 	int r = -ENOSPC;
 
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	for (uint32_t i = 1; i <= service->session.config.lanes_max && i < ARRAY_SIZE(service->lanes) && number == 0;
 	     i++)
 		if (service->lanes[i] == NULL)
@@ -202,7 +202,7 @@ int lanes_add(struct service *service, int fd, uint64_t proof_id)
 			lane_free(lane);
 		}
 	}
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 	if (r < 0)
 		refuse_lane(fd);
 	return r;

@@ -27,9 +27,9 @@ static void init_locks(struct service *service)
 {
 	pthread_condattr_t clock;
 
-	pthread_mutex_init(&service->lock, NULL);
-	pthread_mutex_init(&service->event_lock, NULL);
-	pthread_mutex_init(&service->session.link_owners_lock, NULL);
+	lock_init(&service->lock);
+	lock_init(&service->event_lock);
+	lock_init(&service->session.link_owners_lock);
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&service->thread_ended, &clock);
@@ -94,9 +94,9 @@ void service_free(struct service *service)
 	space_done(&service->session.space);
 	sync_done(&service->session.sync);
 	pthread_cond_destroy(&service->thread_ended);
-	pthread_mutex_destroy(&service->session.link_owners_lock);
-	pthread_mutex_destroy(&service->event_lock);
-	pthread_mutex_destroy(&service->lock);
+	lock_done(&service->session.link_owners_lock);
+	lock_done(&service->event_lock);
+	lock_done(&service->lock);
 	free(service);
 }
 
@@ -119,10 +119,10 @@ int service_run(struct service *service, void *(*run)(void *), void *argument)
 
 void service_thread_ended(struct service *service)
 {
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	service->threads--;
 	pthread_cond_broadcast(&service->thread_ended);
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 }
 
 int service_welcome(struct service *service, struct proto_channel *channel, uint64_t proof_id, uint32_t number)
@@ -164,9 +164,9 @@ int service_send_event(struct service *service, struct proto_header *header, con
 {
 	int r;
 
-	pthread_mutex_lock(&service->event_lock);
+	lock_take(&service->event_lock);
 	r = proto_channel_send(&service->event, header, writer);
-	pthread_mutex_unlock(&service->event_lock);
+	lock_give(&service->event_lock);
 	return r;
 }
 
@@ -188,11 +188,11 @@ void service_end(struct service *service, enum proto_goodbye code, const char *t
 	if (atomic_exchange(&service->ended, true))
 		return;
 	say_goodbye(service, code, text);
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	for (size_t i = 0; i < ARRAY_SIZE(service->lanes); i++)
 		if (service->lanes[i] != NULL)
 			proto_channel_kill(&service->lanes[i]->channel);
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 	(void) eventfd_write(service->end_fd, 1);
 }
 
@@ -210,11 +210,11 @@ static bool wait_for_threads(struct service *service, int timeout_ms)
 	bool all;
 	int r = 0;
 
-	pthread_mutex_lock(&service->lock);
+	lock_take(&service->lock);
 	while (service->threads > 0 && r == 0)
-		r = pthread_cond_timedwait(&service->thread_ended, &service->lock, &until);
+		r = lock_wait_until(&service->lock, &service->thread_ended, &until);
 	all = service->threads == 0;
-	pthread_mutex_unlock(&service->lock);
+	lock_give(&service->lock);
 	return all;
 }
 

@@ -9,6 +9,7 @@
 
 #include "fileserver/worker/session/session.h"
 #include "protocol/channel.h"
+#include "protocol/lock.h"
 
 enum { SERVICE_LANES_MAX = 64 };
 
@@ -29,14 +30,15 @@ struct lane {
 struct service {
 	struct session session;
 	struct proto_channel event; /* the event lane */
-	pthread_mutex_t event_lock; /* sending on it */
+	struct lock event_lock;     /* sending on it */
 	int end_fd;                 /* eventfd: readable once the session has ended */
 	_Atomic bool ended;
 	_Atomic bool blamed; /* the guest broke the protocol, or left before it was welcomed */
-	pthread_mutex_t lock;
+	struct lock lock;
 	pthread_cond_t thread_ended;
-	unsigned threads;                          /* guarded by lock */
-	struct lane *lanes[SERVICE_LANES_MAX + 1]; /* guarded by lock; by number, from 1 */
+	/* The lock guards these two. */
+	unsigned threads;
+	struct lane *lanes[SERVICE_LANES_MAX + 1]; /* by number, from 1 */
 	_Atomic unsigned working;                  /* lanes that serve a request */
 };
 
@@ -47,7 +49,7 @@ int service_new(const struct worker_config *config, int root, int event, struct 
 void service_free(struct service *service);
 
 /* Runs a thread of the service's, which calls service_thread_ended() last. 0 or a negative errno. */
-int service_run(struct service *service, void *(*run)(void *), void *argument);
+int service_run(struct service *service, void *(*run)(void *), void *argument) LOCK_HELD(service->lock);
 void service_thread_ended(struct service *service);
 
 /* Says WELCOME on a lane of that number; 0: the event lane. */

@@ -12,7 +12,7 @@ enum { STALL_MS = 10000 /* for an answer */ };
 
 int talk_begin(struct talk *talk, int fd, const struct proto_token *token, struct proto_refusal *ret_refusal)
 {
-	int r = proto_channel_init(&talk->channel, fd, PROTO_SMALL_MAX + PROTO_HEADER_SIZE, STALL_MS);
+	int r = proto_channel_init(&talk->channel, fd, PROTO_HEADER_SIZE + PROTO_MOST_LIST_REPLY, STALL_MS);
 
 	talk->next_id = 0;
 	if (r < 0) {
@@ -39,7 +39,8 @@ static int receive(struct talk *talk, enum proto_op op, uint64_t id, struct prot
 
 	if (r < 0)
 		return r == -EAGAIN ? -ETIMEDOUT : r;
-	if (ret_header->op == PROTO_CHANGED && ret_header->flags == 0) {
+	/* CHANGED, the only thing that comes unasked. */
+	if (ret_header->flags == 0 && proto_op_expected(ret_header->op, PROTO_LANE_LIST, PROTO_FROM_SERVER) != NULL) {
 		talk->stale = true;
 		return proto_decode_changed_request(ret_reader, &talk->current) < 0 ? -EPROTO : 1;
 	}
@@ -68,7 +69,7 @@ static int read_share(struct talk *talk, uint32_t index, struct share_list_entry
 	struct proto_share_reply reply;
 	struct proto_writer writer;
 	struct proto_reader reader;
-	uint8_t bytes[64];
+	uint8_t bytes[PROTO_MOST_share_request];
 	int r;
 
 	proto_writer_init(&writer, bytes, sizeof(bytes));
@@ -138,7 +139,7 @@ int talk_ping(struct talk *talk)
 	struct proto_ping_request request = { .sequence = talk->next_id };
 	struct proto_writer writer;
 	struct proto_reader reader;
-	uint8_t bytes[32];
+	uint8_t bytes[PROTO_MOST_ping_request];
 	int r;
 
 	proto_writer_init(&writer, bytes, sizeof(bytes));
@@ -152,7 +153,7 @@ int talk_resolve(struct talk *talk, const char *path, struct proto_resolve_reply
 	struct proto_resolve_request request;
 	struct proto_writer writer;
 	struct proto_reader reader;
-	uint8_t bytes[PROTO_SHARE_SIZE + 16];
+	uint8_t bytes[PROTO_MOST_resolve_request];
 	int r;
 
 	memset(&request, 0, sizeof(request));
@@ -168,7 +169,7 @@ int talk_resolve(struct talk *talk, const char *path, struct proto_resolve_reply
 int talk_tell_refused(struct talk *talk, const struct proto_bind_refused_request *request)
 {
 	struct proto_header header = { .op = PROTO_BIND_REFUSED, .id = ++talk->next_id };
-	uint8_t bytes[PROTO_SHARE_SIZE + 16];
+	uint8_t bytes[PROTO_MOST_bind_refused_request];
 	struct proto_writer writer;
 
 	proto_writer_init(&writer, bytes, sizeof(bytes));

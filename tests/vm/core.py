@@ -15,7 +15,7 @@ import host
 from lib import tap
 
 KERNEL = os.environ.get("BINDSHARE_VM_KERNEL", "6.12")
-# The large directories last: this side's disk has much to write then, and whatever synchronises would wait for it.
+# The large directories come last: the host's disk is busy afterwards, and tests that synchronise would wait for it.
 SUITES = os.environ.get("BINDSHARE_VM_SUITES", """basic_work whole_interface calls_data model:local_directory,cache
     host_changes read_only locks server_gone killable many_at_once directories:exactly_once,sought
     message_counts:large,small,days,idle,100000""").split()

@@ -17,7 +17,7 @@ from lib.server import TOKEN, Server  # noqa: E402
 
 AGENT_PORT = 5000
 GUEST_BUILD = "/bindshare/build"
-# What the cases call that is no part of the guest anyway.
+# Programs that the cases call and the guest would not have otherwise.
 _TOOLS = ("cat", "chmod", "chown", "cp", "dd", "find", "flock", "install", "ldconfig", "ln", "ls", "mkdir", "mkfifo",
           "mv", "rm", "sed", "sh", "sleep", "tar", "touch", "truncate")
 

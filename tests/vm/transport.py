@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-What the vsock device and its other side can do to a mount: refuse, stall, close, be replaced. An error or a new
-connection in time comes of it, never a hang: every command in the guest has a limit.
+What the vsock device and the server can do to a mount: refuse, stall, close, be replaced. The result is an error or a
+new connection in time, never a hang: every command in the guest has a time limit.
 """
 import hashlib
 import os

@@ -187,7 +187,7 @@ void link_owners_record(struct session *session, int directory, const struct sta
 		return;
 	key.uid = htole32(uid);
 	key.gid = htole32(gid);
-	pthread_mutex_lock(&session->link_owners_lock);
+	lock_take(&session->link_owners_lock);
 	(void) load(session, directory, &links);
 	entry = find(&links, &key);
 	if (entry == NULL && !plain && links.count == LINKS_MAX)
@@ -200,7 +200,7 @@ void link_owners_record(struct session *session, int directory, const struct sta
 		*entry = key;
 	if (entry != NULL)
 		(void) store(session, directory, &links);
-	pthread_mutex_unlock(&session->link_owners_lock);
+	lock_give(&session->link_owners_lock);
 }
 
 void link_owners_change(struct session *session, struct node *node, const struct statx *stx,

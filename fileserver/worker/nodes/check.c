@@ -22,7 +22,8 @@ struct way {
 	char bytes[PATH_MAX];
 };
 
-/* With the lock held: the way to place, from the root or as far up as it fits. */
+static void way_find(struct nodes *nodes, const struct place *place, struct way *ret_way) LOCK_HELD(nodes->lock);
+/* The way to place, from the root or as far up as it fits. */
 static void way_find(struct nodes *nodes, const struct place *place, struct way *ret_way)
 {
 	size_t at = sizeof(ret_way->bytes) - 1;

@@ -15,7 +15,7 @@ enum { TICK_MS = 1000, UNUSED_ROUNDS = 3 };
 
 void nodes_lock(struct nodes *nodes)
 {
-	pthread_mutex_lock(&nodes->lock);
+	lock_take(&nodes->lock);
 }
 
 void nodes_unlock(struct nodes *nodes)
@@ -26,7 +26,7 @@ void nodes_unlock(struct nodes *nodes)
 	if (count > 0)
 		memcpy(closing, nodes->closing, count * sizeof(closing[0]));
 	nodes->closing_count = 0;
-	pthread_mutex_unlock(&nodes->lock);
+	lock_give(&nodes->lock);
 	while (count > 0)
 		close_fd(closing[--count]);
 }
@@ -66,6 +66,7 @@ void fds_unlist(struct nodes *nodes, struct node *node)
 	node->listed = false;
 }
 
+static void set_timer(struct nodes *nodes, int ms) LOCK_HELD(nodes->lock);
 static void set_timer(struct nodes *nodes, int ms)
 {
 	struct timespec interval = { .tv_sec = ms / 1000, .tv_nsec = (long) (ms % 1000) * 1000000 };
@@ -106,7 +107,8 @@ int nodes_timer(const struct nodes *nodes)
 	return nodes->timer;
 }
 
-/* With the lock held. True: there are more to close than could be noted. */
+static bool give_up_unused(struct nodes *nodes, struct descriptor_list *list) LOCK_HELD(nodes->lock);
+/* There are more to close than could be noted. */
 static bool give_up_unused(struct nodes *nodes, struct descriptor_list *list)
 {
 	while (list->oldest != NULL && nodes->round - list->oldest->used >= UNUSED_ROUNDS) {

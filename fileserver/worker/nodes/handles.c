@@ -27,7 +27,7 @@ int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, b
 		handle->readable = readable;
 		handle->writable = writable;
 		handle->users = 1;
-		pthread_mutex_init(&handle->lock, NULL);
+		lock_init(&handle->lock);
 		handle->next_of_node = node->handles;
 		node->handles = handle;
 		fds_unlist(nodes, node);
@@ -61,7 +61,8 @@ int nodes_handle(struct nodes *nodes, uint64_t id, struct handle **ret_handle)
 	return 0;
 }
 
-/* With the lock held: the handle leaves the table. Returns the descriptor to close. */
+static int handle_end(struct nodes *nodes, struct handle *handle) LOCK_HELD(nodes->lock);
+/* The handle leaves the table. Returns the descriptor to close. */
 static int handle_end(struct nodes *nodes, struct handle *handle)
 {
 	struct handle **link = &handle->node->handles;
@@ -74,7 +75,7 @@ static int handle_end(struct nodes *nodes, struct handle *handle)
 	nodes->open_handles--;
 	fds_show_counts(nodes);
 	nodes_release(nodes, handle->node);
-	pthread_mutex_destroy(&handle->lock);
+	lock_done(&handle->lock);
 	free(handle);
 	return fd;
 }

@@ -23,13 +23,13 @@ _Static_assert(sizeof(struct statx) == 256, "the kernel's structure");
 
 void devices_init(struct devices *devices)
 {
-	pthread_mutex_init(&devices->lock, NULL);
+	lock_init(&devices->lock);
 	atomic_store(&devices->count, 0);
 }
 
 void devices_done(struct devices *devices)
 {
-	pthread_mutex_destroy(&devices->lock);
+	lock_done(&devices->lock);
 }
 
 uint64_t devices_number(const struct statx *stx)
@@ -81,13 +81,13 @@ void devices_meet(struct devices *devices, const struct statx *stx, int fd, cons
 	    devices_number(&found) != number)
 		return;
 	device.birth_stays = birth_stays(fd);
-	pthread_mutex_lock(&devices->lock);
+	lock_take(&devices->lock);
 	count = atomic_load(&devices->count);
 	if (find(devices, number) == NULL && count < DEVICES_MAX) {
 		devices->devices[count] = device;
 		atomic_store_explicit(&devices->count, count + 1, memory_order_release);
 	}
-	pthread_mutex_unlock(&devices->lock);
+	lock_give(&devices->lock);
 }
 
 void identity_key(struct devices *devices, const struct statx *stx, struct node_key *ret_key)

@@ -8,10 +8,11 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
+
+#include "protocol/lock.h"
 
 struct node_key {
 	uint64_t device, ino;
@@ -24,7 +25,7 @@ enum { DEVICES_MAX = 64 };
 
 /* The file systems that a session has met, by device number. */
 struct devices {
-	pthread_mutex_t lock; /* adding */
+	struct lock lock; /* adding */
 	_Atomic uint32_t count;
 	struct device {
 		uint64_t number;

@@ -14,6 +14,7 @@ extern uint64_t nodes_hash_seed;
 #include "fileserver/worker/nodes/identity.h"
 #include "fileserver/worker/nodes/nodes.h"
 #include "fileserver/worker/nodes/slots.h"
+#include "protocol/lock.h"
 
 enum { ORPHANS_WAIT_MS = 100, CLOSING_MAX = 64, FORGET_AT_ONCE = 256 };
 
@@ -55,7 +56,7 @@ struct descriptor_list {
 };
 
 struct nodes {
-	pthread_mutex_t lock; /* guards everything here but what a handle's own lock does */
+	struct lock lock; /* guards everything here but what a handle's own lock does */
 	struct node *by_identity, *root;
 	struct slots slots;   /* of nodes */
 	struct slots handles; /* of open ones */
@@ -81,6 +82,6 @@ struct nodes {
 	struct devices devices; /* has a lock of its own */
 };
 
-/* nodes.c; with the lock held */
-void nodes_release(struct nodes *nodes, struct node *node);
+/* nodes.c. The second may be asked at any time: what a node is does not change. */
+void nodes_release(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 bool nodes_same(struct nodes *nodes, const struct node *node, const struct statx *stx);

@@ -28,6 +28,7 @@ bool nodes_same(struct nodes *nodes, const struct node *node, const struct statx
 	return memcmp(&key, &node->key, sizeof(key)) == 0;
 }
 
+static struct node *find(struct nodes *nodes, const struct statx *stx) LOCK_HELD(nodes->lock);
 static struct node *find(struct nodes *nodes, const struct statx *stx)
 {
 	struct node_key key;
@@ -38,12 +39,14 @@ static struct node *find(struct nodes *nodes, const struct statx *stx)
 	return node;
 }
 
+static void show_count(struct nodes *nodes) LOCK_HELD(nodes->lock);
 static void show_count(struct nodes *nodes)
 {
 	if (nodes->counters != NULL)
 		atomic_store_explicit(&nodes->counters->nodes, nodes->count, memory_order_relaxed);
 }
 
+static struct node *node_remove(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 /* The node leaves the table. Returns its directory, which has one reason less to stay. */
 static struct node *node_remove(struct nodes *nodes, struct node *node)
 {
@@ -85,6 +88,7 @@ static bool can_be_forgotten(const struct nodes *nodes, const struct node *node,
 	       !node->orphan && (directories || !S_ISDIR(node->type));
 }
 
+static void forget_some(struct nodes *nodes, bool directories) LOCK_HELD(nodes->lock);
 /* At the limit: forgets some of those that were learned first, in turn. */
 static void forget_some(struct nodes *nodes, bool directories)
 {
@@ -109,6 +113,7 @@ static bool is_full(const struct nodes *nodes)
 	return nodes->count + nodes->more_places >= nodes->nodes_max;
 }
 
+static int node_new(struct nodes *nodes, const struct statx *stx, struct node **ret_node) LOCK_HELD(nodes->lock);
 static int node_new(struct nodes *nodes, const struct statx *stx, struct node **ret_node)
 {
 	struct node *node;
@@ -160,11 +165,15 @@ int nodes_new(int root, uint32_t nodes_max, uint32_t descriptors_max, struct pro
 	nodes->stale_at = INT64_MIN;
 	slots_init(&nodes->slots);
 	slots_init(&nodes->handles);
-	pthread_mutex_init(&nodes->lock, NULL);
+	lock_init(&nodes->lock);
 	devices_init(&nodes->devices);
 	devices_meet(&nodes->devices, &stx, root, NULL);
 	nodes->timer = FAULT(WORKER_TIMER, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-	r = nodes->timer < 0 ? -errno : node_new(nodes, &stx, &nodes->root);
+	r = nodes->timer < 0 ? -errno : 0;
+	nodes_lock(nodes);
+	if (r == 0)
+		r = node_new(nodes, &stx, &nodes->root);
+	nodes_unlock(nodes);
 	if (r < 0) {
 		nodes_free(nodes);
 		return r;
@@ -188,7 +197,7 @@ static void free_handles(struct nodes *nodes)
 		if (handle == NULL)
 			continue;
 		close_fd(handle->fd);
-		pthread_mutex_destroy(&handle->lock);
+		lock_done(&handle->lock);
 		free(handle);
 	}
 	slots_done(&nodes->handles);
@@ -216,7 +225,7 @@ void nodes_free(struct nodes *nodes)
 	slots_done(&nodes->slots);
 	close_fd(nodes->timer);
 	devices_done(&nodes->devices);
-	pthread_mutex_destroy(&nodes->lock);
+	lock_done(&nodes->lock);
 	free(nodes);
 }
 

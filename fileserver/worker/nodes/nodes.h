@@ -12,12 +12,12 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
 #include "protocol/counters.h"
+#include "protocol/lock.h"
 
 struct node;
 struct ownership;
@@ -27,7 +27,7 @@ struct handle {
 	int fd;
 	struct node *node;
 	bool directory, readable, writable;
-	pthread_mutex_t lock; /* directories: the position of fd */
+	struct lock lock; /* directories: the position of fd */
 	/* private to nodes.c */
 	struct handle *next_of_node;
 	uint64_t id;

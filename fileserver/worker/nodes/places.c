@@ -9,6 +9,7 @@
 #include "protocol/clock.h"
 #include "protocol/faults.h"
 
+static void place_free(struct nodes *nodes, struct node *node, struct place **link) LOCK_HELD(nodes->lock);
 /* The first place is counted with its node, the others against the same limit. */
 static void place_free(struct nodes *nodes, struct node *node, struct place **link)
 {
@@ -50,6 +51,7 @@ static bool is_beneath(const struct node *node, const struct node *ancestor)
 	return false;
 }
 
+static void drop_old(struct nodes *nodes, struct node *node, int64_t now) LOCK_HELD(nodes->lock);
 /* Those that the guest's kernel goes by no more, and those that are too many. */
 static void drop_old(struct nodes *nodes, struct node *node, int64_t now)
 {

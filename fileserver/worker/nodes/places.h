@@ -14,9 +14,11 @@ enum {
 	PLACES_MAX = 64,
 };
 
-int places_note(struct nodes *nodes, struct node *node, struct node *parent, const char *name); /* 0 or -ENOMEM */
-void places_drop(struct nodes *nodes, struct node *node, const struct node *parent, const char *name);
-void places_drop_all(struct nodes *nodes, struct node *node);
+int places_note(struct nodes *nodes, struct node *node, struct node *parent, const char *name)
+        LOCK_HELD(nodes->lock); /* 0 or -ENOMEM */
+void places_drop(struct nodes *nodes, struct node *node, const struct node *parent, const char *name)
+        LOCK_HELD(nodes->lock);
+void places_drop_all(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 static inline struct node *places_parent(const struct node *node)
 {
 	return node->place == NULL ? NULL : node->place->parent;

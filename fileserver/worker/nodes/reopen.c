@@ -23,7 +23,8 @@ enum { SEARCH_ENTRIES = 20000, SEARCH_DEPTH = 24 };
 
 enum { NAMES_MOVE_MS = 2000 };
 
-/* With the lock held: a descriptor that is there, or false. */
+static bool borrow(struct nodes *nodes, struct node *node, struct node_fd *ret_fd) LOCK_HELD(nodes->lock);
+/* A descriptor that is there, or false. */
 static bool borrow(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
 {
 	*ret_fd = (struct node_fd){ .fd = -EBADF, .node = node };

@@ -130,16 +130,17 @@ static int listing_failed(struct listing *listing, int error)
 	return listing->end || listing->some ? 0 : error;
 }
 
-/* Reads from cookie on. With the handle's lock held: the descriptor's position is used. */
-static int list(struct listing *listing, int fd, uint64_t cookie)
+static int list(struct listing *listing, struct handle *handle, uint64_t cookie) LOCK_HELD(handle->lock);
+/* Reads from cookie on. The lock is for the descriptor's position. */
+static int list(struct listing *listing, struct handle *handle, uint64_t cookie)
 {
 	char bytes[32768] __attribute__((aligned(8)));
 	int r = 1;
 
-	if (lseek(fd, (off_t) cookie, SEEK_SET) < 0)
+	if (lseek(handle->fd, (off_t) cookie, SEEK_SET) < 0)
 		return -errno;
 	while (r > 0) {
-		long n = FAULT(WORKER_LIST, getdents64(fd, bytes, sizeof(bytes)));
+		long n = FAULT(WORKER_LIST, getdents64(handle->fd, bytes, sizeof(bytes)));
 
 		if (n < 0)
 			return listing_failed(listing, -errno);
@@ -165,9 +166,9 @@ static int serve(struct listing *listing, struct handle *handle, uint64_t cookie
 	r = nodes_fd(session->nodes, handle->node, &listing->directory.fd);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&handle->lock);
-	r = list(listing, handle->fd, cookie);
-	pthread_mutex_unlock(&handle->lock);
+	lock_take(&handle->lock);
+	r = list(listing, handle, cookie);
+	lock_give(&handle->lock);
 	nodes_fd_done(session->nodes, &listing->directory.fd);
 	if (r < 0)
 		return r;

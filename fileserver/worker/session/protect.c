@@ -18,7 +18,7 @@ enum { TELL_EVERY_MS = 1000 };
 void protect_init(struct protect *protect, struct nodes *nodes)
 {
 	*protect = (struct protect){ .nodes = nodes, .told_at = INT64_MIN / 2 };
-	pthread_rwlock_init(&protect->lock, NULL);
+	lock_rw_init(&protect->lock);
 }
 
 static void unmap(const struct protect_entry *entries, size_t count)
@@ -30,7 +30,7 @@ static void unmap(const struct protect_entry *entries, size_t count)
 void protect_done(struct protect *protect)
 {
 	unmap(protect->entries, protect->count);
-	pthread_rwlock_destroy(&protect->lock);
+	lock_rw_done(&protect->lock);
 }
 
 int protect_take(struct protect *protect, int fd)
@@ -54,13 +54,13 @@ int protect_take(struct protect *protect, int fd)
 	}
 	for (size_t i = 0; i < count; i++)
 		secrets = secrets || (entries[i].flags & PROTECT_SECRET) != 0;
-	pthread_rwlock_wrlock(&protect->lock);
+	lock_rw_take(&protect->lock);
 	before = protect->entries;
 	count_before = protect->count;
 	protect->entries = entries;
 	protect->count = count;
 	atomic_store(&protect->secrets, secrets);
-	pthread_rwlock_unlock(&protect->lock);
+	lock_rw_give(&protect->lock);
 	unmap(before, count_before);
 	return 0;
 }
@@ -212,13 +212,13 @@ static int decide(struct protect *protect, struct question *question, const stru
 	bool found;
 
 	question->protect = protect;
-	pthread_rwlock_rdlock(&protect->lock);
+	lock_rw_take_to_read(&protect->lock);
 	if (protect->count > 0)
 		lineage_look(protect->nodes, node, look, question);
 	found = question->found != NULL;
 	if (found)
 		subject = question->found->subject;
-	pthread_rwlock_unlock(&protect->lock);
+	lock_rw_give_read(&protect->lock);
 	if (!found)
 		return 0;
 	if (question->reading && question->name != NULL)
@@ -271,12 +271,12 @@ int protect_object(struct protect *protect, dev_t device, ino_t ino)
 	uint32_t subject = 0;
 	bool found;
 
-	pthread_rwlock_rdlock(&protect->lock);
+	lock_rw_take_to_read(&protect->lock);
 	(void) look(&question, &lineage);
 	found = question.found != NULL;
 	if (found)
 		subject = question.found->subject;
-	pthread_rwlock_unlock(&protect->lock);
+	lock_rw_give_read(&protect->lock);
 	if (found)
 		tell(protect, subject);
 	return found ? -EPERM : 0;

@@ -6,17 +6,17 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "fileserver/common/protect-list.h"
+#include "protocol/lock.h"
 
 struct protect {
 	struct nodes *nodes;
-	pthread_rwlock_t lock;
+	struct lock_rw lock;
 	const struct protect_entry *entries;
 	size_t count;
 	_Atomic bool secrets; /* something is kept back from readers, too */

@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "fileserver/common/handover.h"
@@ -14,6 +13,7 @@
 #include "fileserver/worker/session/protect.h"
 #include "fileserver/worker/session/space.h"
 #include "fileserver/worker/session/sync.h"
+#include "protocol/lock.h"
 
 struct session {
 	struct worker_config config;
@@ -26,7 +26,7 @@ struct session {
 	struct protect protect;
 	struct space space;
 	struct sync sync;
-	pthread_mutex_t link_owners_lock;                /* link-owners.h: who changes a directory's record of them */
+	struct lock link_owners_lock;                    /* link-owners.h: who changes a directory's record of them */
 	_Atomic uint32_t nodes_limit, descriptors_limit; /* allotment.h */
 	_Atomic int64_t wanted_at;
 	void (*wants)(void); /* NULL: nobody gives more */

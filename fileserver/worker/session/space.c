@@ -24,12 +24,12 @@ enum {
 void space_init(struct space *space, struct nodes *nodes, uint64_t reserve)
 {
 	*space = (struct space){ .nodes = nodes, .reserve = reserve };
-	pthread_mutex_init(&space->lock, NULL);
+	lock_init(&space->lock);
 }
 
 void space_done(struct space *space)
 {
-	pthread_mutex_destroy(&space->lock);
+	lock_done(&space->lock);
 }
 
 static uint64_t less(uint64_t from, uint64_t what)
@@ -71,9 +71,12 @@ static struct space_disk *disk_of(struct space *space, uint64_t device)
 	return &space->disks[device % SPACE_DISKS];
 }
 
-/* Of what was handed out before; with the lock held. */
-static bool take_known(struct space_disk *disk, uint64_t device, uint64_t bytes, uint64_t files)
+static bool take_known(struct space *space, uint64_t device, uint64_t bytes, uint64_t files) LOCK_HELD(space->lock);
+/* Of what was handed out before. */
+static bool take_known(struct space *space, uint64_t device, uint64_t bytes, uint64_t files)
 {
+	struct space_disk *disk = disk_of(space, device);
+
 	if (disk->device != device || disk->checked == 0 || clock_coarse_ms() - disk->checked >= SPACE_CHECK_MS ||
 	    disk->bytes < bytes || disk->files < files)
 		return false;
@@ -82,10 +85,13 @@ static bool take_known(struct space_disk *disk, uint64_t device, uint64_t bytes,
 	return true;
 }
 
-/* Of what the file system has just said that there is; with the lock held. How many bytes, 0: none. */
-static uint64_t take_new(struct space_disk *disk, uint64_t device, uint64_t bytes, uint64_t files, uint64_t wanted,
+static uint64_t take_new(struct space *space, uint64_t device, uint64_t bytes, uint64_t files, uint64_t wanted,
+                         uint64_t wanted_files) LOCK_HELD(space->lock);
+/* Of what the file system has just said that there is. How many bytes, 0: none. */
+static uint64_t take_new(struct space *space, uint64_t device, uint64_t bytes, uint64_t files, uint64_t wanted,
                          uint64_t wanted_files)
 {
+	struct space_disk *disk = disk_of(space, device);
 	uint64_t part, given;
 
 	bytes = less(bytes, disk->in_bytes);
@@ -111,13 +117,13 @@ static int claim_once(struct space *space, uint64_t device, int fd, uint64_t wan
 	bool known;
 	int r = 0;
 
-	pthread_mutex_lock(&space->lock);
-	known = take_known(disk, device, wanted, claim->files);
+	lock_take(&space->lock);
+	known = take_known(space, device, wanted, claim->files);
 	if (!known) {
-		pthread_mutex_unlock(&space->lock);
+		lock_give(&space->lock);
 		r = ask(space, fd, &bytes, &files);
-		pthread_mutex_lock(&space->lock);
-		given = r < 0 ? 0 : take_new(disk, device, bytes, files, wanted, claim->files);
+		lock_take(&space->lock);
+		given = r < 0 ? 0 : take_new(space, device, bytes, files, wanted, claim->files);
 	}
 	given = given < least ? 0 : given;
 	if (given > 0) {
@@ -126,7 +132,7 @@ static int claim_once(struct space *space, uint64_t device, int fd, uint64_t wan
 		disk->in_bytes += given;
 		disk->in_files += claim->files;
 	}
-	pthread_mutex_unlock(&space->lock);
+	lock_give(&space->lock);
 	return r < 0 ? r : given == 0 ? -ENOSPC : 0;
 }
 
@@ -180,10 +186,10 @@ void space_settle(struct space *space, struct space_claim *claim)
 {
 	if (claim->disk == NULL)
 		return;
-	pthread_mutex_lock(&space->lock);
+	lock_take(&space->lock);
 	claim->disk->in_bytes -= claim->bytes;
 	claim->disk->in_files -= claim->files;
-	pthread_mutex_unlock(&space->lock);
+	lock_give(&space->lock);
 	claim->disk = NULL;
 }
 
@@ -199,9 +205,9 @@ int space_fits(struct space *space, struct node *node, int fd, uint64_t wanted)
 		r = ask(space, fd, &bytes, &files);
 		if (r < 0)
 			return r;
-		pthread_mutex_lock(&space->lock);
+		lock_take(&space->lock);
 		bytes = less(bytes, disk->in_bytes);
-		pthread_mutex_unlock(&space->lock);
+		lock_give(&space->lock);
 		if (bytes >= wanted)
 			return 0;
 		if (!room_comes(space, waited))

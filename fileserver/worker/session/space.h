@@ -11,9 +11,10 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdint.h>
 #include <sys/statvfs.h>
+
+#include "protocol/lock.h"
 
 struct node;
 struct nodes;
@@ -23,7 +24,7 @@ enum { SPACE_DISKS = 8, SPACE_STEP = 1024 * 1024 };
 struct space {
 	struct nodes *nodes;
 	uint64_t reserve; /* bytes; 0: none */
-	pthread_mutex_t lock;
+	struct lock lock;
 	struct space_disk {
 		uint64_t device;
 		int64_t checked;             /* ms, CLOCK_MONOTONIC_COARSE; 0: never */

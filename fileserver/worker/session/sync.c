@@ -13,16 +13,17 @@
 void sync_init(struct sync *sync)
 {
 	*sync = (struct sync){ .at = INT64_MIN / 2 };
-	pthread_mutex_init(&sync->lock, NULL);
+	lock_init(&sync->lock);
 	pthread_cond_init(&sync->ended, NULL);
 }
 
 void sync_done(struct sync *sync)
 {
 	pthread_cond_destroy(&sync->ended);
-	pthread_mutex_destroy(&sync->lock);
+	lock_done(&sync->lock);
 }
 
+static void run(struct sync *sync, int fd, dev_t device) LOCK_HELD(sync->lock);
 /* With the lock held, which is given back meanwhile. */
 static void run(struct sync *sync, int fd, dev_t device)
 {
@@ -33,15 +34,15 @@ static void run(struct sync *sync, int fd, dev_t device)
 
 	sync->running = true;
 	if (wait > 0) {
-		pthread_mutex_unlock(&sync->lock);
+		lock_give(&sync->lock);
 		(void) nanosleep(&pause, NULL);
-		pthread_mutex_lock(&sync->lock);
+		lock_take(&sync->lock);
 	}
 	/* Who comes from here on may have written what this one does not see. */
 	number = ++sync->begun;
-	pthread_mutex_unlock(&sync->lock);
+	lock_give(&sync->lock);
 	r = FAULT(WORKER_SYNC, syncfs(fd)) < 0 ? -errno : 0;
-	pthread_mutex_lock(&sync->lock);
+	lock_take(&sync->lock);
 	sync->running = false;
 	sync->last = number;
 	sync->device = device;
@@ -58,15 +59,15 @@ int sync_wait(struct sync *sync, int fd)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	pthread_mutex_lock(&sync->lock);
+	lock_take(&sync->lock);
 	before = sync->begun;
 	while (sync->last <= before || sync->device != st.st_dev) {
 		if (sync->running)
-			pthread_cond_wait(&sync->ended, &sync->lock);
+			lock_wait(&sync->lock, &sync->ended);
 		else
 			run(sync, fd, st.st_dev);
 	}
 	r = sync->result;
-	pthread_mutex_unlock(&sync->lock);
+	lock_give(&sync->lock);
 	return r;
 }

@@ -10,10 +10,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "protocol/lock.h"
+
 enum { SYNC_PAUSE_MS = 100 };
 
 struct sync {
-	pthread_mutex_t lock;
+	struct lock lock;
 	pthread_cond_t ended;
 	bool running;
 	uint64_t begun; /* how many have begun */

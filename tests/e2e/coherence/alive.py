@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What is open stays alive, whoever takes its name away, also when the server may hold sixteen descriptors only."""
+"""What is open stays usable when its name is removed or replaced, also when the server may have 16 descriptors only."""
 import errno
 import mmap
 import os

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Who opens a file after it was written reads what was written, whoever else has it open."""
+"""A file that is opened after a write shows what was written, whoever else has it open."""
 import ctypes
 import mmap
 import os

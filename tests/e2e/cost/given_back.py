@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-What nobody in the guest uses is given back on the host: descriptors, space, disks, what is known beyond the limit.
+What nobody in the guest uses is released on the host: descriptors, space, disks, and nodes beyond the limit.
 """
 import errno
 import json

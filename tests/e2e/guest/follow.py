@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest is told of the list: at once, at each change, and where a path leads; and what it may not say."""
+"""What a guest is told about the list of shares, at the start and at each change, and what ends its connection."""
 import errno
 import hashlib
 import os

@@ -66,7 +66,7 @@ class Container:
         if "uidMappings" in linux:
             namespaces.append({"type": "user"})
         self.runtime = shutil.which(runtime)
-        # crun takes no hybrid of both kinds of control groups.
+        # crun does not work with both versions of control groups mounted.
         if not hasattr(guest, "one_kind_of_cgroups"):
             guest.do("umount", "-l", "/sys/fs/cgroup/unified", check=False)
             guest.one_kind_of_cgroups = True

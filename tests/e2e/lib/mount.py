@@ -8,6 +8,7 @@ import subprocess
 import types
 
 from . import world
+from .common import messages
 from .common.mounts import is_mounted
 from .remote import RemoteServer, ask
 from .server import TOKEN, Server, program
@@ -15,10 +16,6 @@ from .tap import wait_for
 
 # Where the cases' servers run: here, or on the other side of a virtual machine.
 SERVER = RemoteServer if world.AGENT else Server
-# What travels beside the requests of the file system: not counted as RPCs of an operation.
-_BESIDE = ("ping", "lane_state", "goodbye", "hello", "attach", "proof", "refuse", "forget")
-# FUSE requests that the kernel sends on its own account.
-_FUSE_BESIDE = ("init", "destroy", "forget", "batch_forget", "forget_multi", "interrupt")
 
 
 def unmount(path, lazy=False):
@@ -83,10 +80,7 @@ class Mount:
         before = self.stats()
         value = types.SimpleNamespace()
         yield value
-        after = self.stats()
-        for part, beside in (("fuse", _FUSE_BESIDE), ("rpc", _BESIDE)):
-            counts = {name: count - before[part].get(name, 0) for name, count in after[part].items()}
-            counts = {name: count for name, count in counts.items() if count and name not in beside}
+        for part, counts in messages.between(before, self.stats()).items():
             setattr(value, part, counts)
             setattr(value, part + "_total", sum(counts.values()))
 

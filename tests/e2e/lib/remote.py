@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The file server of a case that runs in a virtual machine: on the machine's other side, where an agent (tests/vm) starts
-and ends it. The guest reaches it over vsock; the host's directories are seen at their own path through another file
-system.
+The file server of a case that runs in a virtual machine. It runs on the host of the machine, where an agent (tests/vm)
+starts and ends it. The guest reaches it over vsock, and sees the host's directories at their own paths by virtiofs.
 """
 import json
 import signal

@@ -10,7 +10,7 @@ import traceback
 from . import world
 from .common import namespace
 
-LONG = 5  # seconds: cases that take longer elsewhere are told
+LONG = 5  # seconds; relay() says which cases take longer
 
 _cases = []
 
@@ -71,7 +71,7 @@ def _run_one(number, function):
     except Skip as reason:
         print(f"ok {number} - {name} # SKIP {reason}", flush=True)
         return True
-    except Exception:  # the next case must have its turn whatever this one did
+    except Exception:  # the next case must run whatever this one raised
         print(f"not ok {number} - {name}")
         _comment(traceback.format_exc())
         _comment(world.logs())
@@ -115,7 +115,7 @@ def relay(suites, run_suite):
                     last = now
                 else:
                     _comment(line.removeprefix("# "))
-        except Exception as error:  # the next file must have its turn whatever this one did
+        except Exception as error:  # the next file must run whatever this one raised
             problem = str(error)
         _comment(f"{label} took {time.monotonic() - begin:.0f} s")
         if problem or count < planned or planned == 0:

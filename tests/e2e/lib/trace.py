@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which system calls a process makes meanwhile, by strace."""
+"""Which system calls a process makes while a block runs, by strace."""
 import collections
 import contextlib
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A mount and a local directory beside it: the same call on both, and the same must come out."""
+"""A mount and a local directory: the same call on both must give the same result."""
 import errno
 import os
 import stat

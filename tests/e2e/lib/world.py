@@ -33,7 +33,7 @@ _cleanups = []
 _counter = 0
 
 
-# Options of every mount whose case does not say otherwise: "permissions=host".
+# Options for every mount whose case does not set them itself, such as "permissions=host".
 OPTIONS = os.environ.get("BINDSHARE_TEST_OPTIONS", "")
 
 
@@ -164,7 +164,7 @@ def sanitizer_environment(faults=None):
     return environment
 
 
-# The search for leaks says so of a thread that ends just then; it looks at the others, and goes on.
+# LeakSanitizer prints this about a thread that ends while it scans; it goes on with the others.
 _NO_FINDING = re.compile(r"^==\d+==Unable to get registers from thread \d+\.\n", re.MULTILINE)
 
 

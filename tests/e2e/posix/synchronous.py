@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be on the disk when a call returns: seen by what the server calls."""
+"""What must be on the disk when a call returns, checked by the system calls that the server makes."""
 import ctypes
 import errno
 import mmap

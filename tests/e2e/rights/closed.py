@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the owner's own mode bits close: opened for the guest's root without a trace on the host."""
+"""Files that are closed by their owner's mode bits: the guest's root opens them, and nothing changes on the host."""
 import errno
 import os
 import signal

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the server is steered by lies in a share: no way that a guest has changes it."""
+"""Settings, token, log and programs of the server lie in a share: a guest has no way to change them."""
 import ctypes
 import errno
 import json

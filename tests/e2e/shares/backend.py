@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The program that ships the server, played by what docs/BACKEND.md says and nothing else."""
+"""Plays the program that ships the server, with nothing but what docs/BACKEND.md says."""
 import concurrent.futures
 import json
 import os

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A listed directory that is made later: by the user it is served, by somebody else only when the user says so."""
+"""A listed directory that is made later is served; one that others could have made only when the user confirms it."""
 import json
 import os
 

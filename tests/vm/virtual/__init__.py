@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual machine with a real virtio-vsock device, whose other side is here. Used by tests and by the benchmark."""
+"""A virtual machine with a real virtio-vsock device, whose host is this system. For the tests and the benchmark."""
 from .parts import Missing, Kernel, kernel, missing, vsock_device, virtiofsd
 from .image import Image
 from .machine import Machine

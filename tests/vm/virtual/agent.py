@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-This side's hands of a test that runs in the guest: starts and ends servers here. Each connection to its socket is one
-request and one answer, a line of JSON each.
+Starts and ends servers on the host for a test that runs in the guest. Each connection to its socket is one request and
+one answer, a line of JSON each.
 """
 import json
 import os

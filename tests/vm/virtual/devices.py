@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs beside QEMU that are its devices: vsock (vhost-device-vsock) and, to compare with, virtiofs."""
+"""Processes that implement devices for QEMU: vsock (vhost-device-vsock) and, to compare with, virtiofs."""
 import os
 import signal
 import subprocess
@@ -7,7 +7,8 @@ import time
 
 from . import parts
 
-# Larger ones come as several descriptors, which this backend loses; 24,192 bytes of credit per connection at least.
+# A larger packet comes in several descriptors, of which this backend loses all but one. A connection needs 24,192 bytes
+# of credit at least.
 TX_BUFFER = 32256
 
 

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Locks whose use the compiler checks: clang's thread safety analysis (-Wthread-safety) compares what a function says
+ * that it needs held with what its callers hold. Other compilers see plain mutexes.
+ *
+ *	static void drop(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
+ *
+ * An attribute names parameters only in a declaration: a static function has one before its definition. What a lock
+ * guards stands beside it in words; C's members cannot say it before clang 18.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#ifdef __clang__
+#define LOCK_ATTRIBUTE(...) __attribute__((__VA_ARGS__))
+#else
+#define LOCK_ATTRIBUTE(...)
+#endif
+
+/* The caller holds it. */
+#define LOCK_HELD(...)         LOCK_ATTRIBUTE(requires_capability(__VA_ARGS__))
+#define LOCK_HELD_TO_READ(...) LOCK_ATTRIBUTE(requires_shared_capability(__VA_ARGS__))
+/* The caller does not hold it: the function takes it, or waits for what may need it. */
+#define LOCK_NOT_HELD(...) LOCK_ATTRIBUTE(locks_excluded(__VA_ARGS__))
+/* The function returns with it held; without it. */
+#define LOCK_TAKES(...)         LOCK_ATTRIBUTE(acquire_capability(__VA_ARGS__))
+#define LOCK_GIVES(...)         LOCK_ATTRIBUTE(release_capability(__VA_ARGS__))
+#define LOCK_TAKES_TO_READ(...) LOCK_ATTRIBUTE(acquire_shared_capability(__VA_ARGS__))
+#define LOCK_GIVES_READ(...)    LOCK_ATTRIBUTE(release_shared_capability(__VA_ARGS__))
+/* The function holds it if it returns result. */
+#define LOCK_TAKES_IF(result, ...) LOCK_ATTRIBUTE(try_acquire_capability(result, __VA_ARGS__))
+
+struct LOCK_ATTRIBUTE(capability("mutex")) lock {
+	pthread_mutex_t mutex; /* for pthread_cond_wait() */
+};
+
+/* Many may read what one changes. */
+struct LOCK_ATTRIBUTE(capability("rwlock")) lock_rw {
+	pthread_rwlock_t rwlock;
+};
+
+#define LOCK_INITIALIZER                                                                                               \
+	{                                                                                                              \
+		PTHREAD_MUTEX_INITIALIZER                                                                              \
+	}
+
+static inline void lock_init(struct lock *lock)
+{
+	pthread_mutex_init(&lock->mutex, NULL);
+}
+
+static inline void lock_done(struct lock *lock)
+{
+	pthread_mutex_destroy(&lock->mutex);
+}
+
+static inline void lock_take(struct lock *lock) LOCK_TAKES(*lock);
+static inline bool lock_try(struct lock *lock) LOCK_TAKES_IF(true, *lock);
+static inline void lock_give(struct lock *lock) LOCK_GIVES(*lock);
+/* As pthread_cond_wait() and pthread_cond_timedwait(). */
+static inline void lock_wait(struct lock *lock, pthread_cond_t *condition) LOCK_HELD(*lock);
+static inline int lock_wait_until(struct lock *lock, pthread_cond_t *condition, const struct timespec *until)
+        LOCK_HELD(*lock);
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) static inline void lock_take(struct lock *lock)
+{
+	pthread_mutex_lock(&lock->mutex);
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) static inline bool lock_try(struct lock *lock)
+{
+	return pthread_mutex_trylock(&lock->mutex) == 0;
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) static inline void lock_give(struct lock *lock)
+{
+	pthread_mutex_unlock(&lock->mutex);
+}
+
+static inline void lock_wait(struct lock *lock, pthread_cond_t *condition)
+{
+	pthread_cond_wait(condition, &lock->mutex);
+}
+
+static inline int lock_wait_until(struct lock *lock, pthread_cond_t *condition, const struct timespec *until)
+{
+	return pthread_cond_timedwait(condition, &lock->mutex, until);
+}
+
+static inline void lock_rw_init(struct lock_rw *lock)
+{
+	pthread_rwlock_init(&lock->rwlock, NULL);
+}
+
+static inline void lock_rw_done(struct lock_rw *lock)
+{
+	pthread_rwlock_destroy(&lock->rwlock);
+}
+
+static inline void lock_rw_take(struct lock_rw *lock) LOCK_TAKES(*lock);
+static inline void lock_rw_give(struct lock_rw *lock) LOCK_GIVES(*lock);
+static inline void lock_rw_take_to_read(struct lock_rw *lock) LOCK_TAKES_TO_READ(*lock);
+static inline void lock_rw_give_read(struct lock_rw *lock) LOCK_GIVES_READ(*lock);
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) static inline void lock_rw_take(struct lock_rw *lock)
+{
+	pthread_rwlock_wrlock(&lock->rwlock);
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) static inline void lock_rw_give(struct lock_rw *lock)
+{
+	pthread_rwlock_unlock(&lock->rwlock);
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) static inline void lock_rw_take_to_read(struct lock_rw *lock)
+{
+	pthread_rwlock_rdlock(&lock->rwlock);
+}
+
+LOCK_ATTRIBUTE(no_thread_safety_analysis) static inline void lock_rw_give_read(struct lock_rw *lock)
+{
+	pthread_rwlock_unlock(&lock->rwlock);
+}
