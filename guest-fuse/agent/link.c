@@ -184,13 +184,13 @@ static int serve(struct link *link, struct talk *talk)
 		eventfd_t count;
 		int ready;
 
-		if (talk->stale)
+		if (talk->outdated)
 			r = take_list(link, talk);
 		if (r == 0)
 			r = resolve_all(link, talk);
 		if (r == 0)
 			r = tell_refusals(link, talk);
-		if (r < 0 || talk->stale)
+		if (r < 0 || talk->outdated)
 			continue;
 		ready = talk_has_read(talk) ? 1 : poll(fds, 2, IDLE_MS);
 		if (ready == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The connection to the file server on which the guest learns what is shared. A thread of its own speaks with the
- * server and blocks; what it learns is taken in the loop's thread. It connects again for ever, with back-off.
+ * server and blocks; what it learns is taken in the loop's thread. When the connection breaks it connects again, with
+ * back-off, for as long as the process lives.
  */
 #pragma once
 

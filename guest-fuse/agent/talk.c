@@ -20,7 +20,7 @@ int talk_begin(struct talk *talk, int fd, const struct proto_token *token, struc
 		return r;
 	}
 	r = proto_follow(&talk->channel, token, &talk->current, ret_refusal);
-	talk->stale = true;
+	talk->outdated = true;
 	if (r < 0)
 		proto_channel_done(&talk->channel);
 	return r;
@@ -41,7 +41,7 @@ static int receive(struct talk *talk, enum proto_op op, uint64_t id, struct prot
 		return r == -EAGAIN ? -ETIMEDOUT : r;
 	/* CHANGED, the only thing that comes unasked. */
 	if (ret_header->flags == 0 && proto_op_expected(ret_header->op, PROTO_LANE_LIST, PROTO_FROM_SERVER) != NULL) {
-		talk->stale = true;
+		talk->outdated = true;
 		return proto_decode_changed_request(ret_reader, &talk->current) < 0 ? -EPROTO : 1;
 	}
 	return ret_header->op == op && ret_header->id == id && ret_header->flags == PROTO_FRAME_REPLY ? 0 : -EPROTO;
@@ -91,19 +91,19 @@ int talk_read_list(struct talk *talk, struct share_list *ret_list)
 	struct share_list list = { 0 };
 	int r = 0;
 
-	while (talk->stale && r >= 0) {
+	while (talk->outdated && r >= 0) {
 		share_list_done(&list);
-		talk->stale = false;
+		talk->outdated = false;
 		if (talk->current.count > SHARE_LIST_MAX)
 			return -E2BIG;
 		list.shares = calloc((size_t) talk->current.count + 1, sizeof(*list.shares));
 		r = list.shares == NULL ? -ENOMEM : 0;
-		for (uint32_t i = 0, count = talk->current.count; i < count && r == 0 && !talk->stale; i++)
+		for (uint32_t i = 0, count = talk->current.count; i < count && r == 0 && !talk->outdated; i++)
 			r = read_share(talk, i, &list.shares[list.count++]);
 		/* EAGAIN: another list is there, and CHANGED was said before or comes now. */
 		if (r > 0 && r != EAGAIN)
 			r = -EPROTO;
-		while (r == EAGAIN && !talk->stale) {
+		while (r == EAGAIN && !talk->outdated) {
 			struct proto_header header;
 			struct proto_reader reader;
 			int other = receive(talk, PROTO_CHANGED, 0, &header, &reader);

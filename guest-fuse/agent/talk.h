@@ -11,7 +11,7 @@
 struct talk {
 	struct proto_channel channel;
 	struct proto_changed_request current; /* the newest list that the server told of */
-	bool stale;                           /* it has not been read */
+	bool outdated;                        /* it has not been read */
 	uint64_t next_id;
 };
 

@@ -45,9 +45,9 @@ static void end(void)
 static void the_list_is_read(void **state)
 {
 	assert_int_equal(begin(), 0);
-	assert_true(talk.stale);
+	assert_true(talk.outdated);
 	assert_int_equal(talk_read_list(&talk, &list), 0);
-	assert_false(talk.stale);
+	assert_false(talk.outdated);
 	assert_int_equal(list.count, 2);
 	assert_string_equal(list.shares[0].path, "/a");
 	assert_string_equal(list.shares[1].canonical, "/b");
@@ -170,7 +170,7 @@ static void news_make_the_list_stale(void **state)
 	share_list_done(&list);
 	server.change_at = server.asked_shares + 1;
 	/* Comes before an answer, and is kept. */
-	talk.stale = true;
+	talk.outdated = true;
 	talk.current.generation = 77;
 	assert_int_equal(talk_read_list(&talk, &list), 0);
 	assert_int_equal(list.count, 3);
