@@ -6,18 +6,18 @@
 #include <sys/stat.h>
 
 #include "bench/memory.h"
-#include "guest-fuse/mount/nodes.h"
+#include "guest-fuse/mount/known/objects.h"
 
 int main(int argc, char **argv)
 {
 	struct memory_arguments arguments = memory_arguments(argc, argv);
 	struct proto_entry entry = { .attr = { .mode = S_IFREG | 0644, .nlink = 1 } };
 	uint64_t root = PROTO_ID(1, 0);
-	struct nodes *nodes;
+	struct objects *objects;
 	long before;
 	char name[256];
 
-	if (nodes_new(root, &nodes) < 0) {
+	if (objects_new(root, &objects) < 0) {
 		fprintf(stderr, "memory-client: no table\n");
 		return EXIT_FAILURE;
 	}
@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 		entry.node = PROTO_ID(1, (uint32_t) i + 1);
 		entry.attr.ino = (uint64_t) i + 1000;
 		memory_name(name, arguments.name_length, i);
-		if (nodes_learn(nodes, root, name, &entry, 1) < 0) {
+		if (objects_learn(objects, root, name, &entry, 1) < 0) {
 			fprintf(stderr, "memory-client: no node\n");
 			return EXIT_FAILURE;
 		}

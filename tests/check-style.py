@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""House rules that no other tool checks: SPDX lines, sizes, line lengths, words that do not belong in the tree."""
+"""House rules that no other tool checks: SPDX lines, sizes, the direction of includes, words that do not belong."""
 import os
 import re
 import subprocess
@@ -12,6 +12,16 @@ COLUMNS = 120
 # Written in two parts, so that they are not in this file either.
 WORDS = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "\\bX" + "XX\\b", "\\bst" + "ubs?\\b", "\\bha" + "ck\\b")))
 FREE_OF_SPDX = {"LICENSE", ".gitignore"}
+# Folders whose includes go one way (docs/ARCHITECTURE.md): what each may include of ours. No files in them include one
+# another in a circle, a source and its header being one file.
+MOUNT = "guest-fuse/mount/"
+MOUNT_LEAVES = (MOUNT + "mount-options.h", MOUNT + "exits.h")
+ROOMS = {
+    MOUNT + "known": ("protocol/", MOUNT + "known/"),
+    MOUNT + "server": ("protocol/", MOUNT + "known/", MOUNT + "server/", *MOUNT_LEAVES),
+    MOUNT + "kernel": ("protocol/", MOUNT + "known/", MOUNT + "server/", MOUNT + "kernel/", "guest-fuse/file-bind.h",
+                       *MOUNT_LEAVES),
+}
 
 
 def tracked():
@@ -29,6 +39,42 @@ def long_functions(name, lines):
             if number - start - 1 > FUNCTION_LINES:
                 yield f"{name}:{start}: a function of {number - start - 1} lines"
             start = None
+
+
+def includes(name):
+    """The headers of ours that a source or header includes, with the numbers of the lines."""
+    with open(name, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            found = re.match(r'#include "([^"]+)"', line)
+            if found:
+                yield number, found.group(1)
+
+
+def against_the_direction(names):
+    for name in names:
+        allowed = ROOMS.get(os.path.dirname(name))
+        if allowed is not None and name.endswith((".c", ".h")):
+            for number, header in includes(name):
+                if not header.startswith(allowed):
+                    yield f"{name}:{number}: {header} does not belong in this folder's includes"
+
+
+def circles(names):
+    graph = {}
+    for name in names:
+        if os.path.dirname(name) in ROOMS and name.endswith((".c", ".h")):
+            unit = os.path.splitext(name)[0]
+            graph.setdefault(unit, set()).update(
+                other for other in (os.path.splitext(header)[0] for _, header in includes(name)) if other != unit)
+    # What includes nothing that is left goes, until nothing more does: the rest leads into circles.
+    while True:
+        done = {unit for unit, others in graph.items() if not others & graph.keys()}
+        if not done:
+            break
+        for unit in done:
+            del graph[unit]
+    if graph:
+        yield "files that include one another in a circle, or such files: " + ", ".join(sorted(graph))
 
 
 def check(name):
@@ -57,7 +103,10 @@ def check(name):
 
 
 def main():
-    problems = [problem for name in tracked() for problem in check(name)]
+    names = tracked()
+    problems = [problem for name in names for problem in check(name)]
+    problems += against_the_direction(names)
+    problems += circles(names)
     for problem in problems:
         print(problem)
     return 1 if problems else 0

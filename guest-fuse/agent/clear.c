@@ -67,7 +67,7 @@ static bool is_served(const char *directory, const char *name)
 	       (errno != ECONNREFUSED && errno != ENOENT);
 }
 
-/* A client's secret (binds/follow.h), beside its socket. */
+/* A client's secret (file-bind.h), beside its socket. */
 static bool is_left_secret(const char *directory, const char *name)
 {
 	size_t length = strlen(name), end = strlen(".secret");

@@ -18,7 +18,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-#include "guest-fuse/binds/follow.h"
+#include "guest-fuse/file-bind.h"
 #include "guest-fuse/open.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
@@ -284,23 +284,23 @@ static int open_source(const struct clones_source *source)
 }
 
 /* The secret of the mount that a file is on. */
-static bool read_secret(int file, struct follow_argument *ret_argument)
+static bool read_secret(int file, struct file_bind_argument *ret_argument)
 {
-	char path[FOLLOW_PATH_SIZE];
+	char path[FILE_BIND_PATH_SIZE];
 	_cleanup_close_ int fd = -EBADF;
 	struct stat st;
 
 	if (fstat(file, &st) < 0)
 		return false;
-	follow_secret_path(major(st.st_dev), minor(st.st_dev), path);
+	file_bind_secret_path(major(st.st_dev), minor(st.st_dev), path);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	return fd >= 0 && read(fd, ret_argument->secret, FOLLOW_SECRET_SIZE) == FOLLOW_SECRET_SIZE;
+	return fd >= 0 && read(fd, ret_argument->secret, FILE_BIND_SECRET_SIZE) == FILE_BIND_SECRET_SIZE;
 }
 
-/* An editor that saves by renaming is to be seen (follow.h). A file that cannot be read is bound as it is. */
-static void follow(int source)
+/* So that what an editor saves by renaming is seen (file-bind.h). A file that cannot be read is bound as it is. */
+static void bind_by_name(int source)
 {
-	struct follow_argument argument;
+	struct file_bind_argument argument;
 	char path[64];
 	_cleanup_close_ int fd = -EBADF;
 	struct stat st;
@@ -308,7 +308,7 @@ static void follow(int source)
 	(void) snprintf(path, sizeof(path), "/proc/self/fd/%d", source);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	/* Then the kernel asks for the attributes by which it permits. */
-	if (fd >= 0 && read_secret(fd, &argument) && ioctl(fd, BINDSHARE_IOC_FOLLOW, &argument) == 0)
+	if (fd >= 0 && read_secret(fd, &argument) && ioctl(fd, BINDSHARE_IOC_FILE_BIND, &argument) == 0)
 		(void) fstat(fd, &st);
 }
 
@@ -348,7 +348,7 @@ int clones_add(struct clones *clones, const struct clones_source *source, char p
 		r = -ESTALE; /* another thing lies there by now */
 	if (r == 0) {
 		if (source->file)
-			follow(fd);
+			bind_by_name(fd);
 		tree = open_tree(fd, "",
 		                 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
 		                         (source->recursive ? AT_RECURSIVE : 0U));

@@ -13,7 +13,7 @@
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
-/* The parent's whole life from here on. */
+/* All that the parent still does. */
 static _Noreturn void wait_for(pid_t child, int fd)
 {
 	int status;
@@ -25,7 +25,7 @@ static _Noreturn void wait_for(pid_t child, int fd)
 	while (n < 0 && errno == EINTR);
 	if (n == 1)
 		exit(EXITS_OK);
-	/* It ended, and said why on the stderr that is ours, too. */
+	/* It ended, and its reason is on stderr, which is also ours. */
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXITS_SYSTEM);
@@ -55,7 +55,7 @@ int background_start(void)
 	return fds[1];
 }
 
-/* The logger writes each line at once, which is what the system's log takes as one message. */
+/* The logger writes each line with one call, and each call is one message for the system's log. */
 static int system_log(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };

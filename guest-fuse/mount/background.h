@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Running in the background: the caller gets its prompt back when the mount serves, or the reason why it does not. */
+/* Going to the background: the caller continues when the mount serves, or is told why it does not. */
 #pragma once
 
 /*
- * Forks, before there are threads. In the child: 0 or more, a descriptor for background_ready(). In the parent this
- * does not return: it ends with the child's exit code, or 0 once the child is ready. A negative errno when it cannot.
+ * Forks; call it before there are threads. The child gets a descriptor for background_ready(). In the parent it does
+ * not return: the process exits with 0 once the child is ready, or with the child's exit code. A negative errno when
+ * there is no child.
  */
 int background_start(void);
-/* The child: the mount serves. From here on its log goes to the system's, if there is one. */
+/* The child: the mount serves. From here on it logs to the system's log, if there is one. */
 void background_ready(int fd);

@@ -7,16 +7,26 @@
 #include <sodium.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "guest-fuse/mount/background.h"
-#include "guest-fuse/mount/client.h"
-#include "guest-fuse/mount/connect.h"
 #include "guest-fuse/mount/exits.h"
-#include "guest-fuse/mount/keeper.h"
+#include "guest-fuse/mount/kernel/interrupts.h"
+#include "guest-fuse/mount/kernel/lowlevel.h"
+#include "guest-fuse/mount/kernel/notifier.h"
+#include "guest-fuse/mount/kernel/secret.h"
+#include "guest-fuse/mount/kernel/threads.h"
+#include "guest-fuse/mount/mount-options.h"
 #include "guest-fuse/mount/mounting.h"
-#include "guest-fuse/mount/session.h"
+#include "guest-fuse/mount/parts.h"
+#include "guest-fuse/mount/server/connect.h"
+#include "guest-fuse/mount/server/keeper.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/server.h"
+#include "guest-fuse/mount/stats.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"
@@ -48,11 +58,12 @@ static const char usage[] =
 
 /* What lives as long as the mount. */
 struct program {
-	struct options options;
-	struct client client;
+	struct mount_options options;
+	struct proto_token token;
+	struct client *client;
 	char mountpoint[PATH_MAX];
 	struct proto_channel event;
-	bool connected; /* event is there, and nobody else's */
+	bool connected; /* event is open, and still this struct's to close */
 	struct keeper *keeper;
 	int mount, signals, statistics, ready;
 	char statistics_path[STATS_PATH_SIZE];
@@ -94,7 +105,7 @@ static enum exits read_token(struct program *program)
 	}
 	if (program->options.token_file == NULL)
 		return EXITS_OK;
-	if (proto_token_read(program->options.token_file, &program->client.token, error, sizeof(error)) < 0) {
+	if (proto_token_read(program->options.token_file, &program->token, error, sizeof(error)) < 0) {
 		log_error("%s", error);
 		return EXITS_TOKEN_FILE;
 	}
@@ -114,43 +125,21 @@ static int block_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* What can be torn down however far it comes. */
-static void prepare_client(struct client *client)
-{
-	client->alive = -EBADF;
-	client->wake = FAULT(MOUNT_WAKE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-	recent_init(&client->recent);
-	follow_init(&client->follow);
-	stale_init(&client->stale);
-	ahead_init(&client->ahead);
-	forgets_init(&client->forgets);
-	lanes_init(&client->lanes, client);
-	notifier_init(&client->notifier);
-}
-
 /* What WELCOME says. */
 static enum exits set_up_client(struct program *program)
 {
-	struct client *client = &program->client;
-	const struct proto_proof_reply *welcome = &client->welcome;
-
-	client->read_only = program->options.read_only || (welcome->flags & PROTO_WELCOME_READ_ONLY) != 0;
-	if (client->read_only && !program->options.read_only)
-		log_warning("the host shares it read-only: mounted read-only");
-	client->timeout = program->options.no_cache ? 0.0 : 1.0;
-	lanes_limit(&client->lanes,
-	            welcome->lanes_max < program->options.lanes ? welcome->lanes_max : program->options.lanes);
-	if (client->wake < 0 || nodes_new(welcome->root.node, &client->nodes) < 0) {
+	if (parts_complete(program->client) < 0) {
 		log_error("out of memory");
 		return EXITS_SYSTEM;
 	}
-	nodes_limit(client->nodes, welcome->nodes_max);
+	if (program->client->read_only && !program->options.read_only)
+		log_warning("the host shares it read-only: mounted read-only");
 	return EXITS_OK;
 }
 
 static enum exits start_serving(struct program *program)
 {
-	struct client *client = &program->client;
+	struct client *client = program->client;
 	char error[512];
 	int r = mounting_make(&program->options, client->read_only, &client->device, &program->mount, error,
 	                      sizeof(error));
@@ -159,14 +148,14 @@ static enum exits start_serving(struct program *program)
 		log_error("%s", error);
 		return r == -ENOENT || r == -ENODEV || r == -ENXIO || r == -EPERM ? EXITS_SYSTEM : EXITS_MOUNT;
 	}
-	r = session_new(client);
+	r = lowlevel_new(client);
 	if (r == 0)
-		r = notifier_start(&client->notifier, client);
+		r = notifier_start(client->notifier);
 	if (r < 0) {
 		log_error("the session with the kernel does not start: %s", strerror(-r));
 		return EXITS_SYSTEM;
 	}
-	r = lanes_start(&client->lanes);
+	r = threads_start(client->threads);
 	if (r < 0) {
 		log_error("the lanes to the server do not start: %s", strerror(-r));
 		return EXITS_MOUNT;
@@ -174,35 +163,85 @@ static enum exits start_serving(struct program *program)
 	return EXITS_OK;
 }
 
-/* Until the kernel has what it asks first. */
+/* Waits until the kernel has the answer to INIT. */
 static bool wait_for_kernel(struct client *client)
 {
-	struct pollfd fd = { .fd = client->wake, .events = POLLIN };
+	struct pollfd fd = { .fd = client->server->wake, .events = POLLIN };
 	eventfd_t count;
 
 	while (!atomic_load(&client->initialized)) {
-		if (atomic_load(&client->lanes.ending) || poll(&fd, 1, PROGRAM_INIT_MS) <= 0)
+		if (threads_are_ending(client->threads) || poll(&fd, 1, PROGRAM_INIT_MS) <= 0)
 			return false;
-		(void) eventfd_read(client->wake, &count);
+		(void) eventfd_read(client->server->wake, &count);
 	}
 	return true;
 }
 
-/* All that can fail, before anybody can see the mount. */
+/* The keeper's duties (keeper.h). */
+
+static bool is_over(void *data)
+{
+	const struct program *program = data;
+
+	return threads_are_ending(program->client->threads);
+}
+
+static int serve_kernel(void *data)
+{
+	struct client *client = ((struct program *) data)->client;
+
+	if (threads_are_saturated(client->threads))
+		threads_grow(client->threads);
+	return interrupts_serve(client->interrupts, threads_are_saturated(client->threads)) ? INTERRUPTS_POLL_MS : 0;
+}
+
+static void answer_statistics(void *data)
+{
+	const struct program *program = data;
+
+	stats_answer(program->statistics, program->client);
+}
+
+static void unmount(void *data)
+{
+	const char *mountpoint = ((struct program *) data)->mountpoint;
+
+	if (mounting_is_ours(mountpoint) && umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+		log_warning("cannot unmount %s: %s", mountpoint, strerror(errno));
+}
+
+/* The option alive=: whoever reads this FIFO sees its end when the session ends. */
+static enum exits open_alive(struct program *program)
+{
+	const char *alive = program->options.alive;
+	int fd = alive == NULL ? -EBADF : open(alive, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+	if (alive != NULL && fd < 0) {
+		log_error("option alive=%s: %s; whoever gives it must have it open for reading", alive,
+		          strerror(errno));
+		return EXITS_USAGE;
+	}
+	program->client->server->alive = fd;
+	return EXITS_OK;
+}
+
+/* Everything that can fail is done before the mount is in place. */
 static enum exits complete(struct program *program)
 {
+	const struct keeper_duties duties = {
+		.is_over = is_over,
+		.serve_kernel = serve_kernel,
+		.answer_statistics = answer_statistics,
+		.unmount = unmount,
+		.data = program,
+	};
+	struct client *client = program->client;
 	unsigned major, minor;
 	int r;
 
-	if (program->options.alive != NULL) {
-		program->client.alive = open(program->options.alive, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-		if (program->client.alive < 0) {
-			log_error("option alive=%s: %s; whoever gives it must have it open for reading",
-			          program->options.alive, strerror(errno));
-			return EXITS_USAGE;
-		}
-	}
-	if (!wait_for_kernel(&program->client)) {
+	if (open_alive(program) != EXITS_OK)
+		return EXITS_USAGE;
+	if (!wait_for_kernel(client)) {
 		log_error("the kernel does not take the file system");
 		return EXITS_MOUNT;
 	}
@@ -218,12 +257,12 @@ static enum exits complete(struct program *program)
 	program->statistics = stats_listen(program->statistics_path);
 	if (program->statistics < 0)
 		log_warning("no figures by --stats: %s", strerror(-program->statistics));
-	r = follow_admit_root(&program->client.follow, major, minor);
+	r = secret_publish(client->secret, major, minor);
 	if (r < 0)
-		log_warning("binds of single files do not follow their names: %s: %s",
-		            program->client.follow.secret_path, strerror(-r));
-	r = keeper_new(&program->client, &program->event, program->signals, program->statistics, program->mountpoint,
-	               &program->keeper);
+		log_warning("binds of single files do not follow their names: %s: %s", client->secret->path,
+		            strerror(-r));
+	r = keeper_new(client->pending, &program->event, program->signals, program->statistics, program->mountpoint,
+	               &duties, &program->keeper);
 	if (r < 0) {
 		log_error("the mount does not start: %s", strerror(-r));
 		return EXITS_SYSTEM;
@@ -254,8 +293,12 @@ static enum exits run(struct program *program)
 {
 	enum exits code;
 
-	prepare_client(&program->client);
-	code = connect_session(&program->client, &program->event);
+	program->client = parts_new(&program->options, &program->token);
+	if (program->client == NULL) {
+		log_error("out of memory");
+		return EXITS_SYSTEM;
+	}
+	code = connect_session(program->client->server, &program->event);
 	if (code != EXITS_OK)
 		return code;
 	program->connected = true;
@@ -270,37 +313,30 @@ static enum exits run(struct program *program)
 }
 
 /*
- * The end. The kernel's requests are over or are given up: closing the last descriptor ends the connection. Threads
- * that wait for the server are woken; one that is connecting has a deadline of its own.
+ * The end. The kernel sends no more requests, or those that are left are given up: closing the last descriptor of
+ * /dev/fuse ends them. Threads that wait for the server are woken; one that is connecting has a deadline of its own.
  */
 static void tear_down(struct program *program)
 {
-	struct client *client = &program->client;
+	struct client *client = program->client;
 
 	if (program->statistics >= 0)
 		(void) unlink(program->statistics_path);
-	follow_admit_nobody(&client->follow);
 	close_fd(program->statistics);
 	close_fd(program->mount);
 	if (program->connected)
 		proto_channel_done(&program->event);
 	keeper_free(program->keeper);
-	if (!atomic_load(&client->lanes.ending) && client->lanes.started > 0)
-		return; /* still mounted somewhere: the process's end is the connection's */
-	(void) client_die(client, ENOTCONN);
-	lanes_end(&client->lanes);
-	lanes_join(&client->lanes);
-	notifier_stop(&client->notifier);
-	session_free(client);
-	lanes_done(&client->lanes);
-	forgets_done(&client->forgets);
-	recent_done(&client->recent);
-	follow_done(&client->follow);
-	stale_done(&client->stale);
-	ahead_done(&client->ahead);
-	nodes_free(client->nodes);
-	close_fd(client->device);
-	close_fd(client->wake);
+	if (client == NULL)
+		return;
+	secret_withdraw(client->secret);
+	if (!threads_are_ending(client->threads) && threads_are_there(client->threads))
+		return; /* still mounted somewhere: exit() closes /dev/fuse */
+	(void) pending_fail(client->pending, ENOTCONN);
+	threads_end(client->threads);
+	threads_join(client->threads);
+	notifier_stop(client->notifier);
+	parts_free(client);
 }
 
 static enum exits mount_share(struct program *program)
@@ -339,32 +375,30 @@ int main(int argc, char **argv)
 		.signals = -EBADF,
 		.statistics = -EBADF,
 		.ready = -EBADF,
-		.client = { .device = -EBADF, .wake = -EBADF },
 	};
-	struct options *options = &program.options;
+	struct mount_options *options = &program.options;
 	enum exits code = EXITS_USAGE;
 	char error[512];
 	int r;
 
 	log_init("bindshare-mount", LOG_LEVEL_INFO);
-	r = options_parse(argc, argv, options, error, sizeof(error));
-	program.client.options = options;
+	r = mount_options_parse(argc, argv, options, error, sizeof(error));
 	if (options->verbose)
 		log_init("bindshare-mount", LOG_LEVEL_DEBUG);
 	if (r < 0) {
 		log_error("%s", error);
-	} else if (options->action == OPTIONS_HELP) {
+	} else if (options->action == MOUNT_OPTIONS_HELP) {
 		code = fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EXITS_SYSTEM : EXITS_OK;
-	} else if (options->action == OPTIONS_VERSION) {
+	} else if (options->action == MOUNT_OPTIONS_VERSION) {
 		code = printf("bindshare-mount %s\n", BINDSHARE_VERSION) < 0 ? EXITS_SYSTEM : EXITS_OK;
-	} else if (options->action == OPTIONS_STATS) {
+	} else if (options->action == MOUNT_OPTIONS_STATS) {
 		code = stats_show(options->mountpoint, options->json);
 	} else if (faults_start()) {
 		code = mount_share(&program);
-		sodium_memzero(&program.client.token, sizeof(program.client.token));
+		sodium_memzero(&program.token, sizeof(program.token));
 	}
 	if (options->helper && code > EXITS_MOUNT)
 		code = EXITS_MOUNT;
-	options_done(options);
+	mount_options_done(options);
 	return (int) code;
 }

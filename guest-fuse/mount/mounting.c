@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel's mount: made, put in place, tuned. */
+/* The mount in the kernel: making it, putting it in place, tuning it. */
 #include "guest-fuse/mount/mounting.h"
 
 #include <errno.h>
@@ -41,7 +41,7 @@ static int set_flag(int context, const char *key)
 	return FAULT(MOUNT_OPTION, fsconfig(context, FSCONFIG_SET_FLAG, key, NULL, 0)) < 0 ? -errno : 0;
 }
 
-static int set_options(int context, const struct options *options, bool read_only, int device)
+static int set_options(int context, const struct mount_options *options, bool read_only, int device)
 {
 	char number[16];
 	int r;
@@ -71,7 +71,7 @@ static int set_options(int context, const struct options *options, bool read_onl
 	return r;
 }
 
-int mounting_make(const struct options *options, bool read_only, int *ret_device, int *ret_mount, char *error,
+int mounting_make(const struct mount_options *options, bool read_only, int *ret_device, int *ret_mount, char *error,
                   size_t error_size)
 {
 	_cleanup_close_ int device = FAULT(MOUNT_DEVICE, open("/dev/fuse", O_RDWR | O_CLOEXEC));
@@ -100,7 +100,8 @@ int mounting_make(const struct options *options, bool read_only, int *ret_device
 
 int mounting_place(int mount, const char *mountpoint)
 {
-	/* realpath() has made it: a link that is on the way now came later, and is not to lead the mount elsewhere. */
+	/* The path is from realpath(): a symbolic link on it was put there since, and must not lead the mount
+	 * elsewhere. */
 	_cleanup_close_ int directory = open_plain(mountpoint, O_PATH | O_DIRECTORY);
 
 	if (directory < 0)

@@ -51,7 +51,7 @@ int stats_show(const char *mountpoint, bool json)
 	struct statx stx;
 	int r;
 
-	/* Nothing that would ask the server: it may be gone. */
+	/* Without a question to the server, which may be gone. */
 	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &stx) < 0) {
 		log_error("%s: %s", mountpoint, strerror(errno));
 		return EXITS_USAGE;

@@ -1,31 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many requests of each kind: the kernel's, and those to the server. A running mount tells root through a socket,
- * /run/bindshare/mounts/MAJOR:MINOR.sock after the device number of its file system.
+ * Statistics of a running mount: how many requests of each kind the kernel has sent, and how many messages the server
+ * was sent. Root reads them from a socket, /run/bindshare/mounts/MAJOR:MINOR.sock, named after the device number of the
+ * mount's file system.
  */
 #pragma once
 
-#include <sys/types.h>
+#include <stdbool.h>
 
-#include "protocol/counters.h"
-
-enum { STATS_OPCODES = 64, STATS_PATH_SIZE = 108 };
+enum { STATS_PATH_SIZE = 108 };
 
 struct client;
-
-struct stats {
-	_Atomic uint64_t fuse[STATS_OPCODES]; /* by opcode; those beyond count as 0 */
-	struct proto_counters rpc;
-};
-
-void stats_count(struct stats *stats, uint32_t opcode);
 
 /* {"fuse": {"lookup": 1, ...}, "rpc": {"lookup": 1, ...}, "lanes": 2, "nodes": 1}; free() it. NULL: no memory. */
 char *stats_json(struct client *client);
 
 /* The socket's path for the file system with that device number. */
 void stats_path(unsigned major, unsigned minor, char path[STATS_PATH_SIZE]);
-/* Listens there; root only. A descriptor (CLOEXEC, non-blocking) or a negative errno. */
+/* Listens there, for root only. A descriptor (close-on-exec, non-blocking) or a negative errno. */
 int stats_listen(const char *path);
 /* The keeper: answers whoever waits at the socket. Never blocks. */
 void stats_answer(int listener, struct client *client);

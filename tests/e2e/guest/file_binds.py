@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A bind of a single file: with the ioctl of guest-fuse/binds/follow.h it follows the name, else it keeps the file."""
+"""A single file, bound elsewhere: with the ioctl of guest-fuse/file-bind.h it follows its name, without it not."""
 import errno
 import fcntl
 import mmap

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "fileserver/worker/allotment.h"
+#include "fileserver/worker/session/allotment.h"
 #include "protocol/clock.h"
 #include "tests/support/share.h"
 
@@ -128,12 +128,12 @@ static void a_smaller_part_makes_the_session_forget_and_a_larger_one_not(void **
 		snprintf(name, sizeof(name), "f%d", i);
 		share_host_write(share, name, "content");
 	}
-	allotment_take(share->session, FEW, 1000);
+	allotment_take(&share->service->session, FEW, 1000);
 	assert_true(look_up_all(share) <= FEW);
-	assert_int_equal(atomic_load(&share->session->nodes_limit), FEW);
-	allotment_take(share->session, 1000, 500);
+	assert_int_equal(atomic_load(&share->service->session.nodes_limit), FEW);
+	allotment_take(&share->service->session, 1000, 500);
 	assert_int_equal(look_up_all(share), FILES + 1);
-	assert_int_equal(atomic_load(&share->session->descriptors_limit), 500);
+	assert_int_equal(atomic_load(&share->service->session.descriptors_limit), 500);
 }
 
 static void a_smaller_part_of_descriptors_refuses_what_is_too_many(void **state)
@@ -143,14 +143,14 @@ static void a_smaller_part_of_descriptors_refuses_what_is_too_many(void **state)
 	char name[16];
 	int opened = 0, r = 0;
 
-	allotment_take(share->session, 1000, FEW);
+	allotment_take(&share->service->session, 1000, FEW);
 	for (; opened < FILES && r == 0; opened += r == 0) {
 		snprintf(name, sizeof(name), "f%d", opened);
 		r = share_create(share, share->root, name, PROTO_OPEN_WRITE, 0644, &created);
 	}
 	assert_int_equal(r, -ENFILE);
 	assert_true(opened <= FEW);
-	allotment_take(share->session, 1000, 1000);
+	allotment_take(&share->service->session, 1000, 1000);
 	assert_int_equal(share_create(share, share->root, "more", PROTO_OPEN_WRITE, 0644, &created), 0);
 }
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "fileserver/worker/lift.h"
+#include "fileserver/worker/host/lift.h"
 #include "tests/support/share.h"
 
 static int set_up_with(void **state, uint32_t flags)
@@ -57,7 +57,7 @@ static void demand_namespace(void)
 static void a_closed_directory_is_written_to_at_the_second_try(void **state)
 {
 	struct share *share = *state;
-	struct lift lift = LIFT_INIT(share->session);
+	struct lift lift = LIFT_INIT(&share->service->session);
 	int tries = 0, r;
 	struct stat before, after;
 
@@ -79,7 +79,7 @@ static void a_closed_directory_is_written_to_at_the_second_try(void **state)
 static void a_second_refusal_is_the_last_and_the_right_is_given_back(void **state)
 {
 	struct share *share = *state;
-	struct lift lift = LIFT_INIT(share->session);
+	struct lift lift = LIFT_INIT(&share->service->session);
 
 	demand_namespace();
 	assert_true(lift_again(&lift, -EACCES));
@@ -94,7 +94,7 @@ static void what_worked_or_failed_otherwise_is_not_tried_again(void **state)
 	struct share *share = *state;
 
 	for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
-		struct lift lift = LIFT_INIT(share->session);
+		struct lift lift = LIFT_INIT(&share->service->session);
 
 		assert_false(lift_again(&lift, results[i]));
 		assert_false(has_override());
@@ -104,7 +104,7 @@ static void what_worked_or_failed_otherwise_is_not_tried_again(void **state)
 static void a_full_disk_is_tried_again_only_when_room_may_come(void **state)
 {
 	struct share *share = *state;
-	struct lift lift = LIFT_INIT(share->session);
+	struct lift lift = LIFT_INIT(&share->service->session);
 
 	/* Nothing was removed: nothing will leave the disk. */
 	assert_false(lift_again(&lift, -ENOSPC));
@@ -115,7 +115,7 @@ static void a_full_disk_is_tried_again_only_when_room_may_come(void **state)
 static void under_permissions_host_only_records_pass(void **state)
 {
 	struct share *share = *state;
-	struct lift plain = LIFT_INIT(share->session), record = LIFT_INIT(share->session);
+	struct lift plain = LIFT_INIT(&share->service->session), record = LIFT_INIT(&share->service->session);
 
 	demand_namespace();
 	assert_false(lift_again(&plain, -EACCES));
@@ -130,7 +130,7 @@ static void under_permissions_host_only_records_pass(void **state)
 static void on_a_read_only_share_nothing_passes(void **state)
 {
 	struct share *share = *state;
-	struct lift plain = LIFT_INIT(share->session), record = LIFT_INIT(share->session);
+	struct lift plain = LIFT_INIT(&share->service->session), record = LIFT_INIT(&share->service->session);
 
 	record.record = true;
 	assert_false(lift_again(&plain, -EACCES));
@@ -141,12 +141,12 @@ static void on_a_read_only_share_nothing_passes(void **state)
 static void a_share_that_becomes_read_only_lifts_no_more(void **state)
 {
 	struct share *share = *state;
-	struct lift before = LIFT_INIT(share->session), after = LIFT_INIT(share->session);
+	struct lift before = LIFT_INIT(&share->service->session), after = LIFT_INIT(&share->service->session);
 
 	demand_namespace();
 	assert_true(lift_again(&before, -EACCES));
 	assert_false(lift_again(&before, 0));
-	assert_true(session_make_read_only(share->session, 5000));
+	assert_true(lanes_make_read_only(share->service, 5000));
 	assert_false(lift_again(&after, -EACCES));
 	assert_false(has_override());
 }

@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-#include "fileserver/worker/lineage.h"
+#include "fileserver/worker/nodes/ids.h"
+#include "fileserver/worker/nodes/lineage.h"
 #include "tests/support/share.h"
 
 enum { SEEN_MAX = 16 };
@@ -67,6 +68,16 @@ static uint64_t walk(struct share *share, const char *path)
 	return entry.node;
 }
 
+static void look(const struct share *share, uint64_t id, struct seen *seen)
+{
+	struct nodes *nodes = share->service->session.nodes;
+	struct node *node;
+
+	assert_int_equal(nodes_get(nodes, id, &node), 0);
+	lineage_look(nodes, node, take, seen);
+	nodes_put(nodes, node);
+}
+
 static void assert_is(const struct share *share, const struct seen *seen, unsigned step, const char *path,
                       unsigned above, const char *below)
 {
@@ -85,7 +96,7 @@ static void an_object_and_each_directory_above_it_up_to_the_root_are_told(void *
 	struct seen seen = { 0 };
 	uint64_t file = walk(share, "a/b/file");
 
-	lineage_look(share->session->nodes, file, 0, take, &seen);
+	look(share, file, &seen);
 	assert_int_equal(seen.count, 4);
 	assert_is(share, &seen, 0, "a/b/file", 0, "");
 	assert_is(share, &seen, 1, "a/b", 1, "file");
@@ -107,7 +118,7 @@ static void every_name_of_a_file_has_its_own_way(void **state)
 	unsigned first;
 
 	assert_int_equal(walk(share, "z/other"), file);
-	lineage_look(share->session->nodes, file, 0, take, &seen);
+	look(share, file, &seen);
 	assert_int_equal(seen.count, 6);
 	/* Either way may be told first. */
 	first = strcmp(seen.steps[1].below, "file") == 0 ? 1 : 3;
@@ -128,22 +139,9 @@ static void it_ends_where_enough_was_seen(void **state)
 	for (unsigned enough = 1; enough <= 6; enough++) {
 		struct seen seen = { .enough = enough };
 
-		lineage_look(share->session->nodes, file, 0, take, &seen);
+		look(share, file, &seen);
 		assert_int_equal(seen.count, enough);
 	}
-}
-
-static void a_handle_stands_for_what_it_is_of(void **state)
-{
-	struct share *share = *state;
-	struct seen seen = { 0 };
-	uint64_t handle;
-
-	assert_int_equal(share_open(share, walk(share, "a/b/file"), PROTO_OPEN_READ, &handle), 0);
-	/* Also beside another node. */
-	lineage_look(share->session->nodes, walk(share, "z"), handle, take, &seen);
-	assert_int_equal(seen.count, 4);
-	assert_is(share, &seen, 0, "a/b/file", 0, "");
 }
 
 static void the_root_has_nothing_above_it(void **state)
@@ -151,36 +149,10 @@ static void the_root_has_nothing_above_it(void **state)
 	struct share *share = *state;
 	struct seen seen = { 0 };
 
-	lineage_look(share->session->nodes, share->root, 0, take, &seen);
+	look(share, share->root, &seen);
 	assert_int_equal(seen.count, 1);
 	assert_is(share, &seen, 0, ".", 0, "");
 	assert_true(S_ISDIR(seen.steps[0].lineage.type));
-}
-
-static void ids_that_are_not_there_are_passed_over(void **state)
-{
-	struct share *share = *state;
-	struct seen seen = { 0 };
-	uint64_t file = walk(share, "a/b/file"), handle, another;
-	struct proto_release_reply reply;
-
-	lineage_look(share->session->nodes, file + (UINT64_C(1) << 32), 0, take, &seen);
-	lineage_look(share->session->nodes, UINT64_MAX, 0, take, &seen);
-	lineage_look(share->session->nodes, file, UINT64_MAX, take, &seen);
-	assert_int_equal(share_open(share, file, PROTO_OPEN_READ, &handle), 0);
-	/* RELEASE and FORGET have no reply; what comes after them has. */
-	assert_int_equal(raw_release(&share->raw, &(struct proto_release_request){ handle }, &reply), 0);
-	(void) walk(share, "z");
-	lineage_look(share->session->nodes, file, handle, take, &seen);
-	/* The next handle may lie where this one was. */
-	assert_int_equal(share_open(share, file, PROTO_OPEN_READ, &another), 0);
-	assert_int_equal(PROTO_ID_SLOT(another), PROTO_ID_SLOT(handle));
-	lineage_look(share->session->nodes, file, handle, take, &seen);
-	assert_int_equal(raw_release(&share->raw, &(struct proto_release_request){ another }, &reply), 0);
-	share_forget(share, file, 1);
-	(void) walk(share, "z");
-	lineage_look(share->session->nodes, file, 0, take, &seen);
-	assert_int_equal(seen.count, 0);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -191,9 +163,7 @@ int main(void)
 		TEST(an_object_and_each_directory_above_it_up_to_the_root_are_told),
 		TEST(every_name_of_a_file_has_its_own_way),
 		TEST(it_ends_where_enough_was_seen),
-		TEST(a_handle_stands_for_what_it_is_of),
 		TEST(the_root_has_nothing_above_it),
-		TEST(ids_that_are_not_there_are_passed_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

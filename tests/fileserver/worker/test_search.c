@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "fileserver/worker/search.h"
+#include "fileserver/worker/nodes/search.h"
 #include "tests/support/scratch.h"
 
 enum { ENTRIES = 1000, FEW = 3 };

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What to do after an operation. */
+#include "guest-fuse/mount/kernel/effects.h"
+
+#include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/known/attributes.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/known/recent.h"
+#include "guest-fuse/mount/server/rpc.h"
+#include "guest-fuse/mount/server/server.h"
+
+void effects_directory_changed(struct thread *thread, uint64_t node, const struct proto_attr *attr)
+{
+	struct client *client = thread->client;
+
+	objects_changed(client->objects, node);
+	if (attributes_check(attr) == 0)
+		recent_put(client->recent, node, attr, request_since(&thread->request));
+	else
+		recent_drop(client->recent, node);
+}
+
+void effects_changed(struct thread *thread, uint64_t node)
+{
+	objects_changed(thread->client->objects, node);
+	recent_drop(thread->client->recent, node);
+}
+
+void effects_not_taken(struct client *client, uint64_t node)
+{
+	server_give_back(client->server, node, objects_forget(client->objects, node, 1));
+}
+
+void effects_close(struct thread *thread, uint64_t handle)
+{
+	struct proto_release_request request = { .handle = handle };
+
+	(void) rpc_release(&thread->request, &request, NULL);
+}

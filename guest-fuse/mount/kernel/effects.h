@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What to do after an operation: note which objects it has changed, and give back references and handles that nobody
+ * needs.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct client;
+struct proto_attr;
+struct thread;
+
+/* A directory was changed from here; attr: its attributes afterwards, unchecked. */
+void effects_directory_changed(struct thread *thread, uint64_t node, const struct proto_attr *attr);
+/* An object was changed from here, and its state afterwards is not known. */
+void effects_changed(struct thread *thread, uint64_t node);
+/* One look-up of node that the kernel was to get, and did not take, is given back. Any thread. */
+void effects_not_taken(struct client *client, uint64_t node);
+/* Closes a handle of the server's that nobody needs any more. */
+void effects_close(struct thread *thread, uint64_t handle);

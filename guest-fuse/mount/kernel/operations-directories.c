@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations on open directories. */
+#define FUSE_USE_VERSION 314
+#include <stdlib.h>
+
+#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/known/directory.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "protocol/clock.h"
+#include "protocol/faults.h"
+
+/* Bytes to fetch after a seek, and from the beginning. Each fetch that goes on from there takes four times as many. */
+enum { WINDOW_LEAST = 8 * 1024, WINDOW_FIRST = 64 * 1024 };
+
+enum { DIRENTPLUS_LEAST = 152 /* struct fuse_direntplus of linux/fuse.h without a name */ };
+
+static struct directory *directory_of(const struct fuse_file_info *fi)
+{
+	return (struct directory *) (uintptr_t) fi->fh;
+}
+
+/* Gives back the references of entries that the kernel did not get. */
+static void drop_piece(struct client *client, struct directory_piece *piece)
+{
+	for (size_t i = 0; i < piece->count; i++)
+		if (piece->items[i].held)
+			server_give_back(client->server, piece->items[i].node, 1);
+	directory_piece_done(piece);
+}
+
+/* The same for entries of a piece that makes no sense, as far as they can be read. */
+static void drop_bytes(struct client *client, const uint8_t *bytes, size_t length)
+{
+	struct proto_reader reader;
+	struct proto_dirent dirent;
+
+	proto_reader_init(&reader, bytes, length, length);
+	while (reader.next < reader.end) {
+		proto_get_dirent(&reader, &dirent);
+		if (reader.error != 0)
+			return;
+		if (dirent.node != 0)
+			server_give_back(client->server, dirent.node, 1);
+	}
+}
+
+static int take_piece(struct thread *thread, struct directory *directory, size_t length, uint64_t after,
+                      int64_t fetched, bool end)
+{
+	struct directory_piece piece;
+	int r = directory_piece_init(request_data(&thread->request), length, after, fetched, end, &piece);
+
+	if (r < 0) {
+		drop_bytes(thread->client, request_data(&thread->request), length);
+		return r;
+	}
+	drop_piece(thread->client, &directory->piece);
+	directory->piece = piece;
+	return 0;
+}
+
+static void directory_free(struct thread *thread, struct directory *directory)
+{
+	drop_piece(thread->client, &directory->piece);
+	effects_close(thread, directory->handle);
+	pthread_mutex_destroy(&directory->lock);
+	free(directory);
+}
+
+static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct thread *thread = thread_current();
+	struct proto_opendir_request request = { .node = wire(thread, ino), .size = PROTO_DATA_MAX };
+	struct directory *directory = FAULT_NULL(MOUNT_FILE, calloc(1, sizeof(*directory)));
+	int64_t fetched = clock_ns();
+	size_t length;
+	bool end;
+	int r = -ENOMEM;
+
+	if (directory != NULL)
+		r = rpc_opendir_data(&thread->request, &request, &directory->handle, &end, &length);
+	if (r < 0) {
+		free(directory);
+		reply_error(req, r);
+		return;
+	}
+	directory->node = request.node;
+	directory->window = request.size;
+	pthread_mutex_init(&directory->lock, NULL);
+	r = take_piece(thread, directory, length, 0, fetched, end);
+	fi->fh = (uint64_t) (uintptr_t) directory;
+	if (r < 0)
+		reply_error(req, r);
+	else
+		r = fuse_reply_open(req, fi);
+	if (r < 0)
+		directory_free(thread, directory);
+}
+
+/*
+ * Whether a listing may begin with the piece at hand. Only the first listing may, since each later one follows a
+ * rewinddir() and must be fetched; and only while the entries are valid, since a directory can be open for long before
+ * it is listed.
+ */
+static bool can_begin(const struct client *client, const struct directory *directory)
+{
+	return !directory->begun && validity_left(client->validity, directory->piece.fetched) > 0 &&
+	       objects_changed_at(client->objects, directory->node) < directory->piece.fetched;
+}
+
+/*
+ * How many bytes to fetch after cookie. A listing that goes on at the end of the piece at hand will want the rest as
+ * well; after a seek it may want one entry only, and each costs the server a look at the file.
+ */
+static uint32_t window_at(const struct directory *directory, uint64_t cookie)
+{
+	const struct directory_piece *piece = &directory->piece;
+
+	if (cookie == 0)
+		return WINDOW_FIRST;
+	if (piece->count == 0 || piece->items[piece->count - 1].cookie != cookie)
+		return WINDOW_LEAST;
+	return directory->window < PROTO_DATA_MAX / 4 ? directory->window * 4 : PROTO_DATA_MAX;
+}
+
+/* The index of the entry after cookie; fetches a piece when the one at hand does not have it. With the lock held. */
+static int seek(struct thread *thread, struct directory *directory, uint64_t cookie, size_t *ret_index)
+{
+	struct proto_readdir_request request = { .handle = directory->handle, .cookie = cookie };
+	ssize_t index = cookie == 0 && !can_begin(thread->client, directory)
+	                        ? -1
+	                        : directory_piece_find(&directory->piece, cookie);
+	int64_t fetched;
+	size_t length;
+	bool end;
+	int r;
+
+	directory->begun = directory->begun || cookie == 0;
+	if (index < 0) {
+		request.size = directory->window = window_at(directory, cookie);
+		fetched = clock_ns();
+		r = rpc_readdir_data(&thread->request, &request, &end, &length);
+		if (r == 0)
+			r = take_piece(thread, directory, length, cookie, fetched, end);
+		if (r < 0)
+			return r;
+		index = 0;
+	}
+	*ret_index = (size_t) index;
+	return 0;
+}
+
+/*
+ * For how long the kernel may keep this entry's attributes: not at all when they are no longer valid or the object was
+ * changed from here. Then the kernel makes no entry of it, and looks the name up when it needs it.
+ */
+static double fresh_for(const struct client *client, const struct directory_piece *piece, uint64_t node)
+{
+	if (node == 0 || objects_changed_at(client->objects, node) >= piece->fetched)
+		return 0;
+	return validity_left(client->validity, piece->fetched);
+}
+
+/* Gives the kernel a look-up of the entry's node: with the piece's reference, or without if the kernel has the node. */
+static bool give(struct client *client, struct directory *directory, struct directory_item *item,
+                 const struct proto_dirent *dirent)
+{
+	struct proto_entry entry = { .node = dirent->node, .attr = dirent->attr };
+
+	if (item->held ? objects_learn(client->objects, directory->node, dirent->name.text, &entry, 1) < 0
+	               : !objects_learn_again(client->objects, &entry))
+		return false;
+	objects_note_flags(client->objects, entry.node, entry.attr.flags, directory->piece.fetched);
+	item->held = false;
+	return true;
+}
+
+/* Adds one entry with its attributes. 0 when it does not fit; else how many bytes. *ret_given: a look-up was given. */
+static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index, char *at, size_t room,
+                       uint64_t *ret_given)
+{
+	struct client *client = thread_current()->client;
+	struct directory_item *item = &directory->piece.items[index];
+	struct fuse_entry_param param;
+	struct proto_dirent dirent;
+	size_t size;
+	double left;
+
+	*ret_given = 0;
+	directory_piece_entry(&directory->piece, index, &dirent);
+	size = fuse_add_direntry_plus(req, NULL, 0, dirent.name.text, NULL, 0);
+	if (size > room)
+		return 0;
+	fill_entry(thread_current(), &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
+	left = fresh_for(client, &directory->piece, dirent.node);
+	/* Attributes of a bound file are sent only in answer to questions about it. */
+	if (left > 0 && !file_binds_has(client->file_binds, dirent.node) && give(client, directory, item, &dirent)) {
+		param.ino = *ret_given = dirent.node;
+		param.attr_timeout = left;
+		param.entry_timeout = left;
+	}
+	return fuse_add_direntry_plus(req, at, room, dirent.name.text, &param, (off_t) dirent.cookie);
+}
+
+static size_t add_plain(fuse_req_t req, struct directory *directory, size_t index, char *at, size_t room)
+{
+	struct proto_dirent dirent;
+	struct stat st;
+	size_t size;
+
+	directory_piece_entry(&directory->piece, index, &dirent);
+	attributes_to_stat(&dirent.attr, 0, &st);
+	size = fuse_add_direntry(req, at, room, dirent.name.text, &st, (off_t) dirent.cookie);
+	return size > room ? 0 : size;
+}
+
+static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
+{
+	struct thread *thread = thread_current();
+	struct directory *directory = directory_of(fi);
+	struct client *client = thread->client;
+	char *bytes;
+	uint64_t *given;
+	size_t index, length = 0, count = 0;
+	int r;
+
+	/* The answer is built behind the kernel's request; the piece was copied from there. */
+	bytes = (char *) request_data(&thread->request);
+	size = size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX;
+	given = plus ? FAULT_NULL(MOUNT_LISTING, calloc(size / DIRENTPLUS_LEAST + 1, sizeof(*given))) : NULL;
+	if (plus && given == NULL) {
+		reply_error(req, -ENOMEM);
+		return;
+	}
+	pthread_mutex_lock(&directory->lock);
+	r = seek(thread, directory, (uint64_t) offset, &index);
+	while (r == 0 && index < directory->piece.count) {
+		uint64_t node = 0;
+		size_t n = plus ? add_plus(req, directory, index, bytes + length, size - length, &node)
+		                : add_plain(req, directory, index, bytes + length, size - length);
+
+		if (n == 0)
+			break;
+		if (node != 0)
+			given[count++] = node;
+		length += n;
+		index++;
+	}
+	pthread_mutex_unlock(&directory->lock);
+	if (r < 0)
+		reply_error(req, r);
+	else if (fuse_reply_buf(req, bytes, length) < 0)
+		while (count > 0)
+			effects_not_taken(client, given[--count]);
+	free(given);
+}
+
+static void read_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	list(req, size, offset, fi, false);
+}
+
+static void read_directory_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	list(req, size, offset, fi, true);
+}
+
+static void release_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	directory_free(thread_current(), directory_of(fi));
+	reply_error(req, 0);
+	connection_forget_many(&thread_current()->connection);
+}
+
+static void sync_directory(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct proto_fsync_request request = { .handle = directory_of(fi)->handle, .datasync = datasync != 0 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, rpc_fsync(&thread_current()->request, &request, &reply));
+}
+
+void operations_fill_directories(struct fuse_lowlevel_ops *ops)
+{
+	ops->opendir = open_directory;
+	ops->readdir = read_directory;
+	ops->readdirplus = read_directory_plus;
+	ops->releasedir = release_directory;
+	ops->fsyncdir = sync_directory;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations that open and close regular files. */
+#define FUSE_USE_VERSION 314
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+
+#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/threads.h"
+#include "guest-fuse/mount/known/ahead.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "protocol/clock.h"
+#include "protocol/faults.h"
+
+/* Of flags2, since Linux 6.6; not in the headers of Linux 6.1. */
+#define FILES_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+
+/*
+ * Around the page cache, when a file is only appended to: through it, the kernel cuts a write in two at the end of a
+ * page that it does not hold, and what another mount or the host appends could come in between. A kernel that offers
+ * this flag also drops what the cache has of the pages before and after such a write.
+ */
+static bool appends_directly(const struct client *client, int flags)
+{
+	return (flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY) &&
+	       (client->init_flags & FILES_DIRECT_IO_ALLOW_MMAP) != 0;
+}
+
+/*
+ * The page cache is kept when it holds the state that OPEN found. When the kernel was told another size or time before,
+ * it drops what it knows, so that size and contents fit. Only attributes are invalidated here: to invalidate pages
+ * could mean to wait for pages that this or another request is to fill.
+ */
+static int opened(struct thread *thread, fuse_ino_t ino, const struct proto_attr *attr, struct open_file *file,
+                  struct fuse_file_info *fi)
+{
+	struct client *client = thread->client;
+	struct objects_opened state;
+	bool bound;
+	int r = attributes_check(attr);
+
+	if (r == 0)
+		r = objects_opened(client->objects, wire(thread, ino), attr, &state);
+	if (r != 0)
+		return r;
+	bound = file_binds_has(client->file_binds, ino);
+	fi->keep_cache = state.keep_cache && validity_contents(client->validity, ino);
+	atomic_store_explicit(&file->drop, state.drop, memory_order_relaxed);
+	/*
+	 * Two targets of a bound file may be open at a time, and the kernel's pages would be of both: they are not
+	 * used. sendfile(2) reads them all the same, so that they are dropped at each open.
+	 */
+	fi->direct_io = appends_directly(client, fi->flags) || bound;
+	file_of(fi)->direct = fi->direct_io;
+	if (state.attr_differ)
+		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
+	return 0;
+}
+
+/*
+ * How many bytes of a file to fetch with OPEN: all of a small file that is not in the page cache. A mount without a
+ * cache asks the server at each read.
+ */
+static uint32_t wanted_ahead(const struct client *client, uint64_t node, int flags)
+{
+	uint64_t size;
+
+	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || !validity_ahead(client->validity))
+		return 0;
+	size = objects_unread(client->objects, node);
+	return size <= AHEAD_SIZE ? (uint32_t) size : 0;
+}
+
+static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct thread *thread = thread_current();
+	struct client *client = thread->client;
+	struct proto_open_request request = { .flags = open_file_flags(fi->flags) };
+	struct open_file *file = open_file_new();
+	int64_t since = clock_ns();
+	struct proto_open_reply reply;
+	int r = file == NULL ? -ENOMEM : 0;
+
+	rebind_look(thread, ino);
+	request.node = wire(thread, ino);
+	if (r == 0 && !file_binds_may_open(thread->client->file_binds, ino))
+		r = -ESTALE;
+	/* The server reads the host's file, so that noatime of this mount must be told to it. */
+	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
+		request.flags |= PROTO_OPEN_NOATIME;
+	request.size = wanted_ahead(client, request.node, fi->flags);
+	if (r == 0)
+		r = rpc_open_data(&thread->request, &request, &reply);
+	if (r < 0) {
+		free(file);
+		reply_error(req, r);
+		return;
+	}
+	open_file_begin(client, file, request.node, reply.handle, fi->flags);
+	file->ahead = ahead_put(client->ahead, since, reply.data.bytes, reply.data.length,
+	                        reply.data.length == reply.attr.size);
+	fi->fh = (uint64_t) (uintptr_t) file;
+	r = opened(thread, ino, &reply.attr, file, fi);
+	if (FAULTS_BUILT) /* a test holds this thread back, and other requests must go on */
+		threads_grow(client->threads);
+	(void) FAULT(MOUNT_OPENED, 0);
+	if (r < 0)
+		reply_error(req, r);
+	else
+		r = fuse_reply_open(req, fi);
+	if (r < 0) {
+		effects_close(thread, file->handle);
+		open_file_end(client, file);
+	}
+}
+
+static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct thread *thread = thread_current();
+	struct proto_create_request request = {
+		.parent = wire(thread, parent),
+		.flags = open_file_flags(fi->flags),
+		.mode = mode & 07777,
+	};
+	struct open_file *file = open_file_new();
+	struct fuse_entry_param param;
+	struct proto_create_reply reply;
+	int r = file == NULL ? -ENOMEM : proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = owner_of(req, &request.owner);
+	if (r == 0)
+		r = rpc_create(&thread->request, &request, &reply);
+	if (r == 0)
+		r = open_file_created(thread, request.parent, name, &reply.entry, reply.handle, fi->flags, file);
+	if (r != 0) {
+		free(file);
+		reply_error(req, r);
+		return;
+	}
+	effects_directory_changed(thread, request.parent, &reply.parent);
+	fi->fh = (uint64_t) (uintptr_t) file;
+	(void) opened(thread, reply.entry.node, &reply.entry.attr, file, fi);
+	fill_entry(thread, &reply.entry, &param);
+	if (fuse_reply_create(req, &param, fi) < 0)
+		open_file_not_created(thread, &reply.entry, file);
+}
+
+static void release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct open_file *file = file_of(fi);
+
+	effects_close(thread_current(), file->handle);
+	open_file_used(thread_current()->client, file);
+	open_file_end(thread_current()->client, file);
+	reply_error(req, 0);
+}
+
+static void sync_file(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = datasync != 0 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, rpc_fsync(&thread_current()->request, &request, &reply));
+}
+
+/*
+ * Some file systems of hosts report a full disk or quota only when a file is closed, and the server closes it after the
+ * guest has. There (the server says so) what was written goes to the disk before.
+ */
+static void flush_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct proto_fsync_request request = { .handle = file_of(fi)->handle, .datasync = 1 };
+	struct proto_fsync_reply reply;
+
+	reply_error(req, file_of(fi)->writable ? rpc_fsync(&thread_current()->request, &request, &reply) : 0);
+}
+
+void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops)
+{
+	/* Without a handler libfuse answers the first FLUSH with ENOSYS, and the kernel sends no more. */
+	if (client->sync_at_close)
+		ops->flush = flush_file;
+	ops->open = open_file;
+	ops->create = create_file;
+	ops->release = release_file;
+	ops->fsync = sync_file;
+}

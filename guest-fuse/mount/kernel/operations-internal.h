@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of operations share; needs FUSE_USE_VERSION. */
+#pragma once
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+
+#include "guest-fuse/mount/kernel/effects.h"
+#include "guest-fuse/mount/kernel/open-file.h"
+#include "guest-fuse/mount/kernel/rebind.h"
+#include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/known/attributes.h"
+#include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/validity.h"
+#include "guest-fuse/mount/server/rpc.h"
+#include "guest-fuse/mount/server/server.h"
+
+/* The parts of operations_fill(), one file each. */
+void operations_fill_names(struct fuse_lowlevel_ops *ops);
+void operations_fill_attributes(struct fuse_lowlevel_ops *ops);
+void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops);
+void operations_fill_data(struct fuse_lowlevel_ops *ops);
+void operations_fill_directories(struct fuse_lowlevel_ops *ops);
+
+static inline uint64_t wire(const struct thread *thread, fuse_ino_t ino)
+{
+	return rebind_target(thread->client, ino);
+}
+
+/* error: 0 or a negative errno. */
+static inline void reply_error(fuse_req_t req, int error)
+{
+	(void) fuse_reply_err(req, -error);
+}
+
+static inline struct open_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct open_file *) (uintptr_t) fi->fh;
+}
+
+/*
+ * The server's node that a change or a question is about. -ESTALE when the kernel may have permitted it by the
+ * attributes of another target (file-binds.h).
+ */
+static inline int target_of(struct thread *thread, fuse_ino_t ino, uint64_t *ret_node)
+{
+	*ret_node = wire(thread, ino);
+	return file_binds_may_change(thread->client->file_binds, ino) ? 0 : -ESTALE;
+}
+
+/* The owner of what is made. -EOVERFLOW in an id-mapped mount that has no number for the process. */
+static inline int owner_of(fuse_req_t req, struct proto_owner *ret_owner)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	*ret_owner = (struct proto_owner){ .uid = ctx->uid, .gid = ctx->gid };
+	return ctx->uid == UINT32_MAX || ctx->gid == UINT32_MAX ? -EOVERFLOW : 0;
+}
+
+static inline void fill_entry(struct thread *thread, const struct proto_entry *entry,
+                              struct fuse_entry_param *ret_param)
+{
+	struct client *client = thread->client;
+	int64_t since = request_since(&thread->request);
+
+	*ret_param = (struct fuse_entry_param){ .ino = entry->node };
+	validity_entry(client->validity, entry->node, since, &ret_param->entry_timeout, &ret_param->attr_timeout);
+	file_binds_told(client->file_binds, entry->node, &entry->attr, since);
+	attributes_to_stat(&entry->attr, client->block_size, &ret_param->attr);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations on names: look up, make, remove, rename, link. */
+#define FUSE_USE_VERSION 314
+#include <linux/fs.h>
+#include <string.h>
+
+#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/known/objects.h"
+
+/* The server named an object, with one reference. Answers the kernel with it, or with the error in result. */
+static void reply_entry(struct thread *thread, fuse_req_t req, int result, uint64_t parent, const char *name,
+                        const struct proto_entry *entry)
+{
+	struct client *client = thread->client;
+	struct fuse_entry_param param;
+
+	if (result == 0) {
+		result = attributes_check(&entry->attr);
+		if (result == 0)
+			result = objects_learn(client->objects, parent, name, entry, 1);
+		if (result == 0)
+			objects_note_flags(client->objects, entry->node, entry->attr.flags,
+			                   request_since(&thread->request));
+		if (result < 0)
+			server_give_back(client->server, entry->node, 1);
+	}
+	if (result != 0) {
+		reply_error(req, result);
+		return;
+	}
+	fill_entry(thread, entry, &param);
+	objects_looked_up(client->objects, entry->node, request_since(&thread->request));
+	if (fuse_reply_entry(req, &param) < 0)
+		effects_not_taken(client, entry->node);
+}
+
+/* The same after a change, with the directory's attributes afterwards. */
+static void reply_made(struct thread *thread, fuse_req_t req, int result, uint64_t parent, const char *name,
+                       const struct proto_entry *entry, const struct proto_attr *parent_attr)
+{
+	if (result == 0)
+		effects_directory_changed(thread, parent, parent_attr);
+	reply_entry(thread, req, result, parent, name, entry);
+}
+
+static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct thread *thread = thread_current();
+	struct proto_lookup_request request = { .parent = wire(thread, parent) };
+	struct fuse_entry_param absent = { .ino = 0 };
+	struct client *client = thread->client;
+	struct proto_lookup_reply reply;
+	int r = proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = rpc_lookup(&thread->request, &request, &reply);
+	if (r == -ENOENT)
+		absent.entry_timeout = validity_negative(client->validity, request_since(&thread->request));
+	if (absent.entry_timeout > 0) {
+		(void) fuse_reply_entry(req, &absent);
+		return;
+	}
+	reply_entry(thread, req, r, request.parent, name, &reply.entry);
+}
+
+static void forget_one(struct client *client, fuse_ino_t ino, uint64_t lookups)
+{
+	uint64_t node = client_node(client, ino), references = objects_forget(client->objects, node, lookups),
+	         target = 0;
+
+	server_give_back(client->server, node, references);
+	if (references > 0)
+		target = file_binds_forget(client->file_binds, node);
+	if (target != 0)
+		effects_not_taken(client, target);
+}
+
+static void forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
+{
+	struct thread *thread = thread_current();
+
+	forget_one(thread->client, ino, lookups);
+	fuse_reply_none(req);
+	connection_forget_many(&thread->connection);
+}
+
+static void forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	struct thread *thread = thread_current();
+
+	for (size_t i = 0; i < count; i++)
+		forget_one(thread->client, forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+	connection_forget_many(&thread->connection);
+}
+
+static void make_node(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct thread *thread = thread_current();
+	struct proto_mknod_request request = { .parent = wire(thread, parent), .mode = mode, .rdev = (uint32_t) rdev };
+	struct proto_mknod_reply reply;
+	int r = proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = owner_of(req, &request.owner);
+	if (r == 0)
+		r = rpc_mknod(&thread->request, &request, &reply);
+	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
+}
+
+static void make_directory(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct thread *thread = thread_current();
+	struct proto_mkdir_request request = { .parent = wire(thread, parent), .mode = mode & 07777 };
+	struct proto_mkdir_reply reply;
+	int r = proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = owner_of(req, &request.owner);
+	if (r == 0)
+		r = rpc_mkdir(&thread->request, &request, &reply);
+	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
+}
+
+static void make_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct thread *thread = thread_current();
+	struct proto_symlink_request request = { .parent = wire(thread, parent) };
+	struct proto_symlink_reply reply;
+	size_t length = strlen(target);
+	int r = length > PROTO_TARGET_MAX ? -ENAMETOOLONG : length == 0 ? -ENOENT : proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = owner_of(req, &request.owner);
+	if (r == 0) {
+		request.target.length = length;
+		memcpy(request.target.text, target, length + 1);
+		r = rpc_symlink(&thread->request, &request, &reply);
+	}
+	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
+}
+
+static void read_link(fuse_req_t req, fuse_ino_t ino)
+{
+	struct thread *thread = thread_current();
+	struct proto_readlink_request request = { .node = wire(thread, ino) };
+	struct proto_readlink_reply reply;
+	int r = rpc_readlink(&thread->request, &request, &reply);
+
+	if (r == 0)
+		(void) fuse_reply_readlink(req, reply.target.text);
+	else
+		reply_error(req, r);
+}
+
+static void unlink_name(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct thread *thread = thread_current();
+	struct proto_unlink_request request = { .parent = wire(thread, parent) };
+	struct proto_unlink_reply reply;
+	int r = proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = rpc_unlink(&thread->request, &request, &reply);
+	if (r == 0) {
+		effects_directory_changed(thread, request.parent, &reply.parent);
+		effects_changed(thread, reply.node);
+	}
+	reply_error(req, r);
+}
+
+static void remove_directory(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct thread *thread = thread_current();
+	struct proto_rmdir_request request = { .parent = wire(thread, parent) };
+	struct proto_rmdir_reply reply;
+	int r = proto_name_set(&request.name, name);
+
+	if (r == 0)
+		r = rpc_rmdir(&thread->request, &request, &reply);
+	if (r == 0) {
+		effects_directory_changed(thread, request.parent, &reply.parent);
+		effects_changed(thread, reply.node);
+	}
+	reply_error(req, r);
+}
+
+static void renamed(struct thread *thread, const struct proto_rename_request *request,
+                    const struct proto_rename_reply *reply)
+{
+	struct objects *nodes = thread->client->objects;
+
+	effects_changed(thread, reply->node);
+	effects_changed(thread, reply->replaced);
+	objects_moved(nodes, reply->node, request->new_parent, request->new_name.text);
+	if ((request->flags & PROTO_RENAME_EXCHANGE) != 0)
+		objects_moved(nodes, reply->replaced, request->parent, request->name.text);
+	effects_directory_changed(thread, request->parent, &reply->parent);
+	effects_directory_changed(thread, request->new_parent, &reply->new_parent);
+}
+
+static void rename_name(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+                        const char *new_name, unsigned flags)
+{
+	struct thread *thread = thread_current();
+	struct proto_rename_request request = { .parent = wire(thread, parent),
+		                                .new_parent = wire(thread, new_parent) };
+	struct proto_rename_reply reply;
+	bool known = flags == RENAME_EXCHANGE || (flags & ~(unsigned) (RENAME_NOREPLACE | RENAME_WHITEOUT)) == 0;
+	int r = known ? 0 : -EINVAL;
+
+	if (r == 0)
+		r = proto_name_set(&request.name, name);
+	if (r == 0)
+		r = proto_name_set(&request.new_name, new_name);
+	if (r == 0) {
+		request.flags = ((flags & RENAME_NOREPLACE) != 0 ? PROTO_RENAME_NOREPLACE : 0U) |
+		                ((flags & RENAME_EXCHANGE) != 0 ? PROTO_RENAME_EXCHANGE : 0U) |
+		                ((flags & RENAME_WHITEOUT) != 0 ? PROTO_RENAME_WHITEOUT : 0U);
+		r = rpc_rename(&thread->request, &request, &reply);
+	}
+	if (r == 0)
+		renamed(thread, &request, &reply);
+	reply_error(req, r);
+}
+
+static void link_name(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
+{
+	struct thread *thread = thread_current();
+	struct proto_link_request request = { .node = wire(thread, ino), .parent = wire(thread, new_parent) };
+	struct proto_link_reply reply;
+	int r = proto_name_set(&request.name, new_name);
+
+	if (r == 0)
+		r = rpc_link(&thread->request, &request, &reply);
+	if (r == 0)
+		effects_changed(thread, request.node);
+	reply_made(thread, req, r, request.parent, new_name, &reply.entry, &reply.parent);
+}
+
+void operations_fill_names(struct fuse_lowlevel_ops *ops)
+{
+	ops->lookup = lookup;
+	ops->forget = forget;
+	ops->forget_multi = forget_multi;
+	ops->mknod = make_node;
+	ops->mkdir = make_directory;
+	ops->symlink = make_symlink;
+	ops->readlink = read_link;
+	ops->unlink = unlink_name;
+	ops->rmdir = remove_directory;
+	ops->rename = rename_name;
+	ops->link = link_name;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers on their way to the kernel. */
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct thread;
+
+/*
+ * Sends the answer to the thread's request: what iov holds, a struct fuse_out_header first. More than 0; or -1 and
+ * errno ENOENT: the kernel has an answer already or took the request back, and the caller undoes what the answer gave.
+ */
+ssize_t reply_send(struct thread *thread, const struct iovec *iov, int count);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attributes of directories, from the answers to changes in them. */
+#include "guest-fuse/mount/known/recent.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "guest-fuse/mount/known/validity.h"
+#include "protocol/clock.h"
+
+struct recent {
+	pthread_mutex_t lock;
+	struct recent_slot {
+		uint64_t node;
+		int64_t since;    /* clock_ns() before the change was sent */
+		int64_t answered; /* clock_ns() when its answer came */
+		struct proto_attr attr;
+	} slots[RECENT_SLOTS];
+};
+
+struct recent *recent_new(void)
+{
+	struct recent *recent = calloc(1, sizeof(*recent));
+
+	if (recent != NULL)
+		pthread_mutex_init(&recent->lock, NULL);
+	return recent;
+}
+
+void recent_free(struct recent *recent)
+{
+	if (recent == NULL)
+		return;
+	pthread_mutex_destroy(&recent->lock);
+	free(recent);
+}
+
+static struct recent_slot *slot_of(struct recent *recent, uint64_t node)
+{
+	return &recent->slots[PROTO_ID_SLOT(node) % RECENT_SLOTS];
+}
+
+static bool older(const struct proto_time *left, const struct proto_time *right)
+{
+	return left->seconds < right->seconds ||
+	       (left->seconds == right->seconds && left->nanoseconds < right->nanoseconds);
+}
+
+void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, int64_t since)
+{
+	struct recent_slot *slot = slot_of(recent, node);
+
+	if (!S_ISDIR(attr->mode))
+		return;
+	pthread_mutex_lock(&recent->lock);
+	/*
+	 * Of two changes at once the later state stays. Where the host's clock is too coarse to tell, a change that was
+	 * sent after the other's answer is the later one; for two that overlapped neither is kept.
+	 */
+	if (slot->node != node || older(&slot->attr.ctime, &attr->ctime) || since >= slot->answered)
+		*slot = (struct recent_slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
+	else if (!older(&attr->ctime, &slot->attr.ctime))
+		slot->node = 0;
+	pthread_mutex_unlock(&recent->lock);
+}
+
+void recent_drop(struct recent *recent, uint64_t node)
+{
+	struct recent_slot *slot = slot_of(recent, node);
+
+	pthread_mutex_lock(&recent->lock);
+	if (slot->node == node)
+		slot->node = 0;
+	pthread_mutex_unlock(&recent->lock);
+}
+
+bool recent_get(struct recent *recent, const struct validity *validity, uint64_t node, struct proto_attr *ret_attr,
+                double *ret_left)
+{
+	struct recent_slot *slot = slot_of(recent, node);
+	bool found;
+
+	pthread_mutex_lock(&recent->lock);
+	*ret_left = validity_left(validity, slot->since);
+	found = slot->node == node && node != 0 && *ret_left > 0;
+	if (found)
+		*ret_attr = slot->attr;
+	pthread_mutex_unlock(&recent->lock);
+	return found;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes and frees what a mount consists of. */
+#include "guest-fuse/mount/parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "guest-fuse/mount/kernel/counts.h"
+#include "guest-fuse/mount/kernel/interrupts.h"
+#include "guest-fuse/mount/kernel/lowlevel.h"
+#include "guest-fuse/mount/kernel/notifier.h"
+#include "guest-fuse/mount/kernel/secret.h"
+#include "guest-fuse/mount/kernel/threads.h"
+#include "guest-fuse/mount/known/ahead.h"
+#include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/known/recent.h"
+#include "guest-fuse/mount/known/validity.h"
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/server/pending.h"
+#include "guest-fuse/mount/server/server.h"
+#include "protocol/cleanup.h"
+
+static bool are_reading(const void *data)
+{
+	return threads_are_reading(data);
+}
+
+static unsigned others(const void *data)
+{
+	return threads_others(data);
+}
+
+static void grow(void *data)
+{
+	threads_grow(data);
+}
+
+/* False: out of memory. */
+static bool make_known(struct client *client)
+{
+	client->file_binds = file_binds_new();
+	client->recent = recent_new();
+	client->ahead = ahead_new();
+	client->validity = calloc(1, sizeof(*client->validity));
+	if (client->validity != NULL)
+		validity_init(client->validity, !client->options->no_cache, client->file_binds);
+	return client->file_binds != NULL && client->recent != NULL && client->ahead != NULL &&
+	       client->validity != NULL;
+}
+
+static bool make_server(struct client *client, const struct proto_token *token)
+{
+	client->server = server_new(client->options, token);
+	client->pending = client->server == NULL ? NULL : pending_new(client->server);
+	return client->pending != NULL;
+}
+
+static bool make_kernel(struct client *client)
+{
+	client->threads = threads_new(client, lowlevel_serve);
+	client->interrupts = interrupts_new(client->pending);
+	client->notifier = notifier_new(client);
+	client->counts = calloc(1, sizeof(*client->counts));
+	client->secret = calloc(1, sizeof(*client->secret));
+	return client->threads != NULL && client->interrupts != NULL && client->notifier != NULL &&
+	       client->counts != NULL && client->secret != NULL;
+}
+
+struct client *parts_new(const struct mount_options *options, const struct proto_token *token)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL)
+		return NULL;
+	client->options = options;
+	client->device = -EBADF;
+	if (!make_known(client) || !make_server(client, token) || !make_kernel(client)) {
+		parts_free(client);
+		return NULL;
+	}
+	client->server->threads = (struct server_threads){
+		.are_reading = are_reading,
+		.others = others,
+		.grow = grow,
+		.data = client->threads,
+	};
+	return client;
+}
+
+int parts_complete(struct client *client)
+{
+	const struct proto_proof_reply *welcome = &client->server->welcome;
+	unsigned lanes = client->options->lanes;
+
+	client->root = welcome->root.node;
+	client->block_size = welcome->block_size;
+	client->read_only = client->options->read_only || (welcome->flags & PROTO_WELCOME_READ_ONLY) != 0;
+	client->sync_at_close = (welcome->flags & PROTO_WELCOME_SYNC_AT_CLOSE) != 0;
+	threads_limit(client->threads, welcome->lanes_max < lanes ? welcome->lanes_max : lanes);
+	if (objects_new(client->root, &client->objects) < 0)
+		return -ENOMEM;
+	objects_limit(client->objects, welcome->nodes_max);
+	return 0;
+}
+
+void parts_free(struct client *client)
+{
+	if (client == NULL)
+		return;
+	lowlevel_free(client);
+	threads_free(client->threads);
+	interrupts_free(client->interrupts);
+	notifier_free(client->notifier);
+	free(client->counts);
+	free(client->secret);
+	pending_free(client->pending);
+	server_free(client->server);
+	objects_free(client->objects);
+	recent_free(client->recent);
+	ahead_free(client->ahead);
+	free(client->validity);
+	file_binds_free(client->file_binds);
+	close_fd(client->device);
+	free(client);
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The client's end of a lane. */
+#include "guest-fuse/mount/server/connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/vm_sockets.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/server/forgets.h"
+#include "guest-fuse/mount/server/server.h"
+#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/log.h"
+
+enum { RETRY_NS = 1000000000 };
+
+void connection_init(struct connection *connection, struct server *server)
+{
+	*connection = (struct connection){ .server = server, .channel.fd = -EBADF };
+	pthread_mutex_init(&connection->use, NULL);
+	pthread_mutex_init(&connection->state, NULL);
+}
+
+void connection_done(struct connection *connection)
+{
+	proto_channel_done(&connection->channel);
+	pthread_mutex_destroy(&connection->use);
+	pthread_mutex_destroy(&connection->state);
+}
+
+/* Room for a whole request or reply, as far as the system allows. */
+static void enlarge_buffers(const struct proto_address *address, int fd)
+{
+	uint64_t vsock = CONNECTION_SOCKET_BUFFER;
+	int size = CONNECTION_SOCKET_BUFFER;
+
+	if (address->kind == PROTO_ADDRESS_VSOCK) {
+		(void) setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &vsock, sizeof(vsock));
+		(void) setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &vsock, sizeof(vsock));
+	} else if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0) {
+		(void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	}
+}
+
+int connection_attach(struct connection *connection)
+{
+	struct server *server = connection->server;
+	struct proto_proof_reply welcome;
+	struct proto_refusal refusal;
+	struct proto_channel channel;
+	int fd = proto_address_connect(&server->options->address, PROTO_HANDSHAKE_MS), r;
+
+	if (fd < 0)
+		return fd;
+	enlarge_buffers(&server->options->address, fd);
+	r = proto_channel_init(&channel, fd, PROTO_SMALL_MAX + PROTO_HEADER_SIZE, CONNECTION_STALL_MS);
+	if (r < 0) {
+		close_fd(fd);
+		return r;
+	}
+	r = proto_attach(&channel, server->token, server->welcome.session, &welcome, &refusal);
+	if (r == 0 && (welcome.lane == 0 || welcome.session != server->welcome.session || channel.start != channel.end))
+		r = -EPROTO;
+	if (r < 0) {
+		if (r == -EACCES)
+			log_debug("the server refuses a lane: %s", refusal.text);
+		proto_channel_done(&channel);
+		return r;
+	}
+	pthread_mutex_lock(&connection->state);
+	connection->channel = channel;
+	connection->number = welcome.lane;
+	connection->connected = true;
+	/* If the session ended meanwhile, this connection was not seen and not broken. */
+	if (atomic_load(&server->dead) != 0)
+		proto_channel_kill(&connection->channel);
+	pthread_mutex_unlock(&connection->state);
+	return 0;
+}
+
+bool connection_is_up(struct connection *connection)
+{
+	bool connected;
+
+	pthread_mutex_lock(&connection->state);
+	connected = connection->connected;
+	pthread_mutex_unlock(&connection->state);
+	return connected;
+}
+
+void connection_kill(struct connection *connection)
+{
+	pthread_mutex_lock(&connection->state);
+	if (connection->connected)
+		proto_channel_kill(&connection->channel);
+	pthread_mutex_unlock(&connection->state);
+}
+
+uint32_t connection_number(struct connection *connection)
+{
+	uint32_t number;
+
+	pthread_mutex_lock(&connection->state);
+	number = connection->number;
+	pthread_mutex_unlock(&connection->state);
+	return number;
+}
+
+void connection_disconnect(struct connection *connection)
+{
+	pthread_mutex_lock(&connection->state);
+	if (connection->connected)
+		proto_channel_done(&connection->channel);
+	connection->connected = false;
+	pthread_mutex_unlock(&connection->state);
+}
+
+int connection_ready(struct connection *connection)
+{
+	int r, dead = atomic_load(&connection->server->dead);
+
+	if (dead != 0)
+		return -dead;
+	if (connection->connected)
+		return 0;
+	if (clock_ns() < connection->retry_at)
+		return -EIO;
+	server_grow(connection->server);
+	r = connection_attach(connection);
+	if (r == 0)
+		return 0;
+	connection->retry_at = clock_ns() + RETRY_NS;
+	log_peer_warning("cannot connect a lane to the server again: %s", strerror(-r));
+	return -EIO;
+}
+
+int connection_lost(struct connection *connection, enum proto_op op, int error)
+{
+	int dead;
+
+	connection_disconnect(connection);
+	dead = atomic_load(&connection->server->dead);
+	if (dead != 0)
+		return -dead;
+	log_peer_warning("lane %u broke during %s: %s", connection->number, proto_ops[op].name, strerror(-error));
+	return -EIO;
+}
+
+int connection_send(struct connection *connection, enum proto_op op, uint16_t flags, const struct proto_writer *writer,
+                    uint64_t *ret_id)
+{
+	struct proto_header header = { .op = (uint16_t) op, .flags = flags, .id = ++connection->next_id };
+
+	*ret_id = header.id;
+	return proto_channel_send(&connection->channel, &header, writer);
+}
+
+int connection_hold(struct connection *connection, enum proto_op op, const struct proto_writer *writer, int64_t now)
+{
+	struct proto_header header = { .op = (uint16_t) op, .id = ++connection->next_id };
+
+	if (connection->channel.held == 0)
+		connection->held_since = now;
+	return proto_channel_hold(&connection->channel, &header, writer);
+}
+
+/* With use held: sends all that forgets.h gathered, in as many messages as it takes. */
+static int send_forgets(struct connection *connection)
+{
+	struct server *server = connection->server;
+	struct forgets_pair pairs[FORGETS_MANY * 2];
+	uint8_t bytes[sizeof(pairs)], memory[sizeof(pairs) + 16];
+	size_t n;
+
+	while ((n = forgets_take(server->forgets, pairs, ARRAY_SIZE(pairs))) > 0) {
+		struct proto_writer list, writer;
+		struct proto_forget_request request = { .forgets = { .count = (uint32_t) n, .bytes = bytes } };
+		uint64_t id;
+		int r;
+
+		proto_writer_init(&list, bytes, sizeof(bytes));
+		for (size_t i = 0; i < n; i++) {
+			proto_put_u64(&list, &pairs[i].node);
+			proto_put_u64(&list, &pairs[i].references);
+		}
+		proto_writer_init(&writer, memory, sizeof(memory));
+		r = proto_encode_forget_request(&writer, &request);
+		assert(r == 0);
+		r = connection_send(connection, PROTO_FORGET, 0, &writer, &id);
+		server_count(server, PROTO_FORGET, r, clock_ns(), (size_t) (writer.next - writer.start));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void connection_forget_many(struct connection *connection)
+{
+	int r;
+
+	if (forgets_count(connection->server->forgets) < FORGETS_MANY)
+		return;
+	pthread_mutex_lock(&connection->use);
+	r = connection_ready(connection);
+	if (r == 0)
+		r = send_forgets(connection);
+	if (r < 0)
+		(void) connection_lost(connection, PROTO_FORGET, r);
+	pthread_mutex_unlock(&connection->use);
+}
+
+bool connection_try_forget(struct connection *connection)
+{
+	bool done;
+
+	if (pthread_mutex_trylock(&connection->use) != 0)
+		return false;
+	done = connection->connected && atomic_load(&connection->server->dead) == 0 && send_forgets(connection) == 0;
+	pthread_mutex_unlock(&connection->use);
+	return done;
+}
+
+void connection_flush(struct connection *connection, int64_t age)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&connection->use);
+	if (connection->connected && connection->channel.held > 0 &&
+	    (age == 0 || clock_ns() - connection->held_since > age))
+		r = proto_channel_flush(&connection->channel);
+	if (r < 0)
+		(void) connection_lost(connection, PROTO_RELEASE, r);
+	pthread_mutex_unlock(&connection->use);
+}

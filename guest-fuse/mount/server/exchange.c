@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One message to the server on behalf of a kernel's request, and the reply to it. */
+#include "guest-fuse/mount/server/exchange.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "guest-fuse/mount/server/connection.h"
+#include "guest-fuse/mount/server/request.h"
+#include "guest-fuse/mount/server/server.h"
+#include "guest-fuse/mount/server/stale.h"
+#include "protocol/clock.h"
+#include "protocol/log.h"
+
+enum {
+	PATIENCE_US = 300, /* wait for a reply, before another thread is woken to read the kernel's requests */
+	ERRNO_LIMIT = 512, /* the kernel accepts only smaller error numbers from a file system (fs/fuse/dev.c) */
+};
+
+int exchange_broken(struct request *request, enum proto_op op, const char *what)
+{
+	struct connection *connection = request->connection;
+
+	log_peer_warning("the server's reply to %s makes no sense (%s)", proto_ops[op].name, what);
+	pthread_mutex_lock(&connection->use);
+	connection_disconnect(connection);
+	pthread_mutex_unlock(&connection->use);
+	return -EIO;
+}
+
+/* The server can answer with any error; after some of them the kernel would never send such a request again. */
+static int server_error(int32_t status)
+{
+	if (status == ENOSYS)
+		return -EOPNOTSUPP;
+	return status >= ERRNO_LIMIT || status == EINTR ? -EIO : -status;
+}
+
+/*
+ * Called before this thread sleeps until the reply comes. To wake another thread for each request would cost more than
+ * most replies take, so that this is done only after a while.
+ */
+static void await_reply(struct connection *connection, bool into)
+{
+	const struct server_threads *threads = &connection->server->threads;
+
+	if (!threads->are_reading(threads->data)) {
+		if (proto_channel_await(&connection->channel, into, threads->others(threads->data), PATIENCE_US))
+			return;
+		threads->grow(threads->data);
+	}
+	server_stir(connection->server);
+}
+
+/* With use held. The reply's header, checked against the request. */
+static int receive(struct connection *connection, enum proto_op op, uint64_t id, struct proto_header *ret_header,
+                   struct proto_reader *ret_reader)
+{
+	int r;
+
+	await_reply(connection, true);
+	do
+		r = proto_channel_next(&connection->channel, ret_header, ret_reader);
+	while (r == -EAGAIN && atomic_load(&connection->server->dead) == 0);
+	if (r < 0)
+		return r;
+	return ret_header->op != op || ret_header->id != id || ret_header->flags != PROTO_FRAME_REPLY ? -EBADMSG : 0;
+}
+
+/* With use held. No bytes may follow a reply: one request is under way at a time. */
+static int nothing_left(const struct connection *connection)
+{
+	return connection->channel.start != connection->channel.end ? -EBADMSG : 0;
+}
+
+/* What both forms of an exchange begin and end with. */
+static int begin(struct request *request, enum proto_op op, const struct proto_writer *writer, uint64_t *ret_id)
+{
+	struct connection *connection = request->connection;
+	int r = connection_ready(connection);
+
+	if (r < 0)
+		return r;
+	atomic_store(&request->rpc, connection->next_id + 1);
+	/* The server may be slow to take so much, and other requests must not wait for that. */
+	if (writer->tail_length > CONNECTION_SOCKET_BUFFER / 4)
+		server_grow(connection->server);
+	r = connection_send(connection, op, request->anew ? PROTO_FRAME_ANEW : 0, writer, ret_id);
+	if (r < 0) {
+		atomic_store(&request->rpc, 0);
+		r = connection_lost(connection, op, r);
+	}
+	return r;
+}
+
+static int end(struct request *request, enum proto_op op, int result, int32_t status)
+{
+	struct connection *connection = request->connection;
+
+	atomic_store(&request->rpc, 0);
+	if (result == 0)
+		result = nothing_left(connection);
+	if (result < 0)
+		return connection_lost(connection, op, result);
+	return status == 0 ? 0 : server_error(status);
+}
+
+static int exchange(struct request *request, enum proto_op op, const struct proto_writer *writer,
+                    struct proto_reader *ret_reader)
+{
+	struct connection *connection = request->connection;
+	int64_t started = clock_ns();
+	struct proto_header header;
+	uint64_t id;
+	int r;
+
+	pthread_mutex_lock(&connection->use);
+	r = begin(request, op, writer, &id);
+	if (r == 0) {
+		r = receive(connection, op, id, &header, ret_reader);
+		r = end(request, op, r, r < 0 ? 0 : header.status);
+	}
+	pthread_mutex_unlock(&connection->use);
+	server_count(connection->server, op, r, started, writer->tail_length);
+	return r;
+}
+
+/* The object itself is meant, and the kernel will not ask again (stale.h). */
+static int again(struct request *request, enum proto_op op, const struct proto_writer *writer,
+                 struct proto_reader *ret_reader)
+{
+	int r;
+
+	request->anew = true;
+	r = exchange(request, op, writer, ret_reader);
+	request->anew = false;
+	return r;
+}
+
+int exchange_fields(struct request *request, enum proto_op op, const struct proto_writer *writer,
+                    struct proto_reader *ret_reader)
+{
+	struct stale *stale = request->connection->server->stale;
+	int r = exchange(request, op, writer, ret_reader);
+
+	/* WRITE goes to a handle, and is not about a name. */
+	if (r != -ESTALE || writer->tail_length > 0)
+		return r;
+	if (proto_ops[op].changes == PROTO_CHANGES_NO)
+		stale_note(stale, request_header(request));
+	else if (!stale_tell(stale, request_header(request)) && !request->anew)
+		return again(request, op, writer, ret_reader);
+	return r;
+}
+
+int exchange_data(struct request *request, enum proto_op op, const struct proto_writer *writer, void *fixed,
+                  size_t fixed_size, size_t size, size_t *ret_length)
+{
+	struct connection *connection = request->connection;
+	int64_t started = clock_ns();
+	struct proto_header header;
+	uint64_t id;
+	int r;
+
+	assert(size <= PROTO_DATA_MAX);
+	*ret_length = 0;
+	pthread_mutex_lock(&connection->use);
+	r = begin(request, op, writer, &id);
+	if (r == 0) {
+		await_reply(connection, false);
+		r = proto_channel_receive_data(&connection->channel, op, id, fixed, fixed_size, request_data(request),
+		                               size, ret_length, &header);
+		r = end(request, op, r, r < 0 ? 0 : header.status);
+	}
+	pthread_mutex_unlock(&connection->use);
+	server_count(connection->server, op, r, started, *ret_length);
+	return r;
+}
+
+int exchange_send(struct request *request, enum proto_op op, const struct proto_writer *writer)
+{
+	struct connection *connection = request->connection;
+	int64_t started = clock_ns();
+	int r;
+
+	pthread_mutex_lock(&connection->use);
+	r = connection_ready(connection);
+	if (r == 0) {
+		r = connection_hold(connection, op, writer, started);
+		if (r < 0)
+			r = connection_lost(connection, op, r);
+	}
+	pthread_mutex_unlock(&connection->use);
+	server_count(connection->server, op, r, started, 0);
+	return r;
+}

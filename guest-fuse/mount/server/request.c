@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A request of the kernel's, from when it was read until it is answered. */
+#include "guest-fuse/mount/server/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "protocol/clock.h"
+#include "protocol/faults.h"
+#include "protocol/frame.h"
+
+int request_init(struct request *request, int device, struct connection *connection)
+{
+	*request = (struct request){ .device = device, .connection = connection };
+	pthread_mutex_init(&request->lock, NULL);
+	/* Pages that are never touched are never there. */
+	request->buffer = FAULT(MOUNT_LANE_BUFFER, mmap(NULL, REQUEST_BUFFER_SIZE, PROT_READ | PROT_WRITE,
+	                                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	if (request->buffer == MAP_FAILED)
+		request->buffer = NULL;
+	request->message = malloc(PROTO_SMALL_MAX);
+	return request->buffer == NULL || request->message == NULL ? -ENOMEM : 0;
+}
+
+void request_done(struct request *request)
+{
+	if (request->buffer != NULL)
+		munmap(request->buffer, REQUEST_BUFFER_SIZE);
+	free(request->message);
+	pthread_mutex_destroy(&request->lock);
+}
+
+void request_begin(struct request *request)
+{
+	const struct fuse_in_header *in = request_header(request);
+
+	atomic_store_explicit(&request->since, clock_ns(), memory_order_relaxed);
+	pthread_mutex_lock(&request->lock);
+	request->unique = in->unique;
+	request->pid = (pid_t) in->pid;
+	request->interrupted = request->answered = false;
+	pthread_mutex_unlock(&request->lock);
+}
+
+void request_end(struct request *request)
+{
+	pthread_mutex_lock(&request->lock);
+	request->unique = 0;
+	pthread_mutex_unlock(&request->lock);
+}
+
+bool request_answer(struct request *request, uint64_t unique)
+{
+	bool first;
+
+	pthread_mutex_lock(&request->lock);
+	first = request->unique == unique && !request->answered;
+	if (first)
+		request->answered = true;
+	pthread_mutex_unlock(&request->lock);
+	return first;
+}
+
+bool request_interrupt(struct request *request, uint64_t unique)
+{
+	bool found;
+
+	pthread_mutex_lock(&request->lock);
+	found = request->unique == unique;
+	if (found)
+		request->interrupted = true;
+	pthread_mutex_unlock(&request->lock);
+	return found;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's operations as functions, made from the table. */
+#include "guest-fuse/mount/server/rpc.h"
+
+#include <errno.h>
+
+#include "guest-fuse/mount/server/exchange.h"
+#include "guest-fuse/mount/server/request.h"
+#include "protocol/frame.h"
+
+/*
+ * A reply of the wrong length ends the connection; one with a refused value fails the operation only. The error is
+ * always -EIO, so that it is not taken for the server's answer.
+ */
+static int checked(struct request *from, enum proto_op op, int decoded)
+{
+	if (decoded == -EBADMSG)
+		return exchange_broken(from, op, "wrong length");
+	return decoded < 0 ? -EIO : 0;
+}
+
+#define CALL_SAFE(SYMBOL, op)                                                                                          \
+	int rpc_##op(struct request *from, const struct proto_##op##_request *request,                                 \
+	             struct proto_##op##_reply *ret_reply)                                                             \
+	{                                                                                                              \
+		struct proto_reader reader;                                                                            \
+		struct proto_writer writer;                                                                            \
+		int r;                                                                                                 \
+                                                                                                                       \
+		proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);                                            \
+		r = proto_encode_##op##_request(&writer, request);                                                     \
+		if (r == 0)                                                                                            \
+			r = exchange_fields(from, PROTO_##SYMBOL, &writer, &reader);                                   \
+		if (r == 0)                                                                                            \
+			r = checked(from, PROTO_##SYMBOL, proto_decode_##op##_reply(&reader, ret_reply));              \
+		return r;                                                                                              \
+	}
+#define CALL_ONCE(SYMBOL, op)  CALL_SAFE(SYMBOL, op)
+#define CALL_NEVER(SYMBOL, op) CALL_SAFE(SYMBOL, op)
+#define CALL_NOREPLY(SYMBOL, op)                                                                                       \
+	int rpc_##op(struct request *from, const struct proto_##op##_request *request,                                 \
+	             struct proto_##op##_reply *ret_reply)                                                             \
+	{                                                                                                              \
+		struct proto_writer writer;                                                                            \
+		int r;                                                                                                 \
+                                                                                                                       \
+		proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);                                            \
+		r = proto_encode_##op##_request(&writer, request);                                                     \
+		return r < 0 ? r : exchange_send(from, PROTO_##SYMBOL, &writer);                                       \
+	}
+#define CALLS_DATA(SYMBOL, op, replay)       CALL_##replay(SYMBOL, op)
+#define CALLS_EVENT_LIST(SYMBOL, op, replay) /* the keeper's and the guest agent's */
+#define CALLS_EVENT(SYMBOL, op, replay)      /* the keeper's */
+#define CALLS_LIST(SYMBOL, op, replay)       /* the guest agent's */
+#define CALLS_HANDSHAKE(SYMBOL, op, replay)  /* proto_hello() and proto_attach() */
+
+#define OP(SYMBOL, op, number, lane_, from_, changes, replay, doc) CALLS_##lane_(SYMBOL, op, replay)
+#include "protocol/ops.def"
+
+int rpc_open_data(struct request *from, const struct proto_open_request *request, struct proto_open_reply *ret_reply)
+{
+	int r = rpc_open(from, request, ret_reply);
+
+	return r == 0 && ret_reply->data.length > request->size
+	               ? exchange_broken(from, PROTO_OPEN, "more than asked for")
+	               : r;
+}
+
+/* A reply that fits into the connection's receive buffer is taken from there. */
+static int read_small(struct request *from, const struct proto_read_request *request, const void **ret_bytes,
+                      size_t *ret_length)
+{
+	struct proto_read_reply reply;
+	int r = rpc_read(from, request, &reply);
+
+	if (r < 0)
+		return r;
+	if (reply.data.length > request->size)
+		return exchange_broken(from, PROTO_READ, "more than asked for");
+	*ret_bytes = reply.data.bytes;
+	*ret_length = reply.data.length;
+	return 0;
+}
+
+int rpc_read_data(struct request *from, const struct proto_read_request *request, const void **ret_bytes,
+                  size_t *ret_length)
+{
+	struct proto_writer writer;
+	uint8_t fixed[4];
+	int r;
+
+	if (request->size <= PROTO_BLOB_MAX)
+		return read_small(from, request, ret_bytes, ret_length);
+	*ret_bytes = request_data(from);
+	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
+	r = proto_encode_read_request(&writer, request);
+	if (r < 0)
+		return r;
+	return exchange_data(from, PROTO_READ, &writer, fixed, sizeof(fixed), request->size, ret_length);
+}
+
+int rpc_opendir_data(struct request *from, const struct proto_opendir_request *request, uint64_t *ret_handle,
+                     bool *ret_end, size_t *ret_length)
+{
+	uint8_t fixed[8 + 4 + 4];
+	struct proto_writer writer;
+	struct proto_reader reader;
+	uint32_t last;
+	int r;
+
+	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
+	r = proto_encode_opendir_request(&writer, request);
+	if (r == 0)
+		r = exchange_data(from, PROTO_OPENDIR, &writer, fixed, sizeof(fixed), request->size, ret_length);
+	if (r < 0)
+		return r;
+	proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));
+	proto_get_handle(&reader, ret_handle);
+	proto_get_u32(&reader, &last);
+	*ret_end = last != 0;
+	return 0;
+}
+
+int rpc_readdir_data(struct request *from, const struct proto_readdir_request *request, bool *ret_end,
+                     size_t *ret_length)
+{
+	uint8_t fixed[4 + 4];
+	struct proto_writer writer;
+	struct proto_reader reader;
+	uint32_t last;
+	int r;
+
+	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
+	r = proto_encode_readdir_request(&writer, request);
+	if (r == 0)
+		r = exchange_data(from, PROTO_READDIR, &writer, fixed, sizeof(fixed), request->size, ret_length);
+	if (r < 0)
+		return r;
+	proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));
+	proto_get_u32(&reader, &last);
+	*ret_end = last != 0;
+	return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attributes of directories that the last change told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/recent.h"
+#include "guest-fuse/mount/known/validity.h"
+#include "protocol/clock.h"
+
+#define NODE PROTO_ID(3, 4)
+
+static struct recent *recent;
+static struct file_binds *file_binds;
+static struct proto_attr attr, got;
+static double left;
+
+static int set_up(void **state)
+{
+	recent = recent_new();
+	file_binds = file_binds_new();
+	attr = (struct proto_attr){ .mode = S_IFDIR | 0755, .nlink = 2, .ctime = { 10, 0 } };
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	recent_free(recent);
+	file_binds_free(file_binds);
+	return 0;
+}
+
+/* With what the server says being valid for so many seconds. */
+static bool get(uint64_t node, double seconds)
+{
+	struct validity validity = { .seconds = seconds, .file_binds = file_binds };
+
+	return recent_get(recent, &validity, node, &got, &left);
+}
+
+static void what_was_told_is_good_for_the_rest_of_its_time(void **state)
+{
+	recent_put(recent, NODE, &attr, clock_ns() - 400000000);
+	assert_true(get(NODE, 1.0));
+	assert_int_equal(got.nlink, 2);
+	assert_true(left > 0.3 && left <= 0.6);
+	assert_false(get(NODE, 0.3));
+	assert_false(get(NODE, 0.0));
+	recent_drop(recent, NODE);
+	assert_false(get(NODE, 1.0));
+}
+
+static void a_reply_that_was_overtaken_changes_nothing(void **state)
+{
+	int64_t sent = clock_ns();
+
+	recent_put(recent, NODE, &attr, sent);
+	attr.ctime.seconds--;
+	attr.nlink = 1;
+	recent_put(recent, NODE, &attr, sent);
+	assert_true(get(NODE, 1.0));
+	assert_int_equal(got.nlink, 2);
+}
+
+static void of_two_at_the_same_time_nobody_knows_the_later(void **state)
+{
+	int64_t sent = clock_ns();
+
+	recent_put(recent, NODE, &attr, sent);
+	attr.nlink = 3;
+	recent_put(recent, NODE, &attr, sent);
+	assert_false(get(NODE, 1.0));
+}
+
+static void a_change_sent_after_the_others_answer_is_the_later_whatever_the_clock_says(void **state)
+{
+	recent_put(recent, NODE, &attr, clock_ns());
+	attr.nlink = 3;
+	attr.ctime.seconds--;
+	recent_put(recent, NODE, &attr, clock_ns());
+	assert_true(get(NODE, 1.0));
+	assert_int_equal(got.nlink, 3);
+}
+
+static void only_directories_are_remembered(void **state)
+{
+	attr.mode = S_IFREG | 0644;
+	recent_put(recent, NODE, &attr, clock_ns());
+	assert_false(get(NODE, 1.0));
+}
+
+static void two_in_one_slot_are_not_mixed_up(void **state)
+{
+	recent_put(recent, NODE, &attr, clock_ns());
+	recent_put(recent, PROTO_ID(3, 4 + RECENT_SLOTS), &attr, clock_ns());
+	assert_false(get(NODE, 1.0));
+	recent_drop(recent, NODE);
+	assert_true(get(PROTO_ID(3, 4 + RECENT_SLOTS), 1.0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_was_told_is_good_for_the_rest_of_its_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_reply_that_was_overtaken_changes_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(of_two_at_the_same_time_nobody_knows_the_later, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		        a_change_sent_after_the_others_answer_is_the_later_whatever_the_clock_says, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(only_directories_are_remembered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(two_in_one_slot_are_not_mixed_up, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
