@@ -105,7 +105,8 @@ static int receive(struct talk *talk, enum proto_op op, uint64_t id, struct prot
 
 	if (r < 0)
 		return r == -EAGAIN ? -ETIMEDOUT : r;
-	if (ret_header->op == PROTO_CHANGED && ret_header->flags == 0) {
+	/* CHANGED, the only thing that comes unasked. */
+	if (ret_header->flags == 0 && proto_op_expected(ret_header->op, PROTO_LANE_LIST, PROTO_FROM_SERVER) != NULL) {
 		talk->stale = true;
 		return proto_decode_changed_request(ret_reader, &talk->current) < 0 ? -EPROTO : 1;
 	}
@@ -134,7 +135,7 @@ static int read_share(struct talk *talk, uint32_t index, struct link_share *ret_
 	struct proto_share_reply reply;
 	struct proto_writer writer;
 	struct proto_reader reader;
-	uint8_t bytes[64];
+	uint8_t bytes[PROTO_MOST_share_request];
 	int r;
 
 	proto_writer_init(&writer, bytes, sizeof(bytes));
@@ -197,7 +198,7 @@ static int ping(struct talk *talk)
 	struct proto_ping_request request = { .sequence = talk->link->next_id };
 	struct proto_writer writer;
 	struct proto_reader reader;
-	uint8_t bytes[32];
+	uint8_t bytes[PROTO_MOST_ping_request];
 	int r;
 
 	proto_writer_init(&writer, bytes, sizeof(bytes));
@@ -237,7 +238,7 @@ static int resolve(struct talk *talk, struct link_question *question)
 	struct proto_resolve_reply reply = { .path.path = "" };
 	struct proto_writer writer;
 	struct proto_reader reader;
-	uint8_t bytes[PROTO_SHARE_SIZE + 16];
+	uint8_t bytes[PROTO_MOST_resolve_request];
 	int r = EBUSY;
 
 	memset(&request, 0, sizeof(request));
@@ -286,7 +287,7 @@ static int tell_refusals(struct link *link, struct talk *talk)
 	LL_FOREACH_SAFE(refusals, refusal, next)
 	{
 		struct proto_header header = { .op = PROTO_BIND_REFUSED, .id = ++link->next_id };
-		uint8_t bytes[PROTO_SHARE_SIZE + 16];
+		uint8_t bytes[PROTO_MOST_bind_refused_request];
 		struct proto_writer writer;
 
 		proto_writer_init(&writer, bytes, sizeof(bytes));
@@ -375,7 +376,7 @@ static bool connect_once(struct link *link)
 	int fd = proto_address_connect(&link->config->address, PROTO_HANDSHAKE_MS), r = fd;
 
 	if (fd >= 0) {
-		r = proto_channel_init(&talk.channel, fd, PROTO_SMALL_MAX + PROTO_HEADER_SIZE, STALL_MS);
+		r = proto_channel_init(&talk.channel, fd, PROTO_HEADER_SIZE + PROTO_MOST_LIST_REPLY, STALL_MS);
 		if (r < 0)
 			close_fd(fd);
 	}

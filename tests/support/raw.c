@@ -41,7 +41,10 @@ static int receive_reply(struct raw *raw, unsigned op, struct proto_reader *ret_
 {
 	struct proto_header header;
 	struct proto_reader reader;
-	size_t fixed = op == PROTO_READ ? 4 : op == PROTO_READDIR ? 8 : op == PROTO_OPENDIR ? 16 : 0;
+	size_t fixed = op == PROTO_READ      ? PROTO_MOST_read_reply
+	               : op == PROTO_READDIR ? PROTO_MOST_readdir_reply
+	               : op == PROTO_OPENDIR ? PROTO_MOST_opendir_reply
+	                                     : 0;
 	size_t length = 0;
 
 	do {

@@ -8,7 +8,8 @@
 #include <sys/xattr.h>
 
 #include "guest-fuse/mount/kernel/caller.h"
-#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/operation.h"
+#include "guest-fuse/mount/kernel/operations-parts.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/mount-options.h"

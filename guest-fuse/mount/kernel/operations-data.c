@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include "guest-fuse/mount/kernel/notifier.h"
-#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/operation.h"
+#include "guest-fuse/mount/kernel/operations-parts.h"
 #include "guest-fuse/mount/kernel/threads.h"
 #include "guest-fuse/mount/known/ahead.h"
 #include "guest-fuse/mount/known/objects.h"
@@ -148,7 +149,7 @@ static void allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 static int seek_in_solid(struct thread *thread, uint64_t node, const struct proto_lseek_request *request,
                          uint64_t *ret_offset)
 {
-	struct proto_getattr_request get = { .node = node, .handle = request->handle };
+	struct proto_getattr_request get = { .node = node };
 	struct proto_getattr_reply reply;
 	int r = rpc_getattr(&thread->request, &get, &reply);
 

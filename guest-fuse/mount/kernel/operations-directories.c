@@ -3,7 +3,8 @@
 #define FUSE_USE_VERSION 314
 #include <stdlib.h>
 
-#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/operation.h"
+#include "guest-fuse/mount/kernel/operations-parts.h"
 #include "guest-fuse/mount/known/directory.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "protocol/clock.h"

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 
-#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/operation.h"
+#include "guest-fuse/mount/kernel/operations-parts.h"
 #include "guest-fuse/mount/kernel/threads.h"
 #include "guest-fuse/mount/known/ahead.h"
 #include "guest-fuse/mount/known/objects.h"

@@ -4,7 +4,8 @@
 #include <linux/fs.h>
 #include <string.h>
 
-#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/operation.h"
+#include "guest-fuse/mount/kernel/operations-parts.h"
 #include "guest-fuse/mount/known/objects.h"
 
 /* The server named an object, with one reference. Answers the kernel with it, or with the error in result. */

@@ -5,11 +5,11 @@
 
 #include <fuse_lowlevel.h>
 
-#include "guest-fuse/mount/kernel/operations-internal.h"
+#include "guest-fuse/mount/kernel/operations-parts.h"
 
 void operations_fill(const struct client *client, struct fuse_lowlevel_ops *ret_ops)
 {
-	*ret_ops = (struct fuse_lowlevel_ops){ .init = NULL };
+	*ret_ops = (struct fuse_lowlevel_ops){ 0 };
 	operations_fill_names(ret_ops);
 	operations_fill_attributes(ret_ops);
 	operations_fill_files(client, ret_ops);

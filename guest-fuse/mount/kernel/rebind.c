@@ -59,7 +59,6 @@ void rebind_locate(struct thread *thread, struct proto_getattr_request *request,
 {
 	if (file != NULL) {
 		request->node = file->node;
-		request->handle = file->handle;
 		return;
 	}
 	rebind_look(thread, request->node);

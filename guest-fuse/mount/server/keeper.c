@@ -25,14 +25,13 @@
 #include "protocol/log.h"
 
 enum {
-	EVENT_PAYLOAD_MAX = 2048, /* bytes of the longest message: GOODBYE with its text */
-	FORGET_MS = 20,           /* delay of FORGET: removed files take room on the host until they are forgotten */
-	PING_LATE_MS = 1000,      /* while a PING is unanswered for so long, no FORGET is sent */
-	STUCK_MS = 5000,          /* the server is asked about a request that takes so long, and again after as long */
-	STRIKES = 2,              /* so many times the server did not know the request: its connection is given up */
-	STOP_MS = 5000,           /* after a signal, for programs that still use the mount */
-	CLOSE_MS = 1000,          /* wait for the server to close after GOODBYE */
-	AWAKE_MS = 2000,          /* poll interval while awake, and how long it stays so after a request stirred it */
+	FORGET_MS = 20,      /* delay of FORGET: removed files take room on the host until they are forgotten */
+	PING_LATE_MS = 1000, /* while a PING is unanswered for so long, no FORGET is sent */
+	STUCK_MS = 5000,     /* the server is asked about a request that takes so long, and again after as long */
+	STRIKES = 2,         /* so many times the server did not know the request: its connection is given up */
+	STOP_MS = 5000,      /* after a signal, for programs that still use the mount */
+	CLOSE_MS = 1000,     /* wait for the server to close after GOODBYE */
+	AWAKE_MS = 2000,     /* poll interval while awake, and how long it stays so after a request stirred it */
 	UNMOUNTER_STACK = 128 * 1024,
 };
 
@@ -51,7 +50,7 @@ struct keeper {
 	struct proto_channel event; /* the event lane */
 	int signals, statistics;
 	const char *mountpoint;
-	uint8_t input[PROTO_HEADER_SIZE + EVENT_PAYLOAD_MAX];
+	uint8_t input[PROTO_HEADER_SIZE + PROTO_MOST_EVENT];
 	size_t have;
 	uint64_t next_id, ping_id;
 	int64_t ping_next, ping_sent; /* clock_ms(); ping_sent 0: none is open */
@@ -115,7 +114,7 @@ static int send_ping(struct keeper *keeper, int64_t now)
 {
 	struct proto_ping_request request = { .sequence = keeper->next_id };
 	struct proto_writer writer;
-	uint8_t bytes[32];
+	uint8_t bytes[PROTO_MOST_ping_request];
 
 	proto_writer_init(&writer, bytes, sizeof(bytes));
 	(void) proto_encode_ping_request(&writer, &request);
@@ -161,7 +160,7 @@ static void ask_about_stuck(struct keeper *keeper, int64_t now)
 		uint64_t rpc = atomic_load(&waiting->rpc);
 		struct proto_lane_state_request request = { .lane = connection_number(waiting->connection) };
 		struct proto_writer writer;
-		uint8_t bytes[32];
+		uint8_t bytes[PROTO_MOST_lane_state_request];
 
 		if (rpc == 0 || now - atomic_load(&waiting->since) / 1000000 < STUCK_MS ||
 		    now - inquiry->asked < STUCK_MS)
@@ -177,7 +176,25 @@ static void ask_about_stuck(struct keeper *keeper, int64_t now)
 	}
 }
 
-static void take_lane_state(struct keeper *keeper, uint64_t id, const struct proto_lane_state_reply *state)
+/*
+ * take_ping(keeper, id, reply) and so on for the replies to what is asked on the event lane; take_goodbye(keeper, id,
+ * request) for what the server sends. One that is missing does not link.
+ */
+#define EVENT_GUEST(op)                                                                                                \
+	static void take_##op(struct keeper *keeper, uint64_t id, const struct proto_##op##_reply *reply);
+#define EVENT_BOTH(op)                                                                                                 \
+	static void take_##op(struct keeper *keeper, uint64_t id, const struct proto_##op##_request *request);
+#define LANE_HANDSHAKE(from, op)
+#define LANE_EVENT(from, op)      EVENT_##from(op)
+#define LANE_EVENT_LIST(from, op) EVENT_##from(op)
+#define LANE_LIST(from, op)
+#define LANE_DATA(from, op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#include "protocol/ops.def"
+#undef EVENT_GUEST
+#undef EVENT_BOTH
+
+static void take_lane_state(struct keeper *keeper, uint64_t id, const struct proto_lane_state_reply *reply)
 {
 	const struct pending *pending = keeper->pending;
 
@@ -190,7 +207,7 @@ static void take_lane_state(struct keeper *keeper, uint64_t id, const struct pro
 		inquiry->question = 0;
 		if (atomic_load(&pending->all[i]->rpc) != inquiry->rpc)
 			return; /* answered meanwhile */
-		if (state->last == inquiry->rpc && state->busy != 0)
+		if (reply->last == inquiry->rpc && reply->busy != 0)
 			inquiry->strikes = 0;
 		else
 			inquiry->strikes++;
@@ -217,47 +234,59 @@ static int error_of(uint32_t goodbye)
 	}
 }
 
-static int take_goodbye(struct keeper *keeper, struct proto_reader *reader)
+static void take_goodbye(struct keeper *keeper, uint64_t id, const struct proto_goodbye_request *request)
 {
-	struct proto_goodbye_request goodbye;
 	char why[PROTO_TEXT_MAX + 64];
-	int r = proto_decode_goodbye_request(reader, &goodbye);
 
-	if (r < 0)
-		return r;
 	(void) snprintf(why, sizeof(why), "the server said goodbye: %s",
-	                goodbye.text.length > 0 ? goodbye.text.text : "no reason given");
-	die(keeper, error_of(goodbye.code), why);
-	return 0;
+	                request->text.length > 0 ? request->text.text : "no reason given");
+	die(keeper, error_of(request->code), why);
 }
+
+static void take_ping(struct keeper *keeper, uint64_t id, const struct proto_ping_reply *reply)
+{
+	if (id == keeper->ping_id)
+		keeper->ping_sent = 0;
+}
+
+/* decode_ping() and so on: decode, take. */
+#define DECODE(op, which)                                                                                              \
+	static int decode_##op(struct keeper *keeper, uint64_t id, struct proto_reader *reader)                        \
+	{                                                                                                              \
+		struct proto_##op##_##which message;                                                                   \
+		int r = proto_decode_##op##_##which(reader, &message);                                                 \
+                                                                                                                       \
+		if (r == 0)                                                                                            \
+			take_##op(keeper, id, &message);                                                               \
+		return r;                                                                                              \
+	}
+#define EVENT_GUEST(op)                                          DECODE(op, reply)
+#define EVENT_BOTH(op)                                           DECODE(op, request)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#include "protocol/ops.def"
+#undef EVENT_GUEST
+#undef EVENT_BOTH
+
+static int (*const decode[PROTO_OP_LIMIT])(struct keeper *keeper, uint64_t id, struct proto_reader *reader) = {
+#define EVENT_GUEST(op)                                          [PROTO_NUMBER_##op] = decode_##op,
+#define EVENT_BOTH(op)                                           [PROTO_NUMBER_##op] = decode_##op,
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#include "protocol/ops.def"
+};
 
 /* One whole message. 0, or -EBADMSG and others when it makes no sense. */
 static int take_message(struct keeper *keeper, const struct proto_header *header, const uint8_t *payload)
 {
-	struct proto_lane_state_reply state;
-	struct proto_ping_reply ping;
+	bool reply = header->flags == PROTO_FRAME_REPLY && header->status == 0;
+	const struct proto_op_info *info =
+	        proto_op_expected(header->op, PROTO_LANE_EVENT, reply ? PROTO_FROM_GUEST : PROTO_FROM_SERVER);
 	struct proto_reader reader;
-	int r;
 
+	/* A message that has no reply gets none. */
+	if (info == NULL || (reply ? info->replay == PROTO_REPLAY_NOREPLY : header->flags != 0))
+		return -EBADMSG;
 	proto_reader_init(&reader, payload, header->length, header->length);
-	if (header->op == PROTO_GOODBYE)
-		return take_goodbye(keeper, &reader);
-	if (header->flags != PROTO_FRAME_REPLY || header->status != 0)
-		return -EBADMSG;
-	switch (header->op) {
-	case PROTO_PING:
-		r = proto_decode_ping_reply(&reader, &ping);
-		if (r == 0 && header->id == keeper->ping_id)
-			keeper->ping_sent = 0;
-		return r;
-	case PROTO_LANE_STATE:
-		r = proto_decode_lane_state_reply(&reader, &state);
-		if (r == 0)
-			take_lane_state(keeper, header->id, &state);
-		return r;
-	default:
-		return -EBADMSG;
-	}
+	return decode[header->op](keeper, header->id, &reader);
 }
 
 /* Handles the messages that are there in full. */
@@ -268,7 +297,7 @@ static int take_messages(struct keeper *keeper)
 		size_t size;
 		int r = proto_header_decode(keeper->input, &header);
 
-		if (r == 0 && header.length > EVENT_PAYLOAD_MAX)
+		if (r == 0 && header.length > PROTO_MOST_EVENT)
 			r = -EBADMSG;
 		if (r < 0)
 			return r;
@@ -457,7 +486,7 @@ void keeper_goodbye(struct keeper *keeper)
 {
 	struct pollfd fd = { .fd = keeper->event.fd, .events = POLLIN };
 	struct proto_goodbye_request goodbye = { .code = PROTO_GOODBYE_DONE };
-	uint8_t bytes[PROTO_TEXT_MAX + 16];
+	uint8_t bytes[PROTO_MOST_goodbye_request];
 	int64_t until = clock_ms() + CLOSE_MS, now;
 	struct proto_writer writer;
 	uint64_t id;

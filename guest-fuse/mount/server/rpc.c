@@ -86,7 +86,7 @@ int rpc_read_data(struct request *from, const struct proto_read_request *request
                   size_t *ret_length)
 {
 	struct proto_writer writer;
-	uint8_t fixed[4];
+	uint8_t fixed[PROTO_MOST_read_reply];
 	int r;
 
 	if (request->size <= PROTO_BLOB_MAX)
@@ -102,7 +102,7 @@ int rpc_read_data(struct request *from, const struct proto_read_request *request
 int rpc_opendir_data(struct request *from, const struct proto_opendir_request *request, uint64_t *ret_handle,
                      bool *ret_end, size_t *ret_length)
 {
-	uint8_t fixed[8 + 4 + 4];
+	uint8_t fixed[PROTO_MOST_opendir_reply];
 	struct proto_writer writer;
 	struct proto_reader reader;
 	uint32_t last;
@@ -124,7 +124,7 @@ int rpc_opendir_data(struct request *from, const struct proto_opendir_request *r
 int rpc_readdir_data(struct request *from, const struct proto_readdir_request *request, bool *ret_end,
                      size_t *ret_length)
 {
-	uint8_t fixed[4 + 4];
+	uint8_t fixed[PROTO_MOST_readdir_reply];
 	struct proto_writer writer;
 	struct proto_reader reader;
 	uint32_t last;

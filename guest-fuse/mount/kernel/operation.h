@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of operations share; needs FUSE_USE_VERSION. */
+/* What every operation needs; needs FUSE_USE_VERSION. */
 #pragma once
 
 #include <errno.h>
@@ -14,13 +14,6 @@
 #include "guest-fuse/mount/known/validity.h"
 #include "guest-fuse/mount/server/rpc.h"
 #include "guest-fuse/mount/server/server.h"
-
-/* The parts of operations_fill(), one file each. */
-void operations_fill_names(struct fuse_lowlevel_ops *ops);
-void operations_fill_attributes(struct fuse_lowlevel_ops *ops);
-void operations_fill_files(const struct client *client, struct fuse_lowlevel_ops *ops);
-void operations_fill_data(struct fuse_lowlevel_ops *ops);
-void operations_fill_directories(struct fuse_lowlevel_ops *ops);
 
 static inline uint64_t wire(const struct thread *thread, fuse_ino_t ino)
 {
