@@ -13,8 +13,8 @@ enum { RESOLVE_PATH_SIZE = 40 };
 
 /*
  * Opens the directory that is to be mounted: path is absolute and canonical, and no component of it may be a symbolic
- * link by now. An O_PATH|O_DIRECTORY descriptor, or a negative errno (-ELOOP: a component is a
- * symbolic link, or -ENOTDIR where that is the last one).
+ * link by now. An O_PATH|O_DIRECTORY descriptor, or a negative errno (-ELOOP: a symbolic link on the way; -ENOTDIR: at
+ * its end).
  */
 int resolve_open_root(const char *path);
 

@@ -12,6 +12,7 @@
 
 #include "guest-fuse/agent/talk.h"
 #include "protocol/cleanup.h"
+#include "protocol/lock.h"
 #include "protocol/log.h"
 
 enum {
@@ -40,9 +41,9 @@ static bool is_stopping(struct link *link)
 {
 	bool stopping;
 
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	stopping = link->stopping;
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	return stopping;
 }
 
@@ -51,7 +52,7 @@ static void set_status(struct link *link, enum link_state state, const char *err
 {
 	bool changed;
 
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	changed = link->status.state != state || strcmp(link->status.error, error) != 0;
 	if (changed) {
 		if (link->status.state != state)
@@ -59,7 +60,7 @@ static void set_status(struct link *link, enum link_state state, const char *err
 		link->status.state = state;
 		(void) snprintf(link->status.error, sizeof(link->status.error), "%s", error);
 	}
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	if (!changed)
 		return;
 	if (state == LINK_CONNECTED)
@@ -85,11 +86,11 @@ static struct link_question *next_question(struct link *link)
 {
 	struct link_question *question;
 
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	question = link->questions;
 	if (question != NULL)
 		LL_DELETE(link->questions, question);
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	return question;
 }
 
@@ -98,9 +99,9 @@ static void answer(struct link *link, struct link_question *question, const char
 {
 	question->is_answered = path != NULL;
 	(void) snprintf(question->path, sizeof(question->path), "%s", path != NULL ? path : "");
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	LL_APPEND(link->answers, question);
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	(void) uv_async_send(&link->async);
 }
 
@@ -133,11 +134,11 @@ static struct link_refusal *take_refusals(struct link *link)
 {
 	struct link_refusal *refusals;
 
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	refusals = link->refusals;
 	link->refusals = NULL;
 	link->refusal_count = 0;
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	return refusals;
 }
 
@@ -164,11 +165,11 @@ static int take_list(struct link *link, struct talk *talk)
 
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	share_list_done(&link->list);
 	link->list = list;
 	link->has_list = true;
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	(void) uv_async_send(&link->async);
 	return 0;
 }
@@ -266,10 +267,10 @@ static void tell_answers(struct link *link)
 {
 	struct link_question *question, *next, *answers;
 
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	answers = link->answers;
 	link->answers = NULL;
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	LL_FOREACH_SAFE(answers, question, next)
 	{
 		question->answered(question->context, question->is_answered ? question->path : NULL);
@@ -293,7 +294,7 @@ int link_start(struct link *link, uv_loop_t *loop)
 	link->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (link->wake < 0)
 		return -errno;
-	pthread_mutex_init(&link->lock, NULL);
+	lock_init(&link->lock);
 	r = uv_async_init(loop, &link->async, on_async);
 	if (r < 0)
 		return r;
@@ -303,9 +304,9 @@ int link_start(struct link *link, uv_loop_t *loop)
 
 void link_stop(struct link *link)
 {
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	link->stopping = true;
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	(void) eventfd_write(link->wake, 1);
 	(void) pthread_join(link->thread, NULL);
 	answer_all(link);
@@ -313,29 +314,29 @@ void link_stop(struct link *link)
 	uv_close((uv_handle_t *) &link->async, NULL);
 	share_list_done(&link->list);
 	link->wake = close_fd(link->wake);
-	pthread_mutex_destroy(&link->lock);
+	lock_done(&link->lock);
 }
 
 bool link_take(struct link *link, struct share_list *ret_list)
 {
 	bool is_new;
 
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	is_new = link->has_list;
 	if (is_new) {
 		*ret_list = link->list;
 		link->list = (struct share_list){ 0 };
 		link->has_list = false;
 	}
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	return is_new;
 }
 
 void link_get_status(struct link *link, struct link_status *ret_status)
 {
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	*ret_status = link->status;
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 }
 
 int link_resolve(struct link *link, const char *path, void (*answered)(void *context, const char *path), void *context)
@@ -347,9 +348,9 @@ int link_resolve(struct link *link, const char *path, void (*answered)(void *con
 	(void) snprintf(question->path, sizeof(question->path), "%s", path);
 	question->answered = answered;
 	question->context = context;
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	LL_APPEND(link->questions, question);
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	(void) eventfd_write(link->wake, 1);
 	return 0;
 }
@@ -364,13 +365,13 @@ void link_tell_refused(struct link *link, const char *path, uint32_t reason)
 	}
 	strcpy(refusal->request.path.path, path);
 	refusal->request.reason = reason;
-	pthread_mutex_lock(&link->lock);
+	lock_take(&link->lock);
 	if (link->refusal_count < REFUSALS_MAX) {
 		LL_APPEND(link->refusals, refusal);
 		link->refusal_count++;
 		refusal = NULL;
 	}
-	pthread_mutex_unlock(&link->lock);
+	lock_give(&link->lock);
 	free(refusal);
 	(void) eventfd_write(link->wake, 1);
 }

@@ -12,6 +12,7 @@
 #include "guest-fuse/agent/share-list.h"
 #include "guest-fuse/binds/config.h"
 #include "protocol/handshake.h"
+#include "protocol/lock.h"
 
 enum link_state { LINK_CONNECTING, LINK_CONNECTED, LINK_REFUSED };
 enum { LINK_ERROR_SIZE = PROTO_TEXT_MAX + 256 };
@@ -34,7 +35,7 @@ struct link {
 
 	uv_async_t async; /* kept by link.c from here on */
 	pthread_t thread;
-	pthread_mutex_t lock;
+	struct lock lock;
 	int wake;
 	bool stopping, has_list;
 	struct share_list list;

@@ -15,6 +15,7 @@
 #include "guest-fuse/mount/server/server.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
+#include "protocol/lock.h"
 
 #define EARLY_NS  INT64_C(2000000000) /* the longest that the request of an INTERRUPT is waited for */
 #define SILENT_NS INT64_C(500000000)  /* a request that waits longer may be looked at without an INTERRUPT */
@@ -22,7 +23,7 @@
 struct interrupts {
 	struct pending *pending;
 	/* INTERRUPTs that were read before their requests, which another thread may read at the same time. */
-	pthread_mutex_t lock;
+	struct lock lock;
 	_Atomic unsigned count; /* of early */
 	struct interrupts_early {
 		uint64_t unique;
@@ -37,7 +38,7 @@ struct interrupts *interrupts_new(struct pending *pending)
 	if (interrupts == NULL)
 		return NULL;
 	interrupts->pending = pending;
-	pthread_mutex_init(&interrupts->lock, NULL);
+	lock_init(&interrupts->lock);
 	return interrupts;
 }
 
@@ -45,11 +46,11 @@ void interrupts_free(struct interrupts *interrupts)
 {
 	if (interrupts == NULL)
 		return;
-	pthread_mutex_destroy(&interrupts->lock);
+	lock_done(&interrupts->lock);
 	free(interrupts);
 }
 
-/* Removes unique, and those that are too old. True: unique was there. With the lock held. */
+/* Removes unique, and those that are too old. True: unique was there. */
 static bool sort_out(struct interrupts *interrupts, uint64_t unique)
 {
 	int64_t now = clock_ns();
@@ -70,23 +71,23 @@ static void remember(struct interrupts *interrupts, uint64_t unique)
 {
 	unsigned count;
 
-	pthread_mutex_lock(&interrupts->lock);
+	lock_take(&interrupts->lock);
 	(void) sort_out(interrupts, unique);
 	count = atomic_load(&interrupts->count);
 	if (count < PENDING_MAX) {
 		interrupts->early[count] = (struct interrupts_early){ unique, clock_ns() };
 		atomic_store(&interrupts->count, count + 1);
 	}
-	pthread_mutex_unlock(&interrupts->lock);
+	lock_give(&interrupts->lock);
 }
 
 static bool take_back(struct interrupts *interrupts, uint64_t unique)
 {
 	bool found;
 
-	pthread_mutex_lock(&interrupts->lock);
+	lock_take(&interrupts->lock);
 	found = sort_out(interrupts, unique);
-	pthread_mutex_unlock(&interrupts->lock);
+	lock_give(&interrupts->lock);
 	return found;
 }
 
@@ -161,7 +162,7 @@ bool interrupts_serve(struct interrupts *interrupts, bool unread)
 		bool look;
 		pid_t pid;
 
-		pthread_mutex_lock(&request->lock);
+		lock_take(&request->lock);
 		unique = request->unique;
 		pid = request->pid;
 		look = unique != 0 && !request->answered && request->interrupted;
@@ -169,7 +170,7 @@ bool interrupts_serve(struct interrupts *interrupts, bool unread)
 		/* Nobody reads INTERRUPTs: any thread that waits long may be about to die. */
 		if (unique != 0 && !request->answered && unread && pid != 0)
 			look = look || now - atomic_load(&request->since) > SILENT_NS;
-		pthread_mutex_unlock(&request->lock);
+		lock_give(&request->lock);
 		if (look && interrupts_thread_dies(pid))
 			answer(request, unique);
 	}

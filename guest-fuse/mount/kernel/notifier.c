@@ -15,6 +15,7 @@
 #include "guest-fuse/mount/known/objects.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"
+#include "protocol/lock.h"
 
 enum { QUEUE = 256, STACK = 256 * 1024, FLUSH_SECONDS = 2 };
 
@@ -24,7 +25,7 @@ struct notifier_range {
 
 struct notifier {
 	struct client *client;
-	pthread_mutex_t lock;
+	struct lock lock;
 	pthread_cond_t wake;
 	pthread_t thread;
 	bool running, ending;
@@ -44,7 +45,7 @@ struct notifier *notifier_new(struct client *client)
 	if (notifier == NULL)
 		return NULL;
 	notifier->client = client;
-	pthread_mutex_init(&notifier->lock, NULL);
+	lock_init(&notifier->lock);
 	pthread_cond_init(&notifier->wake, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -59,7 +60,7 @@ void notifier_free(struct notifier *notifier)
 		return;
 	pthread_cond_destroy(&notifier->wake);
 	pthread_cond_destroy(&notifier->progress);
-	pthread_mutex_destroy(&notifier->lock);
+	lock_done(&notifier->lock);
 	free(notifier);
 }
 
@@ -70,9 +71,9 @@ static enum work next(struct notifier *notifier, struct notifier_range *ret_rang
 {
 	enum work work = WORK_END;
 
-	pthread_mutex_lock(&notifier->lock);
+	lock_take(&notifier->lock);
 	while (notifier->count == 0 && !notifier->prune && !notifier->ending)
-		pthread_cond_wait(&notifier->wake, &notifier->lock);
+		lock_wait(&notifier->lock, &notifier->wake);
 	if (!notifier->ending)
 		work = notifier->count > 0 ? WORK_RANGE : WORK_PRUNE;
 	if (work == WORK_PRUNE) {
@@ -82,7 +83,7 @@ static enum work next(struct notifier *notifier, struct notifier_range *ret_rang
 		notifier->first = (notifier->first + 1) % QUEUE;
 		notifier->count--;
 	}
-	pthread_mutex_unlock(&notifier->lock);
+	lock_give(&notifier->lock);
 	return work;
 }
 
@@ -101,10 +102,10 @@ static void *run(void *argument)
 		/* An inode that the kernel does not know any more has no pages. */
 		(void) fuse_lowlevel_notify_inval_inode(notifier->client->fuse, range.ino, (off_t) range.offset,
 		                                        (off_t) range.length);
-		pthread_mutex_lock(&notifier->lock);
+		lock_take(&notifier->lock);
 		notifier->done++;
 		pthread_cond_broadcast(&notifier->progress);
-		pthread_mutex_unlock(&notifier->lock);
+		lock_give(&notifier->lock);
 	}
 	return NULL;
 }
@@ -122,7 +123,8 @@ int notifier_start(struct notifier *notifier)
 	return -r;
 }
 
-/* With the lock held. False: the queue is full. */
+static bool enqueue(struct notifier *notifier, const struct notifier_range *range) LOCK_HELD(notifier->lock);
+/* False: the queue is full. */
 static bool enqueue(struct notifier *notifier, const struct notifier_range *range)
 {
 	if (notifier->count == QUEUE)
@@ -137,9 +139,9 @@ void notifier_invalidate(struct notifier *notifier, uint64_t ino, uint64_t offse
 {
 	struct notifier_range range = { ino, offset, length };
 
-	pthread_mutex_lock(&notifier->lock);
+	lock_take(&notifier->lock);
 	(void) enqueue(notifier, &range);
-	pthread_mutex_unlock(&notifier->lock);
+	lock_give(&notifier->lock);
 }
 
 void notifier_prune(struct notifier *notifier)
@@ -147,10 +149,10 @@ void notifier_prune(struct notifier *notifier)
 	if (!notifier->running || objects_excess(notifier->client->objects) == 0 ||
 	    atomic_exchange(&notifier->pruning, true))
 		return;
-	pthread_mutex_lock(&notifier->lock);
+	lock_take(&notifier->lock);
 	notifier->prune = true;
 	pthread_cond_signal(&notifier->wake);
-	pthread_mutex_unlock(&notifier->lock);
+	lock_give(&notifier->lock);
 }
 
 bool notifier_drop(struct notifier *notifier, uint64_t ino, uint64_t offset, uint64_t length)
@@ -161,26 +163,26 @@ bool notifier_drop(struct notifier *notifier, uint64_t ino, uint64_t offset, uin
 	bool done;
 	int r = 0;
 
-	pthread_mutex_lock(&notifier->lock);
+	lock_take(&notifier->lock);
 	done = notifier->running && !notifier->ending && enqueue(notifier, &range);
 	ticket = notifier->queued;
 	while (done && notifier->done < ticket) {
 		if (notifier->ending || r == ETIMEDOUT)
 			done = false;
 		else
-			r = pthread_cond_timedwait(&notifier->progress, &notifier->lock, &deadline);
+			r = lock_wait_until(&notifier->lock, &notifier->progress, &deadline);
 	}
-	pthread_mutex_unlock(&notifier->lock);
+	lock_give(&notifier->lock);
 	return done;
 }
 
 void notifier_stop(struct notifier *notifier)
 {
-	pthread_mutex_lock(&notifier->lock);
+	lock_take(&notifier->lock);
 	notifier->ending = true;
 	pthread_cond_signal(&notifier->wake);
 	pthread_cond_broadcast(&notifier->progress);
-	pthread_mutex_unlock(&notifier->lock);
+	lock_give(&notifier->lock);
 	if (notifier->running)
 		(void) pthread_join(notifier->thread, NULL);
 	notifier->running = false;

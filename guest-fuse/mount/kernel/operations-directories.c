@@ -9,6 +9,7 @@
 #include "guest-fuse/mount/known/objects.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"
+#include "protocol/lock.h"
 
 /* Bytes to fetch after a seek, and from the beginning. Each fetch that goes on from there takes four times as many. */
 enum { WINDOW_LEAST = 8 * 1024, WINDOW_FIRST = 64 * 1024 };
@@ -64,7 +65,7 @@ static void directory_free(struct thread *thread, struct directory *directory)
 {
 	drop_piece(thread->client, &directory->piece);
 	effects_close(thread, directory->handle);
-	pthread_mutex_destroy(&directory->lock);
+	lock_done(&directory->lock);
 	free(directory);
 }
 
@@ -87,7 +88,7 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	}
 	directory->node = request.node;
 	directory->window = request.size;
-	pthread_mutex_init(&directory->lock, NULL);
+	lock_init(&directory->lock);
 	r = take_piece(thread, directory, length, 0, fetched, end);
 	fi->fh = (uint64_t) (uintptr_t) directory;
 	if (r < 0)
@@ -124,7 +125,9 @@ static uint32_t window_at(const struct directory *directory, uint64_t cookie)
 	return directory->window < PROTO_DATA_MAX / 4 ? directory->window * 4 : PROTO_DATA_MAX;
 }
 
-/* The index of the entry after cookie; fetches a piece when the one at hand does not have it. With the lock held. */
+static int seek(struct thread *thread, struct directory *directory, uint64_t cookie, size_t *ret_index)
+        LOCK_HELD(directory->lock);
+/* The index of the entry after cookie; fetches a piece when the one at hand does not have it. */
 static int seek(struct thread *thread, struct directory *directory, uint64_t cookie, size_t *ret_index)
 {
 	struct proto_readdir_request request = { .handle = directory->handle, .cookie = cookie };
@@ -233,7 +236,7 @@ static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_inf
 		reply_error(req, -ENOMEM);
 		return;
 	}
-	pthread_mutex_lock(&directory->lock);
+	lock_take(&directory->lock);
 	r = seek(thread, directory, (uint64_t) offset, &index);
 	while (r == 0 && index < directory->piece.count) {
 		uint64_t node = 0;
@@ -247,7 +250,7 @@ static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_inf
 		length += n;
 		index++;
 	}
-	pthread_mutex_unlock(&directory->lock);
+	lock_give(&directory->lock);
 	if (r < 0)
 		reply_error(req, r);
 	else if (fuse_reply_buf(req, bytes, length) < 0)

@@ -16,6 +16,7 @@
 #include "guest-fuse/mount/server/server.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"
+#include "protocol/lock.h"
 #include "protocol/log.h"
 
 enum {
@@ -41,7 +42,7 @@ struct threads {
 	_Atomic bool ending;      /* unmounted: the threads leave */
 	_Atomic bool saturated;   /* nobody waits for the kernel, and nobody is about to */
 
-	pthread_mutex_t lock;
+	struct lock lock;
 	pthread_cond_t wake;
 	unsigned parked, wakes; /* threads that sleep; how many of them are to go on */
 	bool starting;
@@ -60,7 +61,7 @@ struct threads *threads_new(struct client *client, void (*serve)(struct thread *
 		return NULL;
 	threads->client = client;
 	threads->serve = serve;
-	pthread_mutex_init(&threads->lock, NULL);
+	lock_init(&threads->lock);
 	pthread_cond_init(&threads->wake, NULL);
 	return threads;
 }
@@ -77,7 +78,7 @@ void threads_free(struct threads *threads)
 	for (unsigned i = 0; i < threads->count; i++)
 		thread_free(threads->all[i]);
 	pthread_cond_destroy(&threads->wake);
-	pthread_mutex_destroy(&threads->lock);
+	lock_done(&threads->lock);
 	free(threads);
 }
 
@@ -94,18 +95,18 @@ static void take_place(struct threads *threads)
 {
 	if (note_reader(threads) < READERS)
 		return;
-	pthread_mutex_lock(&threads->lock);
+	lock_take(&threads->lock);
 	if (atomic_load(&threads->idle) > READERS && !atomic_load(&threads->ending)) {
 		atomic_fetch_sub(&threads->idle, 1);
 		threads->parked++;
 		while (threads->wakes == 0 && !atomic_load(&threads->ending))
-			pthread_cond_wait(&threads->wake, &threads->lock);
+			lock_wait(&threads->lock, &threads->wake);
 		threads->parked--;
 		if (threads->wakes > 0)
 			threads->wakes--;
 		atomic_fetch_add(&threads->idle, 1);
 	}
-	pthread_mutex_unlock(&threads->lock);
+	lock_give(&threads->lock);
 }
 
 bool threads_are_reading(const struct threads *threads)
@@ -132,20 +133,20 @@ bool threads_are_there(struct threads *threads)
 {
 	bool there;
 
-	pthread_mutex_lock(&threads->lock);
+	lock_take(&threads->lock);
 	there = threads->started > 0;
-	pthread_mutex_unlock(&threads->lock);
+	lock_give(&threads->lock);
 	return there;
 }
 
-static int start_thread(struct threads *threads, struct thread *thread);
+static int start_thread(struct threads *threads, struct thread *thread) LOCK_HELD(threads->lock);
 
 void threads_grow(struct threads *threads)
 {
 	bool alone = false;
 	int r = 0;
 
-	pthread_mutex_lock(&threads->lock);
+	lock_take(&threads->lock);
 	/* A thread that was woken and does not run yet will read, or wake the next one. */
 	if (atomic_load(&threads->idle) == 0 && threads->wakes == 0 && !atomic_load(&threads->ending)) {
 		if (threads->parked > 0) {
@@ -160,7 +161,7 @@ void threads_grow(struct threads *threads)
 				threads->retry_at = clock_ns() + RETRY_NS;
 		}
 	}
-	pthread_mutex_unlock(&threads->lock);
+	lock_give(&threads->lock);
 	/*
 	 * Nobody reads INTERRUPTs now, since there can be no more threads or the next one still waits for the server to
 	 * accept it: the keeper looks for processes that are to die.
@@ -272,7 +273,7 @@ static struct thread *join_session(struct threads *threads)
 
 	if (r == 0)
 		r = connection_attach(&thread->connection);
-	pthread_mutex_lock(&threads->lock);
+	lock_take(&threads->lock);
 	threads->starting = false;
 	others = threads->count;
 	if (r == 0) {
@@ -284,7 +285,7 @@ static struct thread *join_session(struct threads *threads)
 		(void) pthread_detach(pthread_self());
 	}
 	/* Nobody waits for a detached thread: from here on threads may be gone. */
-	pthread_mutex_unlock(&threads->lock);
+	lock_give(&threads->lock);
 	if (r == 0)
 		return thread;
 	thread_free(thread);
@@ -311,7 +312,7 @@ static void *run_further(void *argument)
 	return NULL;
 }
 
-/* thread: connected; or NULL, and the new thread makes its own. With the lock held. */
+/* thread: connected; or NULL, and the new thread makes its own. */
 static int start_thread(struct threads *threads, struct thread *thread)
 {
 	pthread_attr_t attributes;
@@ -350,19 +351,19 @@ int threads_start(struct threads *threads)
 		add(threads, thread);
 	}
 	/* With the lock held throughout: a thread that starts another one relies on having the last place itself. */
-	pthread_mutex_lock(&threads->lock);
+	lock_take(&threads->lock);
 	for (unsigned i = 0; i < first && r == 0; i++)
 		r = start_thread(threads, threads->all[i]);
-	pthread_mutex_unlock(&threads->lock);
+	lock_give(&threads->lock);
 	return r;
 }
 
 void threads_end(struct threads *threads)
 {
-	pthread_mutex_lock(&threads->lock);
+	lock_take(&threads->lock);
 	atomic_store(&threads->ending, true);
 	pthread_cond_broadcast(&threads->wake);
-	pthread_mutex_unlock(&threads->lock);
+	lock_give(&threads->lock);
 	server_wake(threads->client->server);
 }
 
@@ -371,18 +372,18 @@ void threads_join(struct threads *threads)
 	for (;;) {
 		pthread_t thread;
 
-		pthread_mutex_lock(&threads->lock);
+		lock_take(&threads->lock);
 		if (threads->starting) { /* that one will add itself or give its place back */
-			pthread_mutex_unlock(&threads->lock);
+			lock_give(&threads->lock);
 			(void) usleep(1000);
 			continue;
 		}
 		if (threads->started == 0) {
-			pthread_mutex_unlock(&threads->lock);
+			lock_give(&threads->lock);
 			return;
 		}
 		thread = threads->handles[--threads->started];
-		pthread_mutex_unlock(&threads->lock);
+		lock_give(&threads->lock);
 		(void) pthread_join(thread, NULL);
 	}
 }

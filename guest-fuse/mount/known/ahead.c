@@ -8,9 +8,10 @@
 #include <sys/mman.h>
 
 #include "guest-fuse/mount/known/validity.h"
+#include "protocol/lock.h"
 
 struct ahead {
-	pthread_mutex_t lock;
+	struct lock lock;
 	uint8_t *memory; /* AHEAD_FILES times AHEAD_SIZE; pages that are never touched are never there */
 	uint64_t last;   /* ticket */
 	struct ahead_file {
@@ -31,7 +32,7 @@ struct ahead *ahead_new(void)
 	                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ahead->memory == MAP_FAILED)
 		ahead->memory = NULL;
-	pthread_mutex_init(&ahead->lock, NULL);
+	lock_init(&ahead->lock);
 	return ahead;
 }
 
@@ -41,7 +42,7 @@ void ahead_free(struct ahead *ahead)
 		return;
 	if (ahead->memory != NULL)
 		(void) munmap(ahead->memory, (size_t) AHEAD_FILES * AHEAD_SIZE);
-	pthread_mutex_destroy(&ahead->lock);
+	lock_done(&ahead->lock);
 	free(ahead);
 }
 
@@ -57,12 +58,12 @@ uint64_t ahead_put(struct ahead *ahead, int64_t since, const void *bytes, size_t
 
 	if (ahead->memory == NULL || length == 0 || length > AHEAD_SIZE)
 		return 0;
-	pthread_mutex_lock(&ahead->lock);
+	lock_take(&ahead->lock);
 	ticket = ++ahead->last;
 	file = &ahead->files[ticket % AHEAD_FILES];
 	*file = (struct ahead_file){ .ticket = ticket, .since = since, .length = length, .whole = whole };
 	memcpy(memory_of(ahead, file), bytes, length);
-	pthread_mutex_unlock(&ahead->lock);
+	lock_give(&ahead->lock);
 	return ticket;
 }
 
@@ -74,13 +75,13 @@ bool ahead_get(struct ahead *ahead, uint64_t ticket, int64_t changed, uint64_t o
 
 	if (ticket == 0)
 		return false;
-	pthread_mutex_lock(&ahead->lock);
+	lock_take(&ahead->lock);
 	found = file->ticket == ticket && changed < file->since && validity_ahead_left(file->since) > 0 &&
 	        offset <= file->length && (file->whole || size <= file->length - offset);
 	if (found) {
 		*ret_length = size < file->length - offset ? size : file->length - (size_t) offset;
 		memcpy(bytes, memory_of(ahead, file) + offset, *ret_length);
 	}
-	pthread_mutex_unlock(&ahead->lock);
+	lock_give(&ahead->lock);
 	return found;
 }

@@ -5,12 +5,12 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "protocol/fields.h"
+#include "protocol/lock.h"
 
 /* One piece. Each of its entries that has a node holds one reference of the server's to it. */
 struct directory_piece {
@@ -29,9 +29,9 @@ struct directory_piece {
 
 struct directory {
 	uint64_t node, handle;
-	pthread_mutex_t lock; /* guards what follows; may be held while the server is asked */
-	uint32_t window;      /* bytes of the piece that was fetched last */
-	bool begun;           /* the kernel got the first entry: from there on its beginning is asked for anew */
+	struct lock lock; /* guards what follows; may be held while the server is asked */
+	uint32_t window;  /* bytes of the piece that was fetched last */
+	bool begun;       /* the kernel got the first entry: from there on its beginning is asked for anew */
 	struct directory_piece piece;
 };
 

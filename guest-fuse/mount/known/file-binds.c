@@ -16,6 +16,7 @@
 #include <uthash.h>
 
 #include "protocol/clock.h"
+#include "protocol/lock.h"
 
 /* The longest that a request waits in the kernel's queue, and an answer for the thread that takes it. */
 #define QUEUED_NS INT64_C(10000000000)
@@ -39,7 +40,7 @@ struct bound {
 };
 
 struct file_binds {
-	pthread_mutex_t lock;
+	struct lock lock;
 	_Atomic unsigned count; /* nobody takes the lock while it is 0 */
 	struct bound *table;
 };
@@ -49,7 +50,7 @@ struct file_binds *file_binds_new(void)
 	struct file_binds *binds = calloc(1, sizeof(*binds));
 
 	if (binds != NULL)
-		pthread_mutex_init(&binds->lock, NULL);
+		lock_init(&binds->lock);
 	return binds;
 }
 
@@ -63,7 +64,7 @@ void file_binds_free(struct file_binds *binds)
 		HASH_DEL(binds->table, bound);
 		free(bound);
 	}
-	pthread_mutex_destroy(&binds->lock);
+	lock_done(&binds->lock);
 	free(binds);
 }
 
@@ -73,7 +74,7 @@ static bool are_none(const struct file_binds *binds)
 	return atomic_load_explicit(&binds->count, memory_order_relaxed) == 0;
 }
 
-/* With the lock held. */
+static struct bound *find(struct file_binds *binds, uint64_t node) LOCK_HELD(binds->lock);
 static struct bound *find(struct file_binds *binds, uint64_t node)
 {
 	struct bound *bound;
@@ -90,7 +91,7 @@ int file_binds_add(struct file_binds *binds, uint64_t node, uint64_t parent, con
 	if (bound == NULL)
 		return -ENOMEM;
 	*bound = (struct bound){ .node = node, .target = node, .parent = parent, .name = *name };
-	pthread_mutex_lock(&binds->lock);
+	lock_take(&binds->lock);
 	if (find(binds, node) == NULL) {
 		HASH_ADD(hh, binds->table, node, sizeof(bound->node), bound);
 		if (bound->out_of_memory) {
@@ -100,7 +101,7 @@ int file_binds_add(struct file_binds *binds, uint64_t node, uint64_t parent, con
 			bound = NULL; /* the table's */
 		}
 	}
-	pthread_mutex_unlock(&binds->lock);
+	lock_give(&binds->lock);
 	free(bound);
 	return r;
 }
@@ -111,13 +112,13 @@ bool file_binds_name(struct file_binds *binds, uint64_t node, uint64_t *ret_pare
 
 	if (are_none(binds))
 		return false;
-	pthread_mutex_lock(&binds->lock);
+	lock_take(&binds->lock);
 	bound = find(binds, node);
 	if (bound != NULL) {
 		*ret_parent = bound->parent;
 		*ret_name = bound->name;
 	}
-	pthread_mutex_unlock(&binds->lock);
+	lock_give(&binds->lock);
 	return bound != NULL;
 }
 
@@ -166,7 +167,7 @@ void file_binds_set(struct file_binds *binds, uint64_t node, const struct proto_
 	bool gone;
 
 	*ret_change = (struct file_binds_change){ .invalidate = false };
-	pthread_mutex_lock(&binds->lock);
+	lock_take(&binds->lock);
 	bound = find(binds, node);
 	gone = bound == NULL;
 	if (!gone) {
@@ -174,7 +175,7 @@ void file_binds_set(struct file_binds *binds, uint64_t node, const struct proto_
 		bound->target = entry->node;
 		ret_change->invalidate = set_rights(bound, &entry->attr);
 	}
-	pthread_mutex_unlock(&binds->lock);
+	lock_give(&binds->lock);
 	if (gone || entry->node == before || entry->node == node)
 		ret_change->unneeded[0] = entry->node;
 	if (!gone && before != entry->node && before != node)
@@ -188,11 +189,11 @@ uint64_t file_binds_target(struct file_binds *binds, uint64_t node)
 
 	if (are_none(binds))
 		return node;
-	pthread_mutex_lock(&binds->lock);
+	lock_take(&binds->lock);
 	bound = find(binds, node);
 	if (bound != NULL)
 		target = bound->target;
-	pthread_mutex_unlock(&binds->lock);
+	lock_give(&binds->lock);
 	return target;
 }
 
@@ -203,14 +204,14 @@ void file_binds_told(struct file_binds *binds, uint64_t node, const struct proto
 
 	if (are_none(binds))
 		return;
-	pthread_mutex_lock(&binds->lock);
+	lock_take(&binds->lock);
 	bound = find(binds, node);
 	/* Other rights: of an older target that is still open, or of the file that was bound. */
 	if (bound != NULL && bound->rights.mode != 0 && differ(&rights, &bound->rights))
 		note_others(bound, &rights);
 	else if (bound != NULL && bound->told == 0 && since > bound->changed)
 		bound->told = clock_ns();
-	pthread_mutex_unlock(&binds->lock);
+	lock_give(&binds->lock);
 }
 
 static bool may(struct file_binds *binds, uint64_t node, bool open)
@@ -221,7 +222,7 @@ static bool may(struct file_binds *binds, uint64_t node, bool open)
 
 	if (are_none(binds))
 		return true;
-	pthread_mutex_lock(&binds->lock);
+	lock_take(&binds->lock);
 	bound = find(binds, node);
 	if (bound != NULL && bound->changed != 0) {
 		bool settled = now - bound->changed > QUEUED_NS;
@@ -230,7 +231,7 @@ static bool may(struct file_binds *binds, uint64_t node, bool open)
 
 		good = open ? settled || wider : settled && bound->told != 0 && now - bound->told > TAKEN_NS;
 	}
-	pthread_mutex_unlock(&binds->lock);
+	lock_give(&binds->lock);
 	return good;
 }
 
@@ -250,9 +251,9 @@ bool file_binds_has(struct file_binds *binds, uint64_t node)
 
 	if (are_none(binds))
 		return false;
-	pthread_mutex_lock(&binds->lock);
+	lock_take(&binds->lock);
 	has = find(binds, node) != NULL;
-	pthread_mutex_unlock(&binds->lock);
+	lock_give(&binds->lock);
 	return has;
 }
 
@@ -263,7 +264,7 @@ uint64_t file_binds_forget(struct file_binds *binds, uint64_t node)
 
 	if (are_none(binds))
 		return 0;
-	pthread_mutex_lock(&binds->lock);
+	lock_take(&binds->lock);
 	bound = find(binds, node);
 	if (bound != NULL) {
 		HASH_DEL(binds->table, bound);
@@ -271,6 +272,6 @@ uint64_t file_binds_forget(struct file_binds *binds, uint64_t node)
 		target = bound->target == node ? 0 : bound->target;
 		free(bound);
 	}
-	pthread_mutex_unlock(&binds->lock);
+	lock_give(&binds->lock);
 	return target;
 }

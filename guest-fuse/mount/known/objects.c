@@ -28,6 +28,7 @@ static uint64_t seed;
 	} while (0)
 #include <uthash.h>
 #include "protocol/faults.h"
+#include "protocol/lock.h"
 
 /* One state of a file. Two states with equal stamps have equal contents. */
 struct stamp {
@@ -62,7 +63,7 @@ struct object {
 enum { GONE = 1024 };
 
 struct objects {
-	pthread_mutex_t lock;
+	struct lock lock;
 	struct object *table;
 	uint64_t root;
 	_Atomic size_t count, most; /* objects; 0: no limit */
@@ -145,7 +146,7 @@ int objects_new(uint64_t root, struct objects **ret_objects)
 		free(objects);
 		return -ENOMEM;
 	}
-	pthread_mutex_init(&objects->lock, NULL);
+	lock_init(&objects->lock);
 	*ret_objects = objects;
 	return 0;
 }
@@ -168,7 +169,7 @@ void objects_free(struct objects *objects)
 		return;
 	HASH_ITER (hh, objects->table, object, next)
 		object_free(objects, object);
-	pthread_mutex_destroy(&objects->lock);
+	lock_done(&objects->lock);
 	free(objects);
 }
 
@@ -193,7 +194,7 @@ size_t objects_oldest(struct objects *objects, bool directories, uint64_t *ids, 
 {
 	size_t count = 0;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	for (size_t looked = 0; looked < HASH_COUNT(objects->table) && count < most; looked++) {
 		struct object *object = objects->hand == NULL ? NULL : objects->hand->hh.next;
 
@@ -203,7 +204,7 @@ size_t objects_oldest(struct objects *objects, bool directories, uint64_t *ids, 
 		if (object->id != objects->root && object->opens == 0 && (directories || object->type != S_IFDIR))
 			ids[count++] = object->id;
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return count;
 }
 
@@ -217,13 +218,13 @@ void objects_in_use(struct objects *objects, uint64_t id, bool buffered, int cha
 {
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL)
 		count_use(&object->opens, change);
 	if (object != NULL && buffered)
 		count_use(&object->buffered, change);
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 bool objects_read_buffered(struct objects *objects, uint64_t id)
@@ -231,10 +232,10 @@ bool objects_read_buffered(struct objects *objects, uint64_t id)
 	struct object *object;
 	bool buffered;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	buffered = object != NULL && object->buffered > 0;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return buffered;
 }
 
@@ -261,7 +262,7 @@ int objects_learn(struct objects *objects, uint64_t parent, const char *name, co
 
 	if (entry->node == objects->root || PROTO_ID_GENERATION(entry->node) == 0)
 		return -EIO;
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, entry->node);
 	if (object == NULL)
 		object = add(objects, entry->node, entry->attr.mode);
@@ -275,7 +276,7 @@ int objects_learn(struct objects *objects, uint64_t parent, const char *name, co
 		object->told = stamp_of(&entry->attr);
 		place(object, parent, name);
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return r;
 }
 
@@ -284,14 +285,14 @@ bool objects_learn_again(struct objects *objects, const struct proto_entry *entr
 	struct object *object;
 	bool known;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, entry->node);
 	known = object != NULL && object->id != objects->root && object->type == (entry->attr.mode & S_IFMT);
 	if (known) {
 		object->lookups++;
 		object->told = stamp_of(&entry->attr);
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return known;
 }
 
@@ -299,11 +300,11 @@ void objects_looked_up(struct objects *objects, uint64_t id, int64_t asked)
 {
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL && asked > object->looked_up)
 		object->looked_up = asked;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 int64_t objects_looked_up_at(struct objects *objects, uint64_t id)
@@ -311,10 +312,10 @@ int64_t objects_looked_up_at(struct objects *objects, uint64_t id)
 	struct object *object;
 	int64_t at;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	at = object == NULL ? 0 : object->looked_up;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return at;
 }
 
@@ -325,7 +326,7 @@ uint64_t objects_forget(struct objects *objects, uint64_t id, uint64_t lookups)
 
 	if (id == objects->root)
 		return 0;
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL) {
 		object->lookups -= lookups < object->lookups ? lookups : object->lookups;
@@ -335,7 +336,7 @@ uint64_t objects_forget(struct objects *objects, uint64_t id, uint64_t lookups)
 			object_free(objects, object);
 		}
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return references;
 }
 
@@ -344,12 +345,12 @@ bool objects_place(struct objects *objects, uint64_t id, uint64_t *ret_parent, s
 	const struct object *object;
 	bool known;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	known = object != NULL && object->name != NULL && proto_name_set(ret_name, object->name) == 0;
 	if (known)
 		*ret_parent = object->parent;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return known;
 }
 
@@ -358,13 +359,13 @@ int objects_told(struct objects *objects, uint64_t id, const struct proto_attr *
 	struct object *object;
 	int r = 0;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL && object->type != (attr->mode & S_IFMT))
 		r = -EIO;
 	else if (object != NULL)
 		object->told = stamp_of(attr);
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return r;
 }
 
@@ -372,13 +373,13 @@ void objects_note_flags(struct objects *objects, uint64_t id, uint32_t flags, in
 {
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL) {
 		object->flags = flags;
 		object->flags_at = since;
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 uint32_t objects_flags(struct objects *objects, const struct validity *validity, uint64_t id)
@@ -386,11 +387,11 @@ uint32_t objects_flags(struct objects *objects, const struct validity *validity,
 	const struct object *object;
 	uint32_t flags = 0;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL && object->changed < object->flags_at && validity_left(validity, object->flags_at) > 0)
 		flags = object->flags;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return flags;
 }
 
@@ -398,26 +399,26 @@ void objects_moved(struct objects *objects, uint64_t id, uint64_t parent, const 
 {
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL && id != objects->root) {
 		place(object, parent, name);
 		object->changed = clock_ns();
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 void objects_changed(struct objects *objects, uint64_t id)
 {
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL)
 		object->changed = clock_ns();
 	else
 		note_gone(objects, id, clock_ns());
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 int64_t objects_changed_at(struct objects *objects, uint64_t id)
@@ -425,10 +426,10 @@ int64_t objects_changed_at(struct objects *objects, uint64_t id)
 	struct object *object;
 	int64_t changed;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	changed = object == NULL ? objects->gone[PROTO_ID_SLOT(id) % GONE] : object->changed;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return changed;
 }
 
@@ -437,7 +438,7 @@ void objects_wrote(struct objects *objects, uint64_t id, const struct proto_attr
 	struct stamp stamp = stamp_of(attr);
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL) {
 		object->changed = clock_ns();
@@ -448,7 +449,7 @@ void objects_wrote(struct objects *objects, uint64_t id, const struct proto_attr
 			object->state = CONTENTS_KNOWN;
 		}
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 void objects_touched(struct objects *objects, uint64_t id, const struct proto_attr *attr)
@@ -456,7 +457,7 @@ void objects_touched(struct objects *objects, uint64_t id, const struct proto_at
 	struct stamp stamp = stamp_of(attr);
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL) {
 		object->changed = clock_ns();
@@ -464,20 +465,20 @@ void objects_touched(struct objects *objects, uint64_t id, const struct proto_at
 		if (object->state == CONTENTS_KNOWN && same_data(&object->contents, &stamp))
 			object->contents = stamp;
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 void objects_unsure(struct objects *objects, uint64_t id)
 {
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL) {
 		object->changed = clock_ns();
 		object->state = CONTENTS_UNSURE;
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 uint64_t objects_unread(struct objects *objects, uint64_t id)
@@ -485,10 +486,10 @@ uint64_t objects_unread(struct objects *objects, uint64_t id)
 	struct object *object;
 	uint64_t size;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	size = object == NULL || object->state == CONTENTS_KNOWN ? 0 : object->told.size;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return size;
 }
 
@@ -500,7 +501,7 @@ int objects_opened(struct objects *objects, uint64_t id, const struct proto_attr
 	int r = 0;
 
 	*ret_opened = (struct objects_opened){ .attr_differ = true };
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL && object->type != (attr->mode & S_IFMT)) {
 		r = -EIO;
@@ -517,7 +518,7 @@ int objects_opened(struct objects *objects, uint64_t id, const struct proto_attr
 		object->contents = stamp;
 		object->state = CONTENTS_KNOWN;
 	}
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return r;
 }
 
@@ -525,22 +526,22 @@ void objects_dropped(struct objects *objects, uint64_t id, uint32_t drop)
 {
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL && object->drop == drop)
 		object->dropping = false;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 void objects_mappable(struct objects *objects, uint64_t id, int change)
 {
 	struct object *object;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	if (object != NULL && object->mappable != UINT16_MAX && (change > 0 || object->mappable > 0))
 		object->mappable = (uint16_t) (object->mappable + change);
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 }
 
 bool objects_may_be_mapped(struct objects *objects, uint64_t id)
@@ -548,9 +549,9 @@ bool objects_may_be_mapped(struct objects *objects, uint64_t id)
 	struct object *object;
 	bool may;
 
-	pthread_mutex_lock(&objects->lock);
+	lock_take(&objects->lock);
 	object = find(objects, id);
 	may = object != NULL && object->mappable > 0;
-	pthread_mutex_unlock(&objects->lock);
+	lock_give(&objects->lock);
 	return may;
 }

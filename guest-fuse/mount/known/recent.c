@@ -8,9 +8,10 @@
 
 #include "guest-fuse/mount/known/validity.h"
 #include "protocol/clock.h"
+#include "protocol/lock.h"
 
 struct recent {
-	pthread_mutex_t lock;
+	struct lock lock;
 	struct recent_slot {
 		uint64_t node;
 		int64_t since;    /* clock_ns() before the change was sent */
@@ -24,7 +25,7 @@ struct recent *recent_new(void)
 	struct recent *recent = calloc(1, sizeof(*recent));
 
 	if (recent != NULL)
-		pthread_mutex_init(&recent->lock, NULL);
+		lock_init(&recent->lock);
 	return recent;
 }
 
@@ -32,7 +33,7 @@ void recent_free(struct recent *recent)
 {
 	if (recent == NULL)
 		return;
-	pthread_mutex_destroy(&recent->lock);
+	lock_done(&recent->lock);
 	free(recent);
 }
 
@@ -53,7 +54,7 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 
 	if (!S_ISDIR(attr->mode))
 		return;
-	pthread_mutex_lock(&recent->lock);
+	lock_take(&recent->lock);
 	/*
 	 * Of two changes at once the later state stays. Where the host's clock is too coarse to tell, a change that was
 	 * sent after the other's answer is the later one; for two that overlapped neither is kept.
@@ -62,17 +63,17 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 		*slot = (struct recent_slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
 	else if (!older(&attr->ctime, &slot->attr.ctime))
 		slot->node = 0;
-	pthread_mutex_unlock(&recent->lock);
+	lock_give(&recent->lock);
 }
 
 void recent_drop(struct recent *recent, uint64_t node)
 {
 	struct recent_slot *slot = slot_of(recent, node);
 
-	pthread_mutex_lock(&recent->lock);
+	lock_take(&recent->lock);
 	if (slot->node == node)
 		slot->node = 0;
-	pthread_mutex_unlock(&recent->lock);
+	lock_give(&recent->lock);
 }
 
 bool recent_get(struct recent *recent, const struct validity *validity, uint64_t node, struct proto_attr *ret_attr,
@@ -81,11 +82,11 @@ bool recent_get(struct recent *recent, const struct validity *validity, uint64_t
 	struct recent_slot *slot = slot_of(recent, node);
 	bool found;
 
-	pthread_mutex_lock(&recent->lock);
+	lock_take(&recent->lock);
 	*ret_left = validity_left(validity, slot->since);
 	found = slot->node == node && node != 0 && *ret_left > 0;
 	if (found)
 		*ret_attr = slot->attr;
-	pthread_mutex_unlock(&recent->lock);
+	lock_give(&recent->lock);
 	return found;
 }

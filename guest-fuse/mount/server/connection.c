@@ -13,6 +13,7 @@
 #include "guest-fuse/mount/server/server.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
+#include "protocol/lock.h"
 #include "protocol/log.h"
 
 enum { RETRY_NS = 1000000000 };
@@ -20,15 +21,15 @@ enum { RETRY_NS = 1000000000 };
 void connection_init(struct connection *connection, struct server *server)
 {
 	*connection = (struct connection){ .server = server, .channel.fd = -EBADF };
-	pthread_mutex_init(&connection->use, NULL);
-	pthread_mutex_init(&connection->state, NULL);
+	lock_init(&connection->use);
+	lock_init(&connection->state);
 }
 
 void connection_done(struct connection *connection)
 {
 	proto_channel_done(&connection->channel);
-	pthread_mutex_destroy(&connection->use);
-	pthread_mutex_destroy(&connection->state);
+	lock_done(&connection->use);
+	lock_done(&connection->state);
 }
 
 /* Room for a whole request or reply, as far as the system allows. */
@@ -70,14 +71,14 @@ int connection_attach(struct connection *connection)
 		proto_channel_done(&channel);
 		return r;
 	}
-	pthread_mutex_lock(&connection->state);
+	lock_take(&connection->state);
 	connection->channel = channel;
 	connection->number = welcome.lane;
 	connection->connected = true;
 	/* If the session ended meanwhile, this connection was not seen and not broken. */
 	if (atomic_load(&server->dead) != 0)
 		proto_channel_kill(&connection->channel);
-	pthread_mutex_unlock(&connection->state);
+	lock_give(&connection->state);
 	return 0;
 }
 
@@ -85,37 +86,37 @@ bool connection_is_up(struct connection *connection)
 {
 	bool connected;
 
-	pthread_mutex_lock(&connection->state);
+	lock_take(&connection->state);
 	connected = connection->connected;
-	pthread_mutex_unlock(&connection->state);
+	lock_give(&connection->state);
 	return connected;
 }
 
 void connection_kill(struct connection *connection)
 {
-	pthread_mutex_lock(&connection->state);
+	lock_take(&connection->state);
 	if (connection->connected)
 		proto_channel_kill(&connection->channel);
-	pthread_mutex_unlock(&connection->state);
+	lock_give(&connection->state);
 }
 
 uint32_t connection_number(struct connection *connection)
 {
 	uint32_t number;
 
-	pthread_mutex_lock(&connection->state);
+	lock_take(&connection->state);
 	number = connection->number;
-	pthread_mutex_unlock(&connection->state);
+	lock_give(&connection->state);
 	return number;
 }
 
 void connection_disconnect(struct connection *connection)
 {
-	pthread_mutex_lock(&connection->state);
+	lock_take(&connection->state);
 	if (connection->connected)
 		proto_channel_done(&connection->channel);
 	connection->connected = false;
-	pthread_mutex_unlock(&connection->state);
+	lock_give(&connection->state);
 }
 
 int connection_ready(struct connection *connection)
@@ -167,7 +168,8 @@ int connection_hold(struct connection *connection, enum proto_op op, const struc
 	return proto_channel_hold(&connection->channel, &header, writer);
 }
 
-/* With use held: sends all that forgets.h gathered, in as many messages as it takes. */
+static int send_forgets(struct connection *connection) LOCK_HELD(connection->use);
+/* Sends all that forgets.h gathered, in as many messages as it takes. */
 static int send_forgets(struct connection *connection)
 {
 	struct server *server = connection->server;
@@ -203,23 +205,23 @@ void connection_forget_many(struct connection *connection)
 
 	if (forgets_count(connection->server->forgets) < FORGETS_MANY)
 		return;
-	pthread_mutex_lock(&connection->use);
+	lock_take(&connection->use);
 	r = connection_ready(connection);
 	if (r == 0)
 		r = send_forgets(connection);
 	if (r < 0)
 		(void) connection_lost(connection, PROTO_FORGET, r);
-	pthread_mutex_unlock(&connection->use);
+	lock_give(&connection->use);
 }
 
 bool connection_try_forget(struct connection *connection)
 {
 	bool done;
 
-	if (pthread_mutex_trylock(&connection->use) != 0)
+	if (!lock_try(&connection->use))
 		return false;
 	done = connection->connected && atomic_load(&connection->server->dead) == 0 && send_forgets(connection) == 0;
-	pthread_mutex_unlock(&connection->use);
+	lock_give(&connection->use);
 	return done;
 }
 
@@ -227,11 +229,11 @@ void connection_flush(struct connection *connection, int64_t age)
 {
 	int r = 0;
 
-	pthread_mutex_lock(&connection->use);
+	lock_take(&connection->use);
 	if (connection->connected && connection->channel.held > 0 &&
 	    (age == 0 || clock_ns() - connection->held_since > age))
 		r = proto_channel_flush(&connection->channel);
 	if (r < 0)
 		(void) connection_lost(connection, PROTO_RELEASE, r);
-	pthread_mutex_unlock(&connection->use);
+	lock_give(&connection->use);
 }

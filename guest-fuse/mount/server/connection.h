@@ -8,11 +8,11 @@
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 
 #include "protocol/channel.h"
 #include "protocol/messages.h"
+#include "protocol/lock.h"
 
 enum {
 	CONNECTION_SOCKET_BUFFER = 1024 * 1024, /* bytes that the system is asked to take at once */
@@ -24,14 +24,14 @@ struct server;
 struct connection {
 	struct server *server;
 
-	pthread_mutex_t use;
+	struct lock use;
 	struct proto_channel channel; /* when connected */
 	uint32_t number;              /* the server's name for this lane */
 	uint64_t next_id;
 	int64_t held_since; /* clock_ns() of the first message that connection_hold() kept */
 	int64_t retry_at;   /* clock_ns(): no attempt to connect before */
 
-	pthread_mutex_t state;
+	struct lock state;
 	bool connected;
 };
 
@@ -49,17 +49,18 @@ uint32_t connection_number(struct connection *connection);
 /* Any thread: whoever waits for the server on this connection stops waiting. */
 void connection_kill(struct connection *connection);
 
-/* With use held: connects again if need be. 0; or -EIO or the session's error. */
-int connection_ready(struct connection *connection);
-/* With use held: the connection broke with error during op. Returns the error that the operation gets. */
-int connection_lost(struct connection *connection, enum proto_op op, int error);
-/* With use held: sends one message. */
+/* Connects again if need be. 0; or -EIO or the session's error. */
+int connection_ready(struct connection *connection) LOCK_HELD(connection->use);
+/* The connection broke with error during op. Returns the error that the operation gets. */
+int connection_lost(struct connection *connection, enum proto_op op, int error) LOCK_HELD(connection->use);
+/* Sends one message. */
 int connection_send(struct connection *connection, enum proto_op op, uint16_t flags, const struct proto_writer *writer,
-                    uint64_t *ret_id);
-/* With use held: keeps a message, which goes along with the next one or with connection_flush(). now: clock_ns(). */
-int connection_hold(struct connection *connection, enum proto_op op, const struct proto_writer *writer, int64_t now);
-/* With use held: gives the connection up, until the next request makes a new one. */
-void connection_disconnect(struct connection *connection);
+                    uint64_t *ret_id) LOCK_HELD(connection->use);
+/* Keeps a message, which goes along with the next one or with connection_flush(). now: clock_ns(). */
+int connection_hold(struct connection *connection, enum proto_op op, const struct proto_writer *writer, int64_t now)
+        LOCK_HELD(connection->use);
+/* Gives the connection up, until the next request makes a new one. */
+void connection_disconnect(struct connection *connection) LOCK_HELD(connection->use);
 
 /*
  * The connection's thread: sends what connection_hold() has kept for longer than age, in ns. age 0, which sends

@@ -10,6 +10,7 @@
 #include "guest-fuse/mount/server/server.h"
 #include "guest-fuse/mount/server/stale.h"
 #include "protocol/clock.h"
+#include "protocol/lock.h"
 #include "protocol/log.h"
 
 enum {
@@ -22,9 +23,9 @@ int exchange_broken(struct request *request, enum proto_op op, const char *what)
 	struct connection *connection = request->connection;
 
 	log_peer_warning("the server's reply to %s makes no sense (%s)", proto_ops[op].name, what);
-	pthread_mutex_lock(&connection->use);
+	lock_take(&connection->use);
 	connection_disconnect(connection);
-	pthread_mutex_unlock(&connection->use);
+	lock_give(&connection->use);
 	return -EIO;
 }
 
@@ -52,7 +53,9 @@ static void await_reply(struct connection *connection, bool into)
 	server_stir(connection->server);
 }
 
-/* With use held. The reply's header, checked against the request. */
+static int receive(struct connection *connection, enum proto_op op, uint64_t id, struct proto_header *ret_header,
+                   struct proto_reader *ret_reader) LOCK_HELD(connection->use);
+/* The reply's header, checked against the request. */
 static int receive(struct connection *connection, enum proto_op op, uint64_t id, struct proto_header *ret_header,
                    struct proto_reader *ret_reader)
 {
@@ -67,16 +70,19 @@ static int receive(struct connection *connection, enum proto_op op, uint64_t id,
 	return ret_header->op != op || ret_header->id != id || ret_header->flags != PROTO_FRAME_REPLY ? -EBADMSG : 0;
 }
 
-/* With use held. No bytes may follow a reply: one request is under way at a time. */
+static int nothing_left(const struct connection *connection) LOCK_HELD(connection->use);
+/* No bytes may follow a reply: one request is under way at a time. */
 static int nothing_left(const struct connection *connection)
 {
 	return connection->channel.start != connection->channel.end ? -EBADMSG : 0;
 }
 
+static int begin(struct connection *connection, struct request *request, enum proto_op op,
+                 const struct proto_writer *writer, uint64_t *ret_id) LOCK_HELD(connection->use);
 /* What both forms of an exchange begin and end with. */
-static int begin(struct request *request, enum proto_op op, const struct proto_writer *writer, uint64_t *ret_id)
+static int begin(struct connection *connection, struct request *request, enum proto_op op,
+                 const struct proto_writer *writer, uint64_t *ret_id)
 {
-	struct connection *connection = request->connection;
 	int r = connection_ready(connection);
 
 	if (r < 0)
@@ -93,10 +99,10 @@ static int begin(struct request *request, enum proto_op op, const struct proto_w
 	return r;
 }
 
-static int end(struct request *request, enum proto_op op, int result, int32_t status)
+static int end(struct connection *connection, struct request *request, enum proto_op op, int result, int32_t status)
+        LOCK_HELD(connection->use);
+static int end(struct connection *connection, struct request *request, enum proto_op op, int result, int32_t status)
 {
-	struct connection *connection = request->connection;
-
 	atomic_store(&request->rpc, 0);
 	if (result == 0)
 		result = nothing_left(connection);
@@ -114,13 +120,13 @@ static int exchange(struct request *request, enum proto_op op, const struct prot
 	uint64_t id;
 	int r;
 
-	pthread_mutex_lock(&connection->use);
-	r = begin(request, op, writer, &id);
+	lock_take(&connection->use);
+	r = begin(connection, request, op, writer, &id);
 	if (r == 0) {
 		r = receive(connection, op, id, &header, ret_reader);
-		r = end(request, op, r, r < 0 ? 0 : header.status);
+		r = end(connection, request, op, r, r < 0 ? 0 : header.status);
 	}
-	pthread_mutex_unlock(&connection->use);
+	lock_give(&connection->use);
 	server_count(connection->server, op, r, started, writer->tail_length);
 	return r;
 }
@@ -164,15 +170,15 @@ int exchange_data(struct request *request, enum proto_op op, const struct proto_
 
 	assert(size <= PROTO_DATA_MAX);
 	*ret_length = 0;
-	pthread_mutex_lock(&connection->use);
-	r = begin(request, op, writer, &id);
+	lock_take(&connection->use);
+	r = begin(connection, request, op, writer, &id);
 	if (r == 0) {
 		await_reply(connection, false);
 		r = proto_channel_receive_data(&connection->channel, op, id, fixed, fixed_size, request_data(request),
 		                               size, ret_length, &header);
-		r = end(request, op, r, r < 0 ? 0 : header.status);
+		r = end(connection, request, op, r, r < 0 ? 0 : header.status);
 	}
-	pthread_mutex_unlock(&connection->use);
+	lock_give(&connection->use);
 	server_count(connection->server, op, r, started, *ret_length);
 	return r;
 }
@@ -183,14 +189,14 @@ int exchange_send(struct request *request, enum proto_op op, const struct proto_
 	int64_t started = clock_ns();
 	int r;
 
-	pthread_mutex_lock(&connection->use);
+	lock_take(&connection->use);
 	r = connection_ready(connection);
 	if (r == 0) {
 		r = connection_hold(connection, op, writer, started);
 		if (r < 0)
 			r = connection_lost(connection, op, r);
 	}
-	pthread_mutex_unlock(&connection->use);
+	lock_give(&connection->use);
 	server_count(connection->server, op, r, started, 0);
 	return r;
 }

@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "protocol/faults.h"
+#include "protocol/lock.h"
 
 struct forgets {
-	pthread_mutex_t lock;
+	struct lock lock;
 	struct forgets_pair *pairs;
 	size_t count, capacity;
 };
@@ -19,7 +20,7 @@ struct forgets *forgets_new(void)
 	struct forgets *forgets = calloc(1, sizeof(*forgets));
 
 	if (forgets != NULL)
-		pthread_mutex_init(&forgets->lock, NULL);
+		lock_init(&forgets->lock);
 	return forgets;
 }
 
@@ -27,7 +28,7 @@ void forgets_free(struct forgets *forgets)
 {
 	if (forgets == NULL)
 		return;
-	pthread_mutex_destroy(&forgets->lock);
+	lock_done(&forgets->lock);
 	free(forgets->pairs);
 	free(forgets);
 }
@@ -54,12 +55,12 @@ bool forgets_add(struct forgets *forgets, uint64_t node, uint64_t references)
 
 	if (references == 0)
 		return false;
-	pthread_mutex_lock(&forgets->lock);
+	lock_take(&forgets->lock);
 	if (grow(forgets)) {
 		forgets->pairs[forgets->count++] = (struct forgets_pair){ node, references };
 		first = forgets->count == 1;
 	}
-	pthread_mutex_unlock(&forgets->lock);
+	lock_give(&forgets->lock);
 	return first;
 }
 
@@ -67,9 +68,9 @@ size_t forgets_count(struct forgets *forgets)
 {
 	size_t count;
 
-	pthread_mutex_lock(&forgets->lock);
+	lock_take(&forgets->lock);
 	count = forgets->count;
-	pthread_mutex_unlock(&forgets->lock);
+	lock_give(&forgets->lock);
 	return count;
 }
 
@@ -77,11 +78,11 @@ size_t forgets_take(struct forgets *forgets, struct forgets_pair *pairs, size_t 
 {
 	size_t count;
 
-	pthread_mutex_lock(&forgets->lock);
+	lock_take(&forgets->lock);
 	count = forgets->count < most ? forgets->count : most;
 	forgets->count -= count;
 	if (count > 0)
 		memcpy(pairs, forgets->pairs + forgets->count, count * sizeof(*pairs));
-	pthread_mutex_unlock(&forgets->lock);
+	lock_give(&forgets->lock);
 	return count;
 }

@@ -9,11 +9,12 @@
 #include "protocol/clock.h"
 #include "protocol/faults.h"
 #include "protocol/frame.h"
+#include "protocol/lock.h"
 
 int request_init(struct request *request, int device, struct connection *connection)
 {
 	*request = (struct request){ .device = device, .connection = connection };
-	pthread_mutex_init(&request->lock, NULL);
+	lock_init(&request->lock);
 	/* Pages that are never touched are never there. */
 	request->buffer = FAULT(MOUNT_LANE_BUFFER, mmap(NULL, REQUEST_BUFFER_SIZE, PROT_READ | PROT_WRITE,
 	                                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -28,7 +29,7 @@ void request_done(struct request *request)
 	if (request->buffer != NULL)
 		munmap(request->buffer, REQUEST_BUFFER_SIZE);
 	free(request->message);
-	pthread_mutex_destroy(&request->lock);
+	lock_done(&request->lock);
 }
 
 void request_begin(struct request *request)
@@ -36,29 +37,29 @@ void request_begin(struct request *request)
 	const struct fuse_in_header *in = request_header(request);
 
 	atomic_store_explicit(&request->since, clock_ns(), memory_order_relaxed);
-	pthread_mutex_lock(&request->lock);
+	lock_take(&request->lock);
 	request->unique = in->unique;
 	request->pid = (pid_t) in->pid;
 	request->interrupted = request->answered = false;
-	pthread_mutex_unlock(&request->lock);
+	lock_give(&request->lock);
 }
 
 void request_end(struct request *request)
 {
-	pthread_mutex_lock(&request->lock);
+	lock_take(&request->lock);
 	request->unique = 0;
-	pthread_mutex_unlock(&request->lock);
+	lock_give(&request->lock);
 }
 
 bool request_answer(struct request *request, uint64_t unique)
 {
 	bool first;
 
-	pthread_mutex_lock(&request->lock);
+	lock_take(&request->lock);
 	first = request->unique == unique && !request->answered;
 	if (first)
 		request->answered = true;
-	pthread_mutex_unlock(&request->lock);
+	lock_give(&request->lock);
 	return first;
 }
 
@@ -66,10 +67,10 @@ bool request_interrupt(struct request *request, uint64_t unique)
 {
 	bool found;
 
-	pthread_mutex_lock(&request->lock);
+	lock_take(&request->lock);
 	found = request->unique == unique;
 	if (found)
 		request->interrupted = true;
-	pthread_mutex_unlock(&request->lock);
+	lock_give(&request->lock);
 	return found;
 }

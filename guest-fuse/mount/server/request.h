@@ -7,7 +7,6 @@
 #pragma once
 
 #include <linux/fuse.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,6 +14,7 @@
 #include <sys/types.h>
 
 #include "protocol/messages.h"
+#include "protocol/lock.h"
 
 enum {
 	REQUEST_DATA_AT = 4096, /* data of READ and of directories is received behind the kernel's fields */
@@ -35,11 +35,11 @@ struct request {
 	_Atomic uint64_t rpc;  /* id of the message that the server has not answered; 0: none */
 	_Atomic int64_t since; /* clock_ns() when the request came */
 
-	pthread_mutex_t lock; /* guards what follows, which other threads look at */
-	uint64_t unique;      /* the kernel's number for the request; 0: none is being served */
-	pid_t pid;            /* the thread that waits for it; 0: one of another pid namespace, or none */
-	bool interrupted;     /* a signal arrived for that thread */
-	bool answered;        /* the kernel has the answer already */
+	struct lock lock; /* guards what follows, which other threads look at */
+	uint64_t unique;  /* the kernel's number for the request; 0: none is being served */
+	pid_t pid;        /* the thread that waits for it; 0: one of another pid namespace, or none */
+	bool interrupted; /* a signal arrived for that thread */
+	bool answered;    /* the kernel has the answer already */
 };
 
 /* 0 or -ENOMEM; request_done() accepts what is half made. */

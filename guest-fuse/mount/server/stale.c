@@ -15,6 +15,7 @@
 
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
+#include "protocol/lock.h"
 
 /* Linux 6.6 and 6.13; the same on all architectures that this runs on. */
 #ifndef SYS_fchmodat2
@@ -39,7 +40,7 @@ enum {
 };
 
 struct stale {
-	pthread_mutex_t lock;
+	struct lock lock;
 	_Atomic unsigned count;
 	/* Threads whose second try is waited for. */
 	struct stale_told {
@@ -55,7 +56,7 @@ struct stale *stale_new(void)
 	struct stale *stale = calloc(1, sizeof(*stale));
 
 	if (stale != NULL)
-		pthread_mutex_init(&stale->lock, NULL);
+		lock_init(&stale->lock);
 	return stale;
 }
 
@@ -63,7 +64,7 @@ void stale_free(struct stale *stale)
 {
 	if (stale == NULL)
 		return;
-	pthread_mutex_destroy(&stale->lock);
+	lock_done(&stale->lock);
 	free(stale);
 }
 
@@ -125,7 +126,7 @@ static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
 	int64_t now = clock_ns();
 	bool found = false;
 
-	pthread_mutex_lock(&stale->lock);
+	lock_take(&stale->lock);
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
 		struct stale_told *told = &stale->told[i];
 		bool mine = told->pid == pid, late = now - told->when > TOLD_NS;
@@ -139,7 +140,7 @@ static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
 		told->when = 0;
 		atomic_fetch_sub(&stale->count, 1);
 	}
-	pthread_mutex_unlock(&stale->lock);
+	lock_give(&stale->lock);
 	return found;
 }
 
@@ -162,7 +163,7 @@ void stale_note(struct stale *stale, const struct fuse_in_header *in)
 	uint64_t call = sum_of_call((pid_t) in->pid);
 	struct stale_told *oldest = &stale->told[0];
 
-	pthread_mutex_lock(&stale->lock);
+	lock_take(&stale->lock);
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
 		if (stale->told[i].when != 0 && stale->told[i].pid == (pid_t) in->pid) {
 			oldest = &stale->told[i];
@@ -174,7 +175,7 @@ void stale_note(struct stale *stale, const struct fuse_in_header *in)
 	if (oldest->when == 0)
 		atomic_fetch_add(&stale->count, 1);
 	*oldest = (struct stale_told){ .when = clock_ns(), .nodeid = in->nodeid, .call = call, .pid = (pid_t) in->pid };
-	pthread_mutex_unlock(&stale->lock);
+	lock_give(&stale->lock);
 }
 
 static bool is_by_name(long number, const unsigned long long arguments[ARGUMENTS], uint32_t opcode)

@@ -334,9 +334,9 @@ static void what_is_forgotten_goes_in_few_messages(void **state)
 	(void) forgets_add(forgets, PROTO_ID(1, 6), 1);
 	assert_true(connection_try_forget(&fixture->connection));
 	assert_int_equal(forgets_count(forgets), 0);
-	pthread_mutex_lock(&fixture->connection.use);
+	lock_take(&fixture->connection.use);
 	assert_false(connection_try_forget(&fixture->connection));
-	pthread_mutex_unlock(&fixture->connection.use);
+	lock_give(&fixture->connection.use);
 }
 
 int main(void)
