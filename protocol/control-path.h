@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The server's runtime directory, and the default path of the control socket in it; shared by broker and bindsharectl.
- */
+/* The server's runtime directory and the default path of the control socket; for broker and bindsharectl. */
 #pragma once
 
 #include <stdbool.h>

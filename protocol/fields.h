@@ -182,22 +182,22 @@ enum {
 	KIND(xattr_name, struct proto_name, 2 + PROTO_NAME_MAX, "2 bytes length, then bytes: 1 to 255, no NUL") \
 	KIND(target, struct proto_target, 2 + PROTO_TARGET_MAX, "2 bytes length, then bytes: 1 to 4095, no NUL") \
 	KIND(text, struct proto_text, 2 + PROTO_TEXT_MAX, "2 bytes length, then bytes: 0 to 1023, no NUL") \
-	KIND(share, struct proto_share, PROTO_SHARE_SIZE, "4096 bytes: an absolute path, closed and padded by NULs, no component `.` or `..`, no double slash") \
+	KIND(share, struct proto_share, PROTO_SHARE_SIZE, "4096 bytes: an absolute path, padded with at least one NUL, no component `.` or `..`, no double slash") \
 	KIND(bytes32, struct proto_bytes32, 32, "32 bytes") \
 	KIND(blob, struct proto_blob, 4 + PROTO_BLOB_MAX, "4 bytes length, then bytes: 0 to 65536") \
 	KIND(data, struct proto_data, 4, "4 bytes length, then bytes to the end of the frame: 0 to 1 MiB") \
 	KIND(time, struct proto_time, 12, "8 bytes seconds (signed) and 4 bytes nanoseconds below 1,000,000,000") \
 	KIND(attr, struct proto_attr, 80, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30") \
 	KIND(entry, struct proto_entry, 88, "node (not 0) and attr") \
-	KIND(mode, uint32_t, 4, "4 bytes: a file type of stat(2) or none, and 07777") \
+	KIND(mode, uint32_t, 4, "4 bytes: a file type of stat(2) or none, and the bits of 07777") \
 	KIND(owner, struct proto_owner, 8, "4 bytes uid, 4 bytes gid; neither is 2^32-1") \
 	KIND(setattr, struct proto_setattr, 48, "4 bytes PROTO_SET_* mask, mode, uid, gid (4 each), size (offset), atime, mtime (time each)") \
 	KIND(statfs, struct proto_statfs, 52, "blocks, bfree, bavail, files, ffree (8 each), bsize, namelen, frsize (4 each)") \
-	KIND(forgets, struct proto_forgets, 4 + 16 * PROTO_FORGETS_MAX, "4 bytes count, at most 2048, then so often node and 8 bytes number") \
-	KIND(open_flags, uint32_t, 4, "4 bytes PROTO_OPEN_*: READ 1 WRITE 2 TRUNCATE 4 EXCLUSIVE 8 SYNC 16 DSYNC 32 NOATIME 64, one of READ and WRITE at least; anything that writes adds the write right") \
-	KIND(rename_flags, uint32_t, 4, "4 bytes PROTO_RENAME_*: EXCHANGE 2 alone, or any of NOREPLACE 1 WHITEOUT 4") \
+	KIND(forgets, struct proto_forgets, 4 + 16 * PROTO_FORGETS_MAX, "4 bytes count, at most 2048, then for each: node and number of references (8 bytes each)") \
+	KIND(open_flags, uint32_t, 4, "4 bytes PROTO_OPEN_*: READ 1 WRITE 2 TRUNCATE 4 EXCLUSIVE 8 SYNC 16 DSYNC 32 NOATIME 64, at least one of READ and WRITE; with WRITE or TRUNCATE the request counts as a change") \
+	KIND(rename_flags, uint32_t, 4, "4 bytes PROTO_RENAME_*: EXCHANGE 2 alone, or any of NOREPLACE 1, WHITEOUT 4") \
 	KIND(write_flags, uint32_t, 4, "4 bytes PROTO_WRITE_*: APPEND 1 KILL_PRIVILEGES 2 SYNC 4 DSYNC 8") \
-	KIND(xattr_flags, uint32_t, 4, "4 bytes PROTO_XATTR_*: CREATE 1 or REPLACE 2, not both") \
+	KIND(xattr_flags, uint32_t, 4, "4 bytes PROTO_XATTR_*: 0, CREATE 1 or REPLACE 2, not both") \
 	KIND(fallocate_mode, uint32_t, 4, "4 bytes: 0, KEEP_SIZE 1, PUNCH_HOLE|KEEP_SIZE 3, ZERO_RANGE 16, ZERO_RANGE|KEEP_SIZE 17")
 /* clang-format on */
 

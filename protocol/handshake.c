@@ -167,9 +167,7 @@ struct challenge {
 	const struct proto_bytes32 *client_nonce, *server_nonce, *server_proof;
 };
 
-/*
- * Checks the server's proof, sends ours and waits for the message by which the server accepts. Errors as of ask_for().
- */
+/* Checks the server's proof, sends ours and waits for the message that accepts it. Errors as of ask_for(). */
 static int prove(struct proto_channel *channel, const struct challenge *challenge, enum proto_op answer,
                  struct proto_reader *ret_reader, struct proto_refusal *ret_refusal)
 {

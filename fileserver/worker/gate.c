@@ -135,9 +135,7 @@ static int permit_node(const struct call *call, const struct call_node *slot, co
 	case GATE_node_make:
 		if (has_name(call, slot))
 			return 0;
-		/*
-		 * TMPFILE makes no name, and LINK, which gives it one, is checked on its own. "?" is no protected name.
-		 */
+		/* TMPFILE makes no name; LINK, which gives it one, is checked itself. "?" is no protected name. */
 		*asked = true;
 		return protect_name(protect, node, "?");
 	default:

@@ -81,9 +81,7 @@ static void lane_free(struct lane *lane)
 static int serve_request(struct lane *lane, const struct proto_header *header, struct proto_reader *reader)
 {
 	struct session *session = &lane->service->session;
-	/*
-	 * The reply's data may use the memory of the request's data: dispatch checks that nothing follows the request.
-	 */
+	/* The reply's data may overwrite the request's: dispatch checks that nothing follows these. */
 	struct call call = { .session = session,
 		             .channel = &lane->channel,
 		             .fields = lane->fields,

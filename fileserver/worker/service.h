@@ -60,9 +60,7 @@ int service_welcome(struct service *service, struct proto_channel *channel, uint
 /* Sends a frame on the event lane. Any thread may call it. */
 int service_send_event(struct service *service, struct proto_header *header, const struct proto_writer *writer);
 
-/*
- * Ends the session: sends GOODBYE, then kills every lane. Any thread may call it; the first call decides code and text.
- */
+/* Ends the session: sends GOODBYE, kills every lane. Any thread may call it; the first call's code and text count. */
 void service_end(struct service *service, enum proto_goodbye code, const char *text);
 /* Ends the session because the guest broke the protocol. */
 void service_broken(struct service *service, const char *what);

@@ -88,9 +88,7 @@ static void drop(struct link_owners *links, struct link_entry *entry)
 	*entry = links->entries[--links->count];
 }
 
-/*
- * Sets which entries have a link with their inode number in directory. Returns false when the directory is too large.
- */
+/* Sets which entries have a link of their inode number in directory. Returns false when it is too large. */
 static bool look_for(int directory, const struct link_owners *links, bool *ret_found)
 {
 	_cleanup_close_ int fd = resolve_reopen(directory, O_RDONLY | O_DIRECTORY);

@@ -17,9 +17,7 @@ struct node;
 
 enum { LINKS_MAX = 120 /* ext4 has 4 KiB for all attributes of an inode */ };
 
-/*
- * Sets the owner in attr, if stx describes a symbolic link in directory (a descriptor). Other objects are left alone.
- */
+/* Sets the owner in attr if stx describes a symbolic link in directory (a descriptor). */
 void link_owners_show(struct session *session, int directory, const struct statx *stx, struct proto_attr *attr);
 /* The same for a node, whose directory is looked up. */
 void link_owners_show_node(struct session *session, struct node *node, const struct statx *stx,

@@ -51,7 +51,5 @@ void ownership_of_new(struct session *session, const struct ownership *parent, c
 /* Clears recorded setuid and setgid bits, as write(2) and chown(2) do. fd: a descriptor of the object. */
 int ownership_kill_privileges(struct session *session, int fd);
 
-/*
- * Parses "uid:gid:mode" or "uid:gid:mode:type", length bytes that anybody may have written. Returns false when invalid.
- */
+/* Parses "uid:gid:mode" or "uid:gid:mode:type", which anybody may have written. Returns false when invalid. */
 bool ownership_parse(const char *text, size_t length, struct ownership *ret_record);

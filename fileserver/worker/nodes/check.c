@@ -44,9 +44,7 @@ static void way_find(struct nodes *nodes, const struct place *place, struct way 
 	ret_way->from->pins++;
 }
 
-/*
- * Returns 0 when fd refers to node, else -ESTALE or another error. Always takes over fd, which may be a negative errno.
- */
+/* Returns 0 if fd refers to node, -ESTALE if not, or an error. Takes over fd, which may be a negative errno. */
 static int compare(struct nodes *nodes, struct node *node, int fd)
 {
 	_cleanup_close_ int pinned = fd;

@@ -19,9 +19,7 @@ void fds_orphan(struct nodes *nodes, struct node *node, int fd) LOCK_HELD(nodes-
 /* The node has a name (again). */
 void fds_named(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 
-/*
- * A node's descriptor is in a list, and may be closed, only while nobody uses it: unlist it before use, list it after.
- */
+/* A descriptor may be closed only while it is in a list: unlist it before it is used, list it after. */
 void fds_unlist(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 void fds_list(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 /* Closes the least recently used descriptors until one more fits. Returns false when all are in use. */

@@ -63,9 +63,7 @@ uint64_t nodes_root(const struct nodes *nodes);
 void nodes_put(struct nodes *nodes, struct node *node);
 uint64_t nodes_id(const struct node *node);
 mode_t nodes_type(const struct node *node);
-/*
- * Pins the directory in which the node was last seen. Returns 0, or -ESTALE for the root and for what never had a name.
- */
+/* Pins the directory where the node was last seen. Returns 0, or -ESTALE for the root and what never had a name. */
 int nodes_parent(struct nodes *nodes, struct node *node, struct node **ret_parent);
 /* The device number: major in the high 32 bits, minor in the low ones. */
 uint64_t nodes_device(const struct node *node);
@@ -112,9 +110,7 @@ void nodes_moved(struct nodes *nodes, const struct statx *stx, const struct node
  * a second; before it changes anything it is told that the name is stale, and looks it up again.
  */
 int nodes_check(struct nodes *nodes, struct node *node);
-/*
- * Drops count references of the guest, at most as many as there are. An unknown id is ignored: the guest may send any.
- */
+/* Drops count references of the guest, or all if there are fewer. The guest may send any id and count. */
 void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count);
 
 /*

@@ -32,9 +32,7 @@ static void entry_plain(const struct dirent64 *from, struct proto_dirent *to)
 	to->attr = (struct proto_attr){ .ino = from->d_ino, .mode = DTTOIF(from->d_type) };
 }
 
-/*
- * "." and "..", with the inode numbers that stat(2) shows: d_ino is another one in a file system mounted in the share.
- */
+/* "." and "..", with the inode numbers of stat(2): at a mount point in the share d_ino differs. */
 static void entry_dots(struct listing *listing, const struct dirent64 *from, struct proto_dirent *to)
 {
 	struct session *session = listing->call->session;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Operations that make an object at a name: SYMLINK, MKNOD, MKDIR, and what CREATE, TMPFILE and LINK share with them.
- */
+/* Operations that make an object: SYMLINK, MKNOD, MKDIR, and what CREATE, TMPFILE and LINK share with them. */
 #include "fileserver/worker/operations/make.h"
 
 #include <errno.h>
@@ -60,9 +58,7 @@ int make_known(struct session *session, const struct pinned *directory, const ch
 		entries_changed(session, directory, ret_parent);
 	} else if (record)
 		r = ownership_record(session, fd, &stx, &wanted);
-	/*
-	 * Without user.* attributes the object shows the default owner; but a FIFO or device exists only as a record.
-	 */
+	/* Without user.* attributes a file shows the default owner; a FIFO or device exists only as a record. */
 	if (r < 0 && (special || r != -EPERM))
 		return r;
 	if (set_mode || record) {

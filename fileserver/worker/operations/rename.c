@@ -76,9 +76,7 @@ static int rename_leaving(struct session *session, const struct pinned *from, co
 	return r;
 }
 
-/*
- * Moves the recorded owners of links along to another directory. back: the object that was exchanged for it, or NULL.
- */
+/* Moves the recorded owners of links to the other directory. back: the object exchanged for it, or NULL. */
 static void rename_links(struct session *session, const struct pinned *from, const struct pinned *to,
                          const struct statx *moved, const struct statx *back)
 {

@@ -17,9 +17,7 @@ struct call {
 	uint64_t id;
 	bool anew; /* PROTO_FRAME_ANEW: the guest's kernel has just looked the names up */
 
-	/*
-	 * Memory for the reply: its fields (PROTO_SMALL_MAX bytes), and its data, which may overlap the request's data.
-	 */
+	/* Memory for the reply: its fields (PROTO_SMALL_MAX bytes), and its data, which may overlap the request's. */
 	uint8_t *fields, *data;
 	size_t data_size; /* at least PROTO_CHUNK and one directory entry */
 	/* The lane; NULL for a part of another request, which has all its data at once and replies in one frame. */
