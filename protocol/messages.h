@@ -23,7 +23,7 @@ enum {
 
 	/* flags of WELCOME */
 	PROTO_WELCOME_READ_ONLY = 1 << 0,
-	/* The host's file system may report a write error only when the file is closed (NFS, quotas). */
+	/* The host's file system may report a write error only when the file is closed (NFS, FUSE ...). */
 	PROTO_WELCOME_SYNC_AT_CLOSE = 1 << 1,
 };
 

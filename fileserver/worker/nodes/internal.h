@@ -66,8 +66,8 @@ struct nodes {
 	uint32_t orphans;     /* how many nodes are orphans */
 	uint32_t descriptors, descriptors_max; /* of nodes and handles, the root's not counted */
 	uint32_t open_handles;
-	_Atomic int64_t
-	        stale_at; /* when a name last led to another object: ms, CLOCK_MONOTONIC_COARSE; INT64_MIN: never */
+	/* When a name last led to another object: ms, CLOCK_MONOTONIC_COARSE; INT64_MIN: never. */
+	_Atomic int64_t stale_at;
 	/* In the order in which descriptors leave: directories and files never opened; opened files; orphans. */
 	struct descriptor_list lists[3];
 	struct proto_counters *counters;
