@@ -8,7 +8,7 @@
  * nobody needs is divided evenly. A mount alone has all; one that has just come takes from those that have most, which
  * then forget. Divided anew when a mount comes, goes or wants.
  *
- * Lanes: so many are each mount's own, and the others who comes first.
+ * Lanes: each mount is sure of some, and the others go to whoever asks first.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Crash loops: a share whose worker died CRASHES_MAX times within the window is not served for as long again, to whom
- * it died for: others may have no part in it.
+ * Crash loops: a share whose worker died CRASHES_MAX times within the window is refused for another such window, to the
+ * guest for which the worker ran. Other guests may have no part in it, and are served.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeps what the server is steered by out of the guests' reach, and the user informed: steering.h at work. */
+/* Gives every worker the list of what steers the server (steering.h), and tells the user what that list holds back. */
 #pragma once
 
 #include "fileserver/broker/options.h"

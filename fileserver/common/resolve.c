@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
 #include "protocol/faults.h"
 
 static int open_beneath(int directory, const char *name, int flags, mode_t mode, uint64_t resolve)

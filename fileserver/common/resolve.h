@@ -13,7 +13,7 @@ enum { RESOLVE_PATH_SIZE = 40 };
 
 /*
  * Opens the directory to mount. path is absolute and canonical; no component may have become a symbolic link. Returns
- * an O_PATH|O_DIRECTORY descriptor or a negative errno (-ELOOP: a symbolic link).
+ * an O_PATH|O_DIRECTORY descriptor or a negative errno (-ELOOP: a component is a symbolic link, -ENOTDIR: the last is).
  */
 int resolve_open_root(const char *path);
 

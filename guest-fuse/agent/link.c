@@ -10,16 +10,17 @@
 #include <time.h>
 #include <utlist.h>
 
+#include "guest-fuse/agent/talk.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 
 enum {
-	STALL_MS = 10000, /* for an answer */
-	IDLE_MS = 60000,  /* between two PINGs */
+	IDLE_MS = 60000, /* between two PINGs */
 	RETRY_LEAST_MS = 200,
 	RETRY_MOST_MS = 10000,
 	RESOLVE_TRIES = 5,
-	REFUSALS_MAX = 16, /* that wait to be told */
+	RESOLVE_PAUSE_MS = 100, /* between two of them */
+	REFUSALS_MAX = 16,      /* that wait to be told */
 };
 
 struct link_question {
@@ -34,24 +35,6 @@ struct link_refusal {
 	struct link_refusal *next;
 	struct proto_bind_refused_request request;
 };
-
-/* The connection, in its thread. */
-struct talk {
-	struct link *link;
-	struct proto_channel channel;
-	struct proto_changed_request current; /* the newest list that the server told of */
-	bool stale;                           /* it has not been read */
-};
-
-void link_list_done(struct link_list *list)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		free(list->shares[i].path);
-		free(list->shares[i].canonical);
-	}
-	free(list->shares);
-	*list = (struct link_list){ 0 };
-}
 
 static bool is_stopping(struct link *link)
 {
@@ -97,116 +80,6 @@ static bool rest(struct link *link, int milliseconds)
 	return !is_stopping(link);
 }
 
-/* One message. 0: the answer to id; 1: something else that was dealt with; or a negative errno. */
-static int receive(struct talk *talk, enum proto_op op, uint64_t id, struct proto_header *ret_header,
-                   struct proto_reader *ret_reader)
-{
-	int r = proto_channel_next(&talk->channel, ret_header, ret_reader);
-
-	if (r < 0)
-		return r == -EAGAIN ? -ETIMEDOUT : r;
-	/* CHANGED, the only thing that comes unasked. */
-	if (ret_header->flags == 0 && proto_op_expected(ret_header->op, PROTO_LANE_LIST, PROTO_FROM_SERVER) != NULL) {
-		talk->stale = true;
-		return proto_decode_changed_request(ret_reader, &talk->current) < 0 ? -EPROTO : 1;
-	}
-	return ret_header->op == op && ret_header->id == id && ret_header->flags == PROTO_FRAME_REPLY ? 0 : -EPROTO;
-}
-
-/* The answer's payload; 0, the server's positive errno, or a negative one. */
-static int ask(struct talk *talk, enum proto_op op, const struct proto_writer *writer, struct proto_reader *ret_reader)
-{
-	struct proto_header header = { .op = (uint16_t) op, .id = ++talk->link->next_id };
-	uint64_t id = header.id;
-	int r = proto_channel_send(&talk->channel, &header, writer);
-
-	if (r < 0)
-		return r;
-	do
-		r = receive(talk, op, id, &header, ret_reader);
-	while (r == 1);
-	return r < 0 ? r : header.status;
-}
-
-/* 0, a positive errno of the server's, or a negative one. */
-static int read_share(struct talk *talk, uint32_t index, struct link_share *ret_share)
-{
-	struct proto_share_request request = { .generation = talk->current.generation, .index = index };
-	struct proto_share_reply reply;
-	struct proto_writer writer;
-	struct proto_reader reader;
-	uint8_t bytes[PROTO_MOST_share_request];
-	int r;
-
-	proto_writer_init(&writer, bytes, sizeof(bytes));
-	(void) proto_encode_share_request(&writer, &request);
-	r = ask(talk, PROTO_SHARE, &writer, &reader);
-	if (r != 0)
-		return r;
-	if (proto_decode_share_reply(&reader, &reply) < 0)
-		return -EPROTO;
-	ret_share->path = strdup(reply.path.path);
-	ret_share->canonical = strdup(reply.canonical.path);
-	ret_share->state = reply.state;
-	ret_share->flags = reply.flags;
-	return ret_share->path == NULL || ret_share->canonical == NULL ? -ENOMEM : 0;
-}
-
-/* Reads the list until it holds still. 0 or a negative errno. */
-static int read_list(struct talk *talk)
-{
-	struct link *link = talk->link;
-	struct link_list list = { 0 };
-	int r = 0;
-
-	while (talk->stale && r >= 0) {
-		link_list_done(&list);
-		talk->stale = false;
-		if (talk->current.count > LINK_SHARES_MAX)
-			return -E2BIG;
-		list.shares = calloc((size_t) talk->current.count + 1, sizeof(*list.shares));
-		r = list.shares == NULL ? -ENOMEM : 0;
-		for (uint32_t i = 0, count = talk->current.count; i < count && r == 0 && !talk->stale; i++)
-			r = read_share(talk, i, &list.shares[list.count++]);
-		/* EAGAIN: another list is there, and CHANGED was said before or comes now. */
-		if (r > 0 && r != EAGAIN)
-			r = -EPROTO;
-		while (r == EAGAIN && !talk->stale) {
-			struct proto_header header;
-			struct proto_reader reader;
-			int other = receive(talk, PROTO_CHANGED, 0, &header, &reader);
-
-			if (other != 1)
-				r = other < 0 ? other : -EPROTO;
-		}
-	}
-	if (r < 0) {
-		link_list_done(&list);
-		return r;
-	}
-	pthread_mutex_lock(&link->lock);
-	link_list_done(&link->list);
-	link->list = list;
-	link->has_list = true;
-	pthread_mutex_unlock(&link->lock);
-	(void) uv_async_send(&link->async);
-	return 0;
-}
-
-static int ping(struct talk *talk)
-{
-	struct proto_ping_request request = { .sequence = talk->link->next_id };
-	struct proto_writer writer;
-	struct proto_reader reader;
-	uint8_t bytes[PROTO_MOST_ping_request];
-	int r;
-
-	proto_writer_init(&writer, bytes, sizeof(bytes));
-	(void) proto_encode_ping_request(&writer, &request);
-	r = ask(talk, PROTO_PING, &writer, &reader);
-	return r > 0 ? -EPROTO : r;
-}
-
 /* Takes the next question out of the queue. */
 static struct link_question *next_question(struct link *link)
 {
@@ -232,37 +105,27 @@ static void answer(struct link *link, struct link_question *question, const char
 }
 
 /* The server may be busy with others' questions. 0 or a negative errno: the connection is of no use any more. */
-static int resolve(struct talk *talk, struct link_question *question)
+static int resolve(struct link *link, struct talk *talk, struct link_question *question)
 {
-	struct proto_resolve_request request;
 	struct proto_resolve_reply reply = { .path.path = "" };
-	struct proto_writer writer;
-	struct proto_reader reader;
-	uint8_t bytes[PROTO_MOST_resolve_request];
 	int r = EBUSY;
 
-	memset(&request, 0, sizeof(request));
-	strcpy(request.path.path, question->path);
-	proto_writer_init(&writer, bytes, sizeof(bytes));
-	(void) proto_encode_resolve_request(&writer, &request);
 	for (unsigned i = 0; i < RESOLVE_TRIES && r == EBUSY; i++) {
-		if (i > 0 && !rest(talk->link, 100))
+		if (i > 0 && !rest(link, RESOLVE_PAUSE_MS))
 			break;
-		r = ask(talk, PROTO_RESOLVE, &writer, &reader);
+		r = talk_resolve(talk, question->path, &reply);
 	}
-	if (r == 0 && proto_decode_resolve_reply(&reader, &reply) < 0)
-		r = -EPROTO;
-	answer(talk->link, question, r == 0 ? reply.path.path : r < 0 || r == EBUSY ? NULL : "");
+	answer(link, question, r == 0 ? reply.path.path : r < 0 || r == EBUSY ? NULL : "");
 	return r < 0 ? r : 0;
 }
 
-static int resolve_all(struct talk *talk)
+static int resolve_all(struct link *link, struct talk *talk)
 {
 	struct link_question *question;
 	int r = 0;
 
-	while (r == 0 && (question = next_question(talk->link)) != NULL)
-		r = resolve(talk, question);
+	while (r == 0 && (question = next_question(link)) != NULL)
+		r = resolve(link, talk, question);
 	return r;
 }
 
@@ -286,117 +149,82 @@ static int tell_refusals(struct link *link, struct talk *talk)
 
 	LL_FOREACH_SAFE(refusals, refusal, next)
 	{
-		struct proto_header header = { .op = PROTO_BIND_REFUSED, .id = ++link->next_id };
-		uint8_t bytes[PROTO_MOST_bind_refused_request];
-		struct proto_writer writer;
-
-		proto_writer_init(&writer, bytes, sizeof(bytes));
-		if (r == 0 && talk != NULL && proto_encode_bind_refused_request(&writer, &refusal->request) == 0)
-			r = proto_channel_send(&talk->channel, &header, &writer);
+		if (r == 0 && talk != NULL)
+			r = talk_tell_refused(talk, &refusal->request);
 		free(refusal);
 	}
 	return r;
 }
 
+/* Reads the list, and hands it on to the loop. 0 or a negative errno. */
+static int take_list(struct link *link, struct talk *talk)
+{
+	struct share_list list;
+	int r = talk_read_list(talk, &list);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&link->lock);
+	share_list_done(&link->list);
+	link->list = list;
+	link->has_list = true;
+	pthread_mutex_unlock(&link->lock);
+	(void) uv_async_send(&link->async);
+	return 0;
+}
+
 /* Follows the list until the connection or the link ends. A negative errno. */
-static int serve(struct talk *talk)
+static int serve(struct link *link, struct talk *talk)
 {
 	int r = 0;
 
-	talk->stale = true;
-	while (r == 0 && !is_stopping(talk->link)) {
+	while (r == 0 && !is_stopping(link)) {
 		struct pollfd fds[] = { { .fd = talk->channel.fd, .events = POLLIN },
-			                { .fd = talk->link->wake, .events = POLLIN } };
-		struct proto_header header;
-		struct proto_reader reader;
+			                { .fd = link->wake, .events = POLLIN } };
 		eventfd_t count;
 		int ready;
 
-		if (talk->stale)
-			r = read_list(talk);
+		if (talk->outdated)
+			r = take_list(link, talk);
 		if (r == 0)
-			r = resolve_all(talk);
+			r = resolve_all(link, talk);
 		if (r == 0)
-			r = tell_refusals(talk->link, talk);
-		if (r < 0 || talk->stale)
+			r = tell_refusals(link, talk);
+		if (r < 0 || talk->outdated)
 			continue;
-		ready = talk->channel.start != talk->channel.end ? 1 : poll(fds, 2, IDLE_MS);
+		ready = talk_has_read(talk) ? 1 : poll(fds, 2, IDLE_MS);
 		if (ready == 0)
-			r = ping(talk);
+			r = talk_ping(talk);
 		if (fds[1].revents != 0)
-			(void) eventfd_read(talk->link->wake, &count);
-		if (fds[0].revents != 0 || talk->channel.start != talk->channel.end) {
-			r = receive(talk, PROTO_CHANGED, 0, &header, &reader);
-			r = r == 1 ? 0 : r < 0 ? r : -EPROTO;
-		}
+			(void) eventfd_read(link->wake, &count);
+		if (fds[0].revents != 0 || talk_has_read(talk))
+			r = talk_take_news(talk);
 	}
 	return r < 0 ? r : -ESHUTDOWN;
-}
-
-/* What is wrong, for people. */
-static void explain(const struct link *link, int error, const struct proto_refusal *refusal, char text[LINK_ERROR_SIZE])
-{
-	switch (error) {
-	case -EACCES:
-		(void) snprintf(text, LINK_ERROR_SIZE, "it refuses: %s", refusal->text);
-		break;
-	case -EKEYREJECTED:
-		(void) snprintf(
-		        text, LINK_ERROR_SIZE,
-		        "it does not hold the token of %s: it may be another server, or one of the two files is "
-		        "out of date",
-		        link->config->token_file != NULL ? link->config->token_file : "nobody");
-		break;
-	case -EPROTO:
-	case -ENOTCONN:
-	case -ECONNRESET:
-		(void) snprintf(text, LINK_ERROR_SIZE,
-		                "what answers there does not speak this version of bindshare's protocol, or has just "
-		                "stopped");
-		break;
-	case -EAFNOSUPPORT:
-	case -ENODEV:
-		(void) snprintf(
-		        text, LINK_ERROR_SIZE,
-		        "this kernel has no vsock: load vmw_vsock_virtio_transport, and give the virtual machine "
-		        "a vsock device");
-		break;
-	default:
-		(void) snprintf(text, LINK_ERROR_SIZE, "cannot be reached (%s): start bindshare-fileserver there",
-		                strerror(-error));
-	}
 }
 
 /* One connection from its beginning to its end. True: it was admitted. */
 static bool connect_once(struct link *link)
 {
-	struct talk talk = { .link = link };
+	struct talk talk;
 	struct proto_refusal refusal = { 0 };
 	char text[LINK_ERROR_SIZE];
-	int fd = proto_address_connect(&link->config->address, PROTO_HANDSHAKE_MS), r = fd;
+	int r = proto_address_connect(&link->config->address, PROTO_HANDSHAKE_MS);
 
-	if (fd >= 0) {
-		r = proto_channel_init(&talk.channel, fd, PROTO_HEADER_SIZE + PROTO_MOST_LIST_REPLY, STALL_MS);
-		if (r < 0)
-			close_fd(fd);
-	}
-	if (r >= 0) {
-		r = proto_follow(&talk.channel, &link->token, &talk.current, &refusal);
-		if (r < 0)
-			proto_channel_done(&talk.channel);
-	}
+	if (r >= 0)
+		r = talk_begin(&talk, r, &link->token, &refusal);
 	if (r < 0) {
-		explain(link, r, &refusal, text);
+		talk_explain(r, &refusal, link->config->token_file, text, sizeof(text));
 		set_status(link, r == -EACCES || r == -EKEYREJECTED ? LINK_REFUSED : LINK_CONNECTING, text);
 		return false;
 	}
 	set_status(link, LINK_CONNECTED, "");
-	r = serve(&talk);
-	proto_channel_done(&talk.channel);
+	r = serve(link, &talk);
+	talk_end(&talk);
 	if (r == -E2BIG) {
 		(void) snprintf(text, sizeof(text),
 		                "it tells of %u shared directories, and more than %d are not believed",
-		                talk.current.count, LINK_SHARES_MAX);
+		                talk.current.count, SHARE_LIST_MAX);
 		set_status(link, LINK_REFUSED, text);
 		return false;
 	}
@@ -483,12 +311,12 @@ void link_stop(struct link *link)
 	answer_all(link);
 	tell_answers(link);
 	uv_close((uv_handle_t *) &link->async, NULL);
-	link_list_done(&link->list);
+	share_list_done(&link->list);
 	link->wake = close_fd(link->wake);
 	pthread_mutex_destroy(&link->lock);
 }
 
-bool link_take(struct link *link, struct link_list *ret_list)
+bool link_take(struct link *link, struct share_list *ret_list)
 {
 	bool is_new;
 
@@ -496,7 +324,7 @@ bool link_take(struct link *link, struct link_list *ret_list)
 	is_new = link->has_list;
 	if (is_new) {
 		*ret_list = link->list;
-		link->list = (struct link_list){ 0 };
+		link->list = (struct share_list){ 0 };
 		link->has_list = false;
 	}
 	pthread_mutex_unlock(&link->lock);

@@ -1,29 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The connection to the file server on which the guest learns what is shared. A thread of its own speaks with the
- * server and blocks; what it learns is taken in the loop's thread. It connects again for ever, with back-off.
+ * server and blocks; what it learns is taken in the loop's thread. When the connection breaks it connects again, with
+ * back-off, for as long as the process lives.
  */
 #pragma once
 
 #include <pthread.h>
 #include <uv.h>
 
+#include "guest-fuse/agent/share-list.h"
 #include "guest-fuse/binds/config.h"
 #include "protocol/handshake.h"
-
-/* A directory as the server tells of it. */
-struct link_share {
-	char *path, *canonical;
-	uint32_t state, flags; /* PROTO_SHARE_* */
-};
-
-struct link_list {
-	struct link_share *shares;
-	size_t count;
-};
-
-/* As many as bindshare-fileserver shares at most: a host that tells of more is not believed anything. */
-enum { LINK_SHARES_MAX = 1024 };
 
 enum link_state { LINK_CONNECTING, LINK_CONNECTED, LINK_REFUSED };
 enum { LINK_ERROR_SIZE = PROTO_TEXT_MAX + 256 };
@@ -49,12 +37,11 @@ struct link {
 	pthread_mutex_t lock;
 	int wake;
 	bool stopping, has_list;
-	struct link_list list;
+	struct share_list list;
 	struct link_status status;
 	struct link_question *questions, *answers;
 	struct link_refusal *refusals;
 	unsigned refusal_count;
-	uint64_t next_id;
 };
 
 /* Starts the thread. 0 or a negative errno. */
@@ -63,8 +50,7 @@ int link_start(struct link *link, uv_loop_t *loop);
 void link_stop(struct link *link);
 
 /* True: a list that was not taken before, the caller's. */
-bool link_take(struct link *link, struct link_list *ret_list);
-void link_list_done(struct link_list *list);
+bool link_take(struct link *link, struct share_list *ret_list);
 void link_get_status(struct link *link, struct link_status *ret_status);
 
 /*

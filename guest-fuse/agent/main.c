@@ -79,7 +79,7 @@ static void on_link_changed(void *context)
 {
 	struct guestd *guestd = context;
 	struct link_status status;
-	struct link_list list;
+	struct share_list list;
 
 	if (guestd->stopping)
 		return;
@@ -89,7 +89,7 @@ static void on_link_changed(void *context)
 	guestd->connected = status.state == LINK_CONNECTED;
 	if (link_take(&guestd->link, &list)) {
 		mounts_set(&guestd->mounts, &list);
-		link_list_done(&list);
+		share_list_done(&list);
 		on_mounts_changed(guestd);
 	}
 }

@@ -17,9 +17,9 @@ enum mount_state {
 	MOUNT_RETRYING, /* the same after a try that failed: until it succeeds the share counts as failed */
 	MOUNT_SPOILED,  /* a thread mounts it, and what comes of that is of no use any more */
 	MOUNT_MOUNTED,
-	MOUNT_FAILED,  /* the last try failed; a FIFO and directories may be left of it */
-	MOUNT_STALE,   /* what there is of it is to be undone, and then made anew if the share is served still */
-	MOUNT_UNDOING, /* a thread undoes it */
+	MOUNT_FAILED,   /* the last try failed; a FIFO and directories may be left of it */
+	MOUNT_OUTDATED, /* what there is of it is to be undone, and then made anew if the share is served still */
+	MOUNT_UNDOING,  /* a thread undoes it */
 	MOUNT_STATES
 };
 
@@ -40,9 +40,9 @@ enum mount_event {
 
 /* In the order in which they are carried out. */
 enum mount_action {
-	MOUNT_ACTION_UNWATCH = 1 << 0,    /* the FIFO that tells that the mount lives is not watched any more */
-	MOUNT_ACTION_PLACE = 1 << 1,      /* where and how the share is to be mounted is determined anew */
-	MOUNT_ACTION_WATCH = 1 << 2,      /* the FIFO is watched from now on */
+	MOUNT_ACTION_END_POLL = 1 << 0,   /* the FIFO that tells that the mount lives is not polled any more */
+	MOUNT_ACTION_MOUNTPOINT = 1 << 1, /* where and how the share is to be mounted is determined anew */
+	MOUNT_ACTION_POLL = 1 << 2,       /* the FIFO is polled from now on */
 	MOUNT_ACTION_HIDE_BELOW = 1 << 3, /* MOUNT_EVENT_HIDDEN to what is in the guest of shares in this one */
 	MOUNT_ACTION_BACK_OFF = 1 << 4,   /* it is not made before a pause, each longer than the one before */
 	MOUNT_ACTION_END_PAUSES = 1 << 5, /* the next pause is the shortest again */

@@ -4,23 +4,23 @@
 
 #include "guest-fuse/agent/mount-state.h"
 #include "guest-fuse/agent/mounts.h"
-#include "guest-fuse/agent/place.h"
+#include "guest-fuse/agent/mountpoint.h"
 
 struct mounts_entry {
 	struct mounts *mounts;
 	struct mounts_entry *prev, *next;
-	struct link_share share; /* as the server told last */
-	struct place place;      /* a thread's while the state is a busy one */
+	struct share_list_entry share; /* as the server told last */
+	struct mountpoint mountpoint;  /* a thread's while the state is a busy one */
 	enum mount_state state;
 	enum mount_wish wish;
 	bool tried;               /* once, with whatever result: guestd is ready when all are */
-	bool identical, is_apart; /* of place, as it was when a thread had it last */
+	bool identical, is_apart; /* of mountpoint, as it was when a thread had it last */
 	unsigned failures;        /* since the last success, for the length of the pause */
-	char error[PLACE_ERROR_SIZE];
+	char error[MOUNTPOINT_ERROR_SIZE];
 
 	uv_work_t work;
 	int result;
-	uv_poll_t poll;   /* of the FIFO; active while it is watched */
+	uv_poll_t poll;   /* of the FIFO; active while it is polled */
 	uv_timer_t timer; /* of the pause before the next try; active while there is one */
 	unsigned handles; /* that are not closed, of these two */
 };

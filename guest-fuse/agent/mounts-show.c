@@ -6,18 +6,18 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "guest-fuse/agent/record.h"
+#include "guest-fuse/agent/mounts-record.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 
 const char *mounts_entry_mount(const struct mounts_entry *entry)
 {
-	return entry->is_apart ? entry->place.apart : entry->place.mount;
+	return entry->is_apart ? entry->mountpoint.apart : entry->mountpoint.mount;
 }
 
 void mounts_keep_record(const struct mounts *mounts)
 {
-	struct record record = { .address = mounts->config->address_text, .root = mounts->config->root };
+	struct mounts_record record = { .address = mounts->config->address_text, .root = mounts->config->root };
 	struct mounts_entry *entry;
 	char error[PATH_MAX + 256];
 	int count;
@@ -30,10 +30,10 @@ void mounts_keep_record(const struct mounts *mounts)
 	}
 	DL_FOREACH (mounts->entries, entry) {
 		/* A thread that is at it changes what it has made. */
-		struct place_made *made = mount_state_is_busy(entry->state) ? NULL : &entry->place.made;
+		struct made *made = mount_state_is_busy(entry->state) ? NULL : &entry->mountpoint.made;
 
 		if (mount_state_is_present(entry->state))
-			record.shares[record.count++] = (struct record_share){
+			record.shares[record.count++] = (struct mounts_record_share){
 				.path = entry->share.path,
 				.canonical = entry->share.canonical,
 				.flags = entry->share.flags,
@@ -41,7 +41,7 @@ void mounts_keep_record(const struct mounts *mounts)
 				.made_count = made == NULL ? 0 : made->count,
 			};
 	}
-	if (record_write(mounts->config->run_directory, &record, error, sizeof(error)) < 0)
+	if (mounts_record_write(mounts->config->run_directory, &record, error, sizeof(error)) < 0)
 		log_warning("what is mounted cannot be recorded: %s", error);
 	free(record.shares); /* all else is borrowed */
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "guest-fuse/agent/record.h"
+#include "guest-fuse/agent/mounts-record.h"
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 #include "protocol/paths.h"
@@ -21,7 +21,7 @@ static void entry_free(struct mounts_entry *entry)
 {
 	free(entry->share.path);
 	free(entry->share.canonical);
-	place_done(&entry->place);
+	mountpoint_done(&entry->mountpoint);
 	free(entry);
 }
 
@@ -34,7 +34,7 @@ static void on_closed(uv_handle_t *handle)
 		entry_free(entry);
 }
 
-static void unwatch(struct mounts_entry *entry)
+static void end_poll(struct mounts_entry *entry)
 {
 	if (uv_is_active((uv_handle_t *) &entry->poll))
 		uv_close((uv_handle_t *) &entry->poll, on_closed);
@@ -43,16 +43,16 @@ static void unwatch(struct mounts_entry *entry)
 static void entry_close(struct mounts_entry *entry)
 {
 	DL_DELETE(entry->mounts->entries, entry);
-	unwatch(entry);
+	end_poll(entry);
 	uv_close((uv_handle_t *) &entry->timer, on_closed);
 }
 
 /* Where and how the share is to be mounted now. 0 or -ENOMEM. */
-static int set_place(struct mounts_entry *entry)
+static int set_mountpoint(struct mounts_entry *entry)
 {
 	const struct guest_config *config = entry->mounts->config;
 
-	return place_set(&entry->place, config, config->address_text, config->root, &entry->share);
+	return mountpoint_set(&entry->mountpoint, config, config->address_text, config->root, &entry->share);
 }
 
 static struct mounts_entry *find(const struct mounts *mounts, const char *path)
@@ -80,7 +80,7 @@ static void on_timer(uv_timer_t *timer)
 }
 
 /* Of the server at address, beneath root. NULL: there is no memory for it. */
-static struct mounts_entry *entry_new(struct mounts *mounts, const struct link_share *share, const char *address,
+static struct mounts_entry *entry_new(struct mounts *mounts, const struct share_list_entry *share, const char *address,
                                       const char *root)
 {
 	struct mounts_entry *entry = calloc(1, sizeof(*entry));
@@ -89,11 +89,11 @@ static struct mounts_entry *entry_new(struct mounts *mounts, const struct link_s
 		return NULL;
 	entry->mounts = mounts;
 	entry->wish = MOUNT_WISH_DROPPED; /* until the server's list has it */
-	entry->place.fd = -EBADF;
-	entry->share =
-	        (struct link_share){ strdup(share->path), strdup(share->canonical), PROTO_SHARE_SERVED, share->flags };
+	entry->mountpoint.fd = -EBADF;
+	entry->share = (struct share_list_entry){ strdup(share->path), strdup(share->canonical), PROTO_SHARE_SERVED,
+		                                  share->flags };
 	if (entry->share.path == NULL || entry->share.canonical == NULL ||
-	    place_set(&entry->place, mounts->config, address, root, &entry->share) < 0 ||
+	    mountpoint_set(&entry->mountpoint, mounts->config, address, root, &entry->share) < 0 ||
 	    uv_timer_init(mounts->loop, &entry->timer) < 0) {
 		entry_free(entry);
 		return NULL;
@@ -158,7 +158,7 @@ static void on_alive(uv_poll_t *poll, int status, int events)
 {
 	struct mounts_entry *entry = poll->data;
 
-	if (status >= 0 && place_is_alive(entry->place.fd))
+	if (status >= 0 && mountpoint_is_alive(entry->mountpoint.fd))
 		return;
 	log_peer_warning("the mount of %s has lost its server", entry->share.path);
 	take(entry, MOUNT_EVENT_LOST);
@@ -166,9 +166,9 @@ static void on_alive(uv_poll_t *poll, int status, int events)
 	advance(entry->mounts);
 }
 
-static void watch(struct mounts_entry *entry)
+static void start_poll(struct mounts_entry *entry)
 {
-	if (uv_poll_init(entry->mounts->loop, &entry->poll, entry->place.fd) < 0)
+	if (uv_poll_init(entry->mounts->loop, &entry->poll, entry->mountpoint.fd) < 0)
 		return;
 	entry->poll.data = entry;
 	entry->handles++;
@@ -193,13 +193,13 @@ static void take(struct mounts_entry *entry, enum mount_event event)
 
 	assert(edge != NULL);
 	entry->state = edge->next;
-	if ((edge->actions & MOUNT_ACTION_UNWATCH) != 0)
-		unwatch(entry);
+	if ((edge->actions & MOUNT_ACTION_END_POLL) != 0)
+		end_poll(entry);
 	/* Without memory it stays as it was, and is determined once more before it is made. */
-	if ((edge->actions & MOUNT_ACTION_PLACE) != 0)
-		(void) set_place(entry);
-	if ((edge->actions & MOUNT_ACTION_WATCH) != 0)
-		watch(entry);
+	if ((edge->actions & MOUNT_ACTION_MOUNTPOINT) != 0)
+		(void) set_mountpoint(entry);
+	if ((edge->actions & MOUNT_ACTION_POLL) != 0)
+		start_poll(entry);
 	if ((edge->actions & MOUNT_ACTION_HIDE_BELOW) != 0)
 		hide_below(entry);
 	if ((edge->actions & MOUNT_ACTION_BACK_OFF) != 0)
@@ -211,22 +211,22 @@ static void take(struct mounts_entry *entry, enum mount_event event)
 /* A thread's report of what it has mounted, or why not. */
 static void made(struct mounts_entry *entry)
 {
-	const struct place *place = &entry->place;
+	const struct mountpoint *mountpoint = &entry->mountpoint;
 
 	entry->tried = true;
 	if (entry->result < 0) {
-		if (strcmp(entry->error, place->error) != 0)
-			log_peer_warning("%s is not mounted: %s", entry->share.path, place->error);
-		(void) snprintf(entry->error, sizeof(entry->error), "%s", place->error);
+		if (strcmp(entry->error, mountpoint->error) != 0)
+			log_peer_warning("%s is not mounted: %s", entry->share.path, mountpoint->error);
+		(void) snprintf(entry->error, sizeof(entry->error), "%s", mountpoint->error);
 		take(entry, MOUNT_EVENT_NOT_MADE);
 		return;
 	}
-	entry->identical = place->identical;
-	entry->is_apart = place->is_apart;
+	entry->identical = mountpoint->identical;
+	entry->is_apart = mountpoint->is_apart;
 	entry->error[0] = '\0';
-	log_peer_info("%s %s%s", place->adopted ? "found" : "mounted", mounts_entry_mount(entry),
-	              place->identical ? ", at its own path, too" : "");
-	take(entry, place->adopted ? MOUNT_EVENT_ADOPTED : MOUNT_EVENT_MADE);
+	log_peer_info("%s %s%s", mountpoint->adopted ? "found" : "mounted", mounts_entry_mount(entry),
+	              mountpoint->identical ? ", at its own path, too" : "");
+	take(entry, mountpoint->adopted ? MOUNT_EVENT_ADOPTED : MOUNT_EVENT_MADE);
 }
 
 static void undone(struct mounts_entry *entry)
@@ -240,12 +240,12 @@ static void run_job(uv_work_t *work)
 {
 	struct mounts_entry *entry = work->data;
 
-	entry->place.error[0] = '\0';
+	entry->mountpoint.error[0] = '\0';
 	entry->result = 0;
 	if (entry->state == MOUNT_UNDOING)
-		place_undo(&entry->place);
+		mountpoint_undo(&entry->mountpoint);
 	else
-		entry->result = place_make(&entry->place);
+		entry->result = mountpoint_make(&entry->mountpoint);
 }
 
 /* Not before the last job has ended: what it did is recorded with all the rest. */
@@ -275,7 +275,7 @@ static void on_job_done(uv_work_t *work, int status)
 	else
 		made(entry);
 	/* A try that left nothing behind changes no record, and there may be a thousand of them. */
-	if (status == 0 && (was_undone || entry->result == 0 || entry->place.made.count > 0))
+	if (status == 0 && (was_undone || entry->result == 0 || entry->mountpoint.made.count > 0))
 		tell(mounts);
 	else if (mounts->phase <= MOUNTS_FOLLOWING)
 		mounts->changed(mounts->context);
@@ -316,12 +316,12 @@ static void make(struct mounts_entry *entry)
 		hide_below(entry);
 		return;
 	}
-	if (entry->state == MOUNT_ABSENT && set_place(entry) < 0) {
+	if (entry->state == MOUNT_ABSENT && set_mountpoint(entry) < 0) {
 		back_off(entry);
 		return;
 	}
-	entry->place.covered = parent != NULL;
-	entry->place.identical_covered = parent != NULL && parent->identical;
+	entry->mountpoint.covered = parent != NULL;
+	entry->mountpoint.identical_covered = parent != NULL && parent->identical;
 	start_job(entry, MOUNT_EVENT_MAKE);
 }
 
@@ -356,12 +356,12 @@ static void advance(struct mounts *mounts)
 }
 
 /* How a share is mounted has changed, or which directory it is. */
-static bool differs(const struct mounts_entry *entry, const struct link_share *share)
+static bool differs(const struct mounts_entry *entry, const struct share_list_entry *share)
 {
 	return entry->share.flags != share->flags || strcmp(entry->share.canonical, share->canonical) != 0;
 }
 
-static void take_share(struct mounts *mounts, const struct link_share *share)
+static void take_share(struct mounts *mounts, const struct share_list_entry *share)
 {
 	struct mounts_entry *entry = find(mounts, share->path);
 	char *canonical;
@@ -385,11 +385,12 @@ static void take_share(struct mounts *mounts, const struct link_share *share)
 }
 
 /* One share of the record, of a server and beneath a root that may not be today's: then it is undone there. */
-static void recall(struct mounts *mounts, const struct record *record, struct record_share *recorded)
+static void recall(struct mounts *mounts, const struct mounts_record *record, struct mounts_record_share *recorded)
 {
-	const struct link_share share = { recorded->path, recorded->canonical, PROTO_SHARE_SERVED, recorded->flags };
+	const struct share_list_entry share = { recorded->path, recorded->canonical, PROTO_SHARE_SERVED,
+		                                recorded->flags };
 	struct mounts_entry *entry;
-	struct place_made *made;
+	struct made *made;
 
 	if (find(mounts, share.path) != NULL)
 		return;
@@ -400,16 +401,16 @@ static void recall(struct mounts *mounts, const struct record *record, struct re
 	if (strcmp(record->address, mounts->config->address_text) != 0 ||
 	    strcmp(record->root, mounts->config->root) != 0)
 		take(entry, MOUNT_EVENT_CHANGED);
-	made = &entry->place.made;
-	for (; made->count < recorded->made_count && made->count < PLACE_MADE_MAX; made->count++)
+	made = &entry->mountpoint.made;
+	for (; made->count < recorded->made_count && made->count < MADE_MAX; made->count++)
 		made->paths[made->count] = TAKE_PTR(recorded->made[made->count]);
 }
 
 void mounts_recall(struct mounts *mounts)
 {
 	char error[PATH_MAX + 256];
-	struct record record;
-	int r = record_read(mounts->config->run_directory, &record, error, sizeof(error));
+	struct mounts_record record;
+	int r = mounts_record_read(mounts->config->run_directory, &record, error, sizeof(error));
 
 	if (r == -ENOENT)
 		return;
@@ -422,7 +423,7 @@ void mounts_recall(struct mounts *mounts)
 		            record.left_out, mounts->config->run_directory);
 	for (size_t i = 0; i < record.count; i++)
 		recall(mounts, &record, &record.shares[i]);
-	record_done(&record);
+	mounts_record_done(&record);
 	DL_SORT(mounts->entries, by_path);
 }
 
@@ -435,7 +436,7 @@ static void drop_all(struct mounts *mounts)
 	}
 }
 
-void mounts_set(struct mounts *mounts, const struct link_list *list)
+void mounts_set(struct mounts *mounts, const struct share_list *list)
 {
 	mounts->phase = MOUNTS_FOLLOWING;
 	drop_all(mounts);

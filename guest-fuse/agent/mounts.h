@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <uv.h>
 
-#include "guest-fuse/agent/link.h"
+#include "guest-fuse/agent/share-list.h"
 #include "guest-fuse/binds/decide.h"
 
 enum mounts_phase {
@@ -33,7 +33,7 @@ struct mounts {
 /* Takes up what an earlier guestd left: it is kept or undone when the server's list is there. */
 void mounts_recall(struct mounts *mounts);
 /* The server's list: everything follows. */
-void mounts_set(struct mounts *mounts, const struct link_list *list);
+void mounts_set(struct mounts *mounts, const struct share_list *list);
 /* The server is there again: what failed is tried at once. */
 void mounts_retry(struct mounts *mounts);
 /* Nothing that can be mounted is still to be tried for the first time. */

@@ -4,26 +4,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <microhttpd.h>
 #include <signal.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "guest-fuse/agent/engine.h"
+#include "guest-fuse/agent/authorize.h"
 #include "guest-fuse/binds/ask.h"
 #include "protocol/cleanup.h"
 #include "protocol/document.h"
 #include "protocol/log.h"
 #include "protocol/notify.h"
 #include "protocol/number.h"
-#include "protocol/paths.h"
 #include "protocol/words.h"
 
-enum { BODY_MAX = 4 * 1024 * 1024, BACKLOG = 64, CONNECTIONS = 256, ERROR_SIZE = 16384, SILENCE_S = 120 };
+enum { BODY_MAX = 4 * 1024 * 1024, BACKLOG = 64, CONNECTIONS = 256, ERROR_SIZE = AUTHORIZE_TEXT_SIZE, SILENCE_S = 120 };
 enum { LISTEN_FDS_START = 3 /* sd_listen_fds(3) */ };
 
 struct plugin {
@@ -76,54 +73,6 @@ static enum MHD_Result deny(struct MHD_Connection *connection, const char *text)
 }
 
 /*
- * The engine mounts it itself, at its path: what is there in the guest must be the share, with no link on the way that
- * leads elsewhere than on the host.
- */
-static bool is_in_place(const char *path, const json_t *decision)
-{
-	const char *share = json_string_value(json_object_get(decision, "share"));
-	const char *rest = json_string_value(json_object_get(decision, "rest"));
-	char normal[PATH_MAX], there[PATH_MAX];
-
-	if (!json_is_true(json_object_get(decision, "identical")) || share == NULL || rest == NULL ||
-	    paths_normalise(path, normal) < 0)
-		return false;
-	return snprintf(there, sizeof(there), "%s%s%s", share, rest[0] != '\0' ? "/" : "", rest) <
-	               (int) sizeof(there) &&
-	       strcmp(there, normal) == 0;
-}
-
-/* Why one of them is refused: true and words. */
-static bool is_refused(const struct guest_config *config, const struct engine_binds *binds, size_t index,
-                       const json_t *decision, char text[ERROR_SIZE])
-{
-	const json_t *source = json_array_get(binds->sources, index);
-	const char *path = json_string_value(json_object_get(source, "path"));
-	const char *verdict = json_string_value(json_object_get(decision, "verdict"));
-	const char *words = json_string_value(json_object_get(decision, "text"));
-
-	if (verdict != NULL && strcmp(verdict, "own") == 0)
-		return false;
-	if (verdict == NULL || strcmp(verdict, "share") != 0)
-		(void) snprintf(text, ERROR_SIZE, "%s", words != NULL ? words : "Mounts denied");
-	else if (binds->runtime[0] != '\0' && strcmp(binds->runtime, config->runtime_name) != 0)
-		(void) snprintf(
-		        text, ERROR_SIZE,
-		        "Mounts denied: The path %s is shared from the host, and the runtime %s knows nothing of "
-		        "shares. Leave the runtime out, or ask for %s.",
-		        path, binds->runtime, config->runtime_name);
-	else if (json_is_true(json_object_get(source, "inPlace")) && !is_in_place(path, decision))
-		(void) snprintf(
-		        text, ERROR_SIZE,
-		        "Mounts denied: The path %s is shared from the host, but the engine, which mounts this "
-		        "volume itself, would find another directory there. Bind the path in place of the volume.",
-		        path);
-	else
-		return false;
-	return true;
-}
-
-/*
  * What guestd says about them; make: it makes what dockerd would, so that it is the host user's and not that of a user
  * whom dockerd chooses for the containers' root. 0: they are allowed; 1: the same, and some are to be made; -EACCES and
  * words.
@@ -132,9 +81,6 @@ static int ask(const struct guest_config *config, const struct engine_binds *bin
 {
 	char socket_path[sizeof(((struct sockaddr_un *) 0)->sun_path)], error[ERROR_SIZE - 32];
 	_cleanup_json_ json_t *answer = NULL;
-	const json_t *decisions, *decision;
-	bool missing = false;
-	size_t i;
 	int r = guest_config_socket(config, socket_path, error, sizeof(error));
 
 	if (r == 0)
@@ -144,18 +90,10 @@ static int ask(const struct guest_config *config, const struct engine_binds *bin
 		(void) snprintf(text, ERROR_SIZE, "Mounts denied: %s", error);
 		return -EACCES;
 	}
-	decisions = json_object_get(answer, "binds");
-	json_array_foreach(decisions, i, decision)
-	{
-		const char *kind = json_string_value(json_object_get(decision, "kind"));
-
-		if (is_refused(config, binds, i, decision, text)) {
-			log_peer_info("refused: %s", text);
-			return -EACCES;
-		}
-		missing = missing || (kind != NULL && strcmp(kind, "missing") == 0);
-	}
-	return missing ? 1 : 0;
+	r = authorize_decide(config->runtime_name, binds, json_object_get(answer, "binds"), text);
+	if (r < 0)
+		log_peer_info("refused: %s", text);
+	return r;
 }
 
 static enum MHD_Result decide(const struct guest_config *config, struct MHD_Connection *connection,
@@ -189,70 +127,31 @@ static enum MHD_Result decide_by(const struct plugin_options *options, struct MH
 	return result;
 }
 
-/* The client's body, of which dockerd made base64. NULL and -1: it is none; NULL and 0: there is none. */
-static char *decode_body(const json_t *request, ssize_t *ret_length)
-{
-	const json_t *value = json_object_get(request, "RequestBody");
-	const char *text = json_string_value(value);
-	size_t size = json_string_length(value), length = 0;
-	char *body;
-
-	*ret_length = 0;
-	if (value == NULL || json_is_null(value) || (text != NULL && size == 0))
-		return NULL;
-	*ret_length = -1;
-	body = text == NULL ? NULL : malloc(size + 1);
-	if (body == NULL)
-		return NULL;
-	if (sodium_base642bin((unsigned char *) body, size, text, size, NULL, &length, NULL,
-	                      sodium_base64_VARIANT_ORIGINAL) < 0) {
-		free(body);
-		return NULL;
-	}
-	*ret_length = (ssize_t) length;
-	return body;
-}
-
 static enum MHD_Result authorize(const struct plugin *plugin, struct MHD_Connection *connection,
                                  const struct upload *upload)
 {
-	_cleanup_json_ json_t *request =
-	        json_loadb(upload->bytes != NULL ? upload->bytes : "", upload->length, JSON_REJECT_DUPLICATES, NULL);
-	/* Go takes this header away from a request whose body comes in chunks. */
-	const json_t *headers = json_object_get(request, "RequestHeaders");
-	const char *size = json_string_value(json_object_get(headers, "Content-Length"));
-	const char *type = json_string_value(json_object_get(headers, "Content-Type"));
-	struct engine_request asked = {
-		.method = json_string_value(json_object_get(request, "RequestMethod")),
-		.uri = json_string_value(json_object_get(request, "RequestUri")),
-		.empty = size != NULL && strcmp(size, "0") == 0,
-		.form = type != NULL && strcasestr(type, "form") != NULL,
-	};
-	_cleanup_free_ char *body = NULL;
+	struct authorize_question question;
 	struct engine_binds binds;
 	enum MHD_Result result;
 	char error[ERROR_SIZE];
-	ssize_t length;
 
-	if (asked.method == NULL || asked.uri == NULL)
-		return fail(connection, MHD_HTTP_BAD_REQUEST,
-		            "the request for authorization is no JSON with RequestMethod and RequestUri");
-	body = decode_body(request, &length);
-	if (length < 0)
-		return fail(connection, MHD_HTTP_BAD_REQUEST, "RequestBody is no base64");
-	asked.body = body;
-	asked.length = (size_t) length;
-	switch (engine_read(&asked, &binds, error, sizeof(error))) {
+	if (authorize_read(upload->bytes != NULL ? upload->bytes : "", upload->length, &question, error,
+	                   sizeof(error)) < 0)
+		return fail(connection, MHD_HTTP_BAD_REQUEST, error);
+	switch (engine_read(&question.request, &binds, error, sizeof(error))) {
 	case ENGINE_HARMLESS:
-		return allow(connection);
+		result = allow(connection);
+		break;
 	case ENGINE_BINDS:
 		result = decide_by(&plugin->options, connection, &binds);
 		json_decref(binds.sources);
-		return result;
+		break;
 	default:
-		log_peer_info("refused %s %s: %s", asked.method, asked.uri, error);
-		return deny(connection, error);
+		log_peer_info("refused %s %s: %s", question.request.method, question.request.uri, error);
+		result = deny(connection, error);
 	}
+	authorize_question_done(&question);
+	return result;
 }
 
 static enum MHD_Result answer(const struct plugin *plugin, struct MHD_Connection *connection, const char *path,

@@ -17,7 +17,7 @@
 #include "protocol/log.h"
 #include "protocol/words.h"
 
-/* RESOLVE_LEAST_MS: what the server has to say where paths lead, be the client's wait ever so short. */
+/* RESOLVE_LEAST_MS: minimum wait for the server's answers about where paths lead. */
 enum { BACKLOG = 64, SILENCE_MS = 10000, WAIT_MOST_MS = 600000, RESOLVE_LEAST_MS = 2000, VERSION = 1 };
 
 struct requests_client {
@@ -253,7 +253,7 @@ static bool ask_server(struct requests_client *client)
 
 	if (source == NULL)
 		return false;
-	/* A question would make the link try to connect, which comes to us as a change: round and round. */
+	/* Without a connection a question would make the link try to connect, and the failure would wake us again. */
 	link_get_status(client->requests->link, &link);
 	if (left <= 0 || link.state != LINK_CONNECTED ||
 	    link_resolve(client->requests->link, source->ask, on_resolved, client) < 0) {

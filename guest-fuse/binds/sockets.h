@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sockets of the host that people bind: a socket does not work through a shared directory, and at the host's path of
- * one the guest has nothing, of which an engine would make an empty directory.
+ * Sockets of the host that people bind. A socket does not work through a shared directory. Where the guest has nothing
+ * at the path of such a socket, an engine would make an empty directory there.
  */
 #pragma once
 

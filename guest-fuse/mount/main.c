@@ -65,6 +65,7 @@ struct program {
 	struct proto_channel event;
 	bool connected; /* event is open, and still this struct's to close */
 	struct keeper *keeper;
+	struct keeper_duties duties;
 	int mount, signals, statistics, ready;
 	char statistics_path[STATS_PATH_SIZE];
 };
@@ -228,17 +229,17 @@ static enum exits open_alive(struct program *program)
 /* Everything that can fail is done before the mount is in place. */
 static enum exits complete(struct program *program)
 {
-	const struct keeper_duties duties = {
+	struct client *client = program->client;
+	unsigned major, minor;
+	int r;
+
+	program->duties = (struct keeper_duties){
 		.is_over = is_over,
 		.serve_kernel = serve_kernel,
 		.answer_statistics = answer_statistics,
 		.unmount = unmount,
 		.data = program,
 	};
-	struct client *client = program->client;
-	unsigned major, minor;
-	int r;
-
 	if (open_alive(program) != EXITS_OK)
 		return EXITS_USAGE;
 	if (!wait_for_kernel(client)) {
@@ -262,7 +263,7 @@ static enum exits complete(struct program *program)
 		log_warning("binds of single files do not follow their names: %s: %s", client->secret->path,
 		            strerror(-r));
 	r = keeper_new(client->pending, &program->event, program->signals, program->statistics, program->mountpoint,
-	               &duties, &program->keeper);
+	               &program->duties, &program->keeper);
 	if (r < 0) {
 		log_error("the mount does not start: %s", strerror(-r));
 		return EXITS_SYSTEM;

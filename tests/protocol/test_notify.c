@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
 #include "protocol/notify.h"
 #include "protocol/cleanup.h"
 #include "tests/support/scratch.h"

@@ -12,6 +12,7 @@ int raw_init(struct raw *raw, int fd)
 {
 	raw->id = 0;
 	raw->flags = 0;
+	raw->host_error = 0;
 	return proto_channel_init(&raw->channel, fd, PROTO_CHUNK + 8192, 20000);
 }
 
@@ -55,7 +56,7 @@ static int receive_reply(struct raw *raw, unsigned op, struct proto_reader *ret_
 			return r == -EAGAIN ? -ETIMEDOUT : r;
 		if (header.op != op || header.id != raw->id || (header.flags & PROTO_FRAME_REPLY) == 0)
 			return -EPROTO;
-		if (header.status != 0 && !proto_op_may_fail(op, header.status)) {
+		if (header.status != 0 && header.status != raw->host_error && !proto_op_may_fail(op, header.status)) {
 			fprintf(stderr, "%s answered %s, which its row in ops.def does not list\n",
 			        proto_op_info(op)->name, strerrorname_np(header.status));
 			return -EPROTO;

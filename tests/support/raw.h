@@ -13,6 +13,7 @@ struct raw {
 	uint8_t request[PROTO_SMALL_MAX];
 	uint8_t data[PROTO_DATA_MAX + 64]; /* the fields before it, too */
 	uint16_t flags;                    /* PROTO_FRAME_* of requests */
+	int host_error; /* what the host answers for once, beside the errors of the table; 0: nothing */
 };
 
 /* Takes fd. */

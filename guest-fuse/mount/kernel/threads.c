@@ -267,12 +267,14 @@ static void add(struct threads *threads, struct thread *thread)
 static struct thread *join_session(struct threads *threads)
 {
 	struct thread *thread = NULL;
+	unsigned others;
 	int r = thread_new(threads->client, &thread);
 
 	if (r == 0)
 		r = connection_attach(&thread->connection);
 	pthread_mutex_lock(&threads->lock);
 	threads->starting = false;
+	others = threads->count;
 	if (r == 0) {
 		add(threads, thread);
 	} else {
@@ -281,12 +283,12 @@ static struct thread *join_session(struct threads *threads)
 		threads->started--;
 		(void) pthread_detach(pthread_self());
 	}
+	/* Nobody waits for a detached thread: from here on threads may be gone. */
 	pthread_mutex_unlock(&threads->lock);
 	if (r == 0)
 		return thread;
 	thread_free(thread);
-	log_peer_warning("no further lane (%s): going on with %u", strerror(-r),
-	                 atomic_load(&threads->client->pending->count));
+	log_peer_warning("no further lane (%s): going on with %u", strerror(-r), others);
 	return NULL;
 }
 

@@ -46,7 +46,7 @@ struct inquiry {
 struct keeper {
 	struct server *server;
 	struct pending *pending;
-	struct keeper_duties duties;
+	const struct keeper_duties *duties;
 	struct proto_channel event; /* the event lane */
 	int signals, statistics;
 	const char *mountpoint;
@@ -68,7 +68,7 @@ int keeper_new(struct pending *pending, struct proto_channel *event, int signals
 		return -ENOMEM;
 	keeper->server = pending->server;
 	keeper->pending = pending;
-	keeper->duties = *duties;
+	keeper->duties = duties;
 	keeper->signals = signals;
 	keeper->statistics = statistics;
 	keeper->mountpoint = mountpoint;
@@ -352,10 +352,13 @@ static void send_forgets(struct keeper *keeper, int64_t now)
 		}
 }
 
-/* In a thread of its own: the kernel writes back before it unmounts, and the keeper looks after those requests. */
+/*
+ * In a thread of its own: the kernel writes back before it unmounts, and the keeper looks after those requests. It may
+ * outlive the keeper.
+ */
 static void *unmount(void *argument)
 {
-	const struct keeper_duties *duties = &((struct keeper *) argument)->duties;
+	const struct keeper_duties *duties = argument;
 
 	duties->unmount(duties->data);
 	return NULL;
@@ -375,7 +378,7 @@ static bool take_signal(struct keeper *keeper)
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, UNMOUNTER_STACK);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&thread, &attributes, unmount, keeper) != 0)
+	if (pthread_create(&thread, &attributes, unmount, (void *) keeper->duties) != 0)
 		log_warning("cannot unmount %s: no thread", keeper->mountpoint);
 	pthread_attr_destroy(&attributes);
 	return false;
@@ -438,12 +441,12 @@ static int do_chores(struct keeper *keeper, int64_t now)
 		ask_about_stuck(keeper, now);
 		send_forgets(keeper, now);
 	}
-	return keeper->duties.serve_kernel(keeper->duties.data);
+	return keeper->duties->serve_kernel(keeper->duties->data);
 }
 
 void keeper_run(struct keeper *keeper)
 {
-	const struct keeper_duties *duties = &keeper->duties;
+	const struct keeper_duties *duties = keeper->duties;
 	struct server *server = keeper->server;
 	int look_again_ms = 0;
 

@@ -27,7 +27,8 @@ struct keeper_duties {
 
 /*
  * event: the event lane's channel, taken on success. signals: a signalfd. statistics: a listener, or negative.
- * mountpoint: for the log. 0, -ENOMEM, or -EPROTO when the server has sent more after its WELCOME than it may.
+ * mountpoint: for the log. duties must outlive the process's threads. 0, -ENOMEM, or -EPROTO when the server has sent
+ * more after its WELCOME than it may.
  */
 int keeper_new(struct pending *pending, struct proto_channel *event, int signals, int statistics,
                const char *mountpoint, const struct keeper_duties *duties, struct keeper **ret_keeper);

@@ -75,6 +75,7 @@ static bool try_fault(const struct scene_operation *operation, unsigned point, u
 	int r;
 
 	scene_begin(&scene);
+	scene.raw->host_error = FAULT_ERRNO;
 	snprintf(rule, sizeof(rule), "%s:%lu:EREMOTEIO", faults_name(point), n);
 	arm(rule);
 	r = operation->run(&scene);
@@ -110,6 +111,7 @@ static char *run_once(const struct scene_operation *operation, char **ret_before
 	int r;
 
 	scene_begin(&scene);
+	scene.raw->host_error = FAULT_ERRNO;
 	*ret_before = scene_picture(&scene);
 	arm("");
 	r = operation->run(&scene);
@@ -181,6 +183,7 @@ static void succeeds(const char *name, const char *rule)
 
 	scene_setting = (struct scene_setting){ .user = geteuid(), .file = 0755, .directory = 0755 };
 	scene_begin(&scene);
+	scene.raw->host_error = FAULT_ERRNO;
 	arm(rule);
 	for (size_t i = 0; i < scene_operations_count; i++)
 		if (strcmp(scene_operations[i].name, name) == 0)

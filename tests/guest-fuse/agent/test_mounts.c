@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which shares are mounted and undone when, and in which order. The place of a share (place.h) is played here: it
- * notes what it is told to do, and does it as a case wants.
+ * Which shares are mounted and undone when, and in which order. The mountpoint of a share (mountpoint.h) is played
+ * here: it notes what it is told to do, and does it as a case wants.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "guest-fuse/agent/mounts.h"
-#include "guest-fuse/agent/place.h"
-#include "guest-fuse/agent/record.h"
+#include "guest-fuse/agent/mountpoint.h"
+#include "guest-fuse/agent/mounts-record.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
 #include "protocol/log.h"
@@ -48,81 +48,81 @@ static void note(const char *verb, const char *path)
 	(void) snprintf(done + have, sizeof(done) - have, "%s%s %s", have > 0 ? ", " : "", verb, path);
 }
 
-int place_set(struct place *place, const struct guest_config *unused, const char *address, const char *root,
-              const struct link_share *share)
+int mountpoint_set(struct mountpoint *mountpoint, const struct guest_config *unused, const char *address,
+                   const char *root, const struct share_list_entry *share)
 {
-	struct place_made made = place->made;
+	struct made made = mountpoint->made;
 
-	place->made = (struct place_made){ 0 };
-	place_done(place);
-	*place = (struct place){ .fd = -EBADF, .path = strdup(share->path), .made = made };
-	if (place->path == NULL || asprintf(&place->mount, "%s%s", root, share->path) < 0)
+	mountpoint->made = (struct made){ 0 };
+	mountpoint_done(mountpoint);
+	*mountpoint = (struct mountpoint){ .fd = -EBADF, .path = strdup(share->path), .made = made };
+	if (mountpoint->path == NULL || asprintf(&mountpoint->mount, "%s%s", root, share->path) < 0)
 		return -ENOMEM;
 	return 0;
 }
 
-static void play_mount(struct place *place)
+static void play_mount(struct mountpoint *mountpoint)
 {
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		abort();
-	place->fd = ends[0];
+	mountpoint->fd = ends[0];
 	for (size_t i = 0; i < PLACES; i++)
 		if (played[i].path[0] == '\0') {
-			(void) snprintf(played[i].path, sizeof(played[i].path), "%s", place->path);
+			(void) snprintf(played[i].path, sizeof(played[i].path), "%s", mountpoint->path);
 			played[i].end = ends[1];
 			return;
 		}
 	abort();
 }
 
-int place_make(struct place *place)
+int mountpoint_make(struct mountpoint *mountpoint)
 {
 	int r = 0;
 
 	pthread_mutex_lock(&lock);
-	place->adopted = adopting;
-	place->identical = true;
-	note(adopting ? "find" : place->covered ? "make-covered" : "make", place->path);
-	if (strcmp(place->path, failing) == 0) {
-		(void) snprintf(place->error, sizeof(place->error), "it does not please");
-		place->fd = -EBADF;
+	mountpoint->adopted = adopting;
+	mountpoint->identical = true;
+	note(adopting ? "find" : mountpoint->covered ? "make-covered" : "make", mountpoint->path);
+	if (strcmp(mountpoint->path, failing) == 0) {
+		(void) snprintf(mountpoint->error, sizeof(mountpoint->error), "it does not please");
+		mountpoint->fd = -EBADF;
 		r = -EIO;
 	} else {
-		play_mount(place);
-		if (place->made.count == 0)
-			place->made.paths[place->made.count++] = strdup(place->mount);
+		play_mount(mountpoint);
+		if (mountpoint->made.count == 0)
+			mountpoint->made.paths[mountpoint->made.count++] = strdup(mountpoint->mount);
 	}
 	pthread_mutex_unlock(&lock);
 	return r;
 }
 
-void place_undo(struct place *place)
+void mountpoint_undo(struct mountpoint *mountpoint)
 {
 	pthread_mutex_lock(&lock);
-	note("undo", place->path);
+	note("undo", mountpoint->path);
 	for (size_t i = 0; i < PLACES; i++)
-		if (strcmp(played[i].path, place->path) == 0) {
+		if (strcmp(played[i].path, mountpoint->path) == 0) {
 			played[i].path[0] = '\0';
 			close_fd(played[i].end);
 		}
 	pthread_mutex_unlock(&lock);
-	place->fd = close_fd(place->fd);
-	while (place->made.count > 0)
-		free(place->made.paths[--place->made.count]);
+	mountpoint->fd = close_fd(mountpoint->fd);
+	while (mountpoint->made.count > 0)
+		free(mountpoint->made.paths[--mountpoint->made.count]);
 }
 
-void place_done(struct place *place)
+void mountpoint_done(struct mountpoint *mountpoint)
 {
-	place->fd = close_fd(place->fd);
-	while (place->made.count > 0)
-		free(place->made.paths[--place->made.count]);
-	free(place->path);
-	free(place->mount);
+	mountpoint->fd = close_fd(mountpoint->fd);
+	while (mountpoint->made.count > 0)
+		free(mountpoint->made.paths[--mountpoint->made.count]);
+	free(mountpoint->path);
+	free(mountpoint->mount);
 }
 
-bool place_is_alive(int fd)
+bool mountpoint_is_alive(int fd)
 {
 	char byte;
 
@@ -205,8 +205,8 @@ static int tear_down(void **state)
  * follows. */
 static void set(const char *paths)
 {
-	struct link_share shares[PLACES];
-	struct link_list list = { shares, 0 };
+	struct share_list_entry shares[PLACES];
+	struct share_list list = { shares, 0 };
 	char *text = strdup(paths), *rest = NULL;
 
 	for (char *path = strtok_r(text, " ", &rest); path != NULL; path = strtok_r(NULL, " ", &rest)) {
@@ -214,7 +214,7 @@ static void set(const char *paths)
 		uint32_t flags = path[0] == '%' ? PROTO_SHARE_READ_ONLY : 0;
 
 		path += path[0] != '/';
-		shares[list.count++] = (struct link_share){ path, path, state, flags };
+		shares[list.count++] = (struct share_list_entry){ path, path, state, flags };
 	}
 	done[0] = '\0';
 	mounts_set(&mounts, &list);
@@ -415,23 +415,23 @@ static void what_an_earlier_one_left_elsewhere_is_undone_and_made_anew(void **st
 
 static void the_record_tells_what_is_in_the_guest(void **state)
 {
-	struct record record;
+	struct mounts_record record;
 	char error[1024];
 
 	failing = "/f";
 	set("/a /f !/m");
 	settle();
-	assert_int_equal(record_read(config.run_directory, &record, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_read(config.run_directory, &record, error, sizeof(error)), 0);
 	assert_int_equal(record.count, 2);
 	assert_string_equal(record.shares[0].path, "/a");
 	assert_int_equal(record.shares[0].made_count, 1);
 	assert_string_equal(record.shares[1].path, "/f"); /* its FIFO may be left */
-	record_done(&record);
+	mounts_record_done(&record);
 	set("");
 	settle();
-	assert_int_equal(record_read(config.run_directory, &record, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_read(config.run_directory, &record, error, sizeof(error)), 0);
 	assert_int_equal(record.count, 0);
-	record_done(&record);
+	mounts_record_done(&record);
 }
 
 static void one_that_stops_leaves_all_as_it_is(void **state)

@@ -29,6 +29,7 @@ struct fixture {
 	struct server *kept;
 	struct pending *pending;
 	struct keeper *keeper;
+	struct keeper_duties duties;
 	struct proto_channel server; /* the other end of the event lane */
 	struct connection connection;
 	struct request request;
@@ -52,17 +53,6 @@ static void nothing(void *data)
 {
 }
 
-static struct keeper_duties duties_of(struct fixture *fixture)
-{
-	return (struct keeper_duties){
-		.is_over = is_over,
-		.serve_kernel = serve_kernel,
-		.answer_statistics = nothing,
-		.unmount = nothing,
-		.data = fixture,
-	};
-}
-
 static void end(struct fixture *fixture)
 {
 	atomic_store(&fixture->over, true);
@@ -78,7 +68,6 @@ static void *run(void *argument)
 static int set_up(void **state)
 {
 	static struct fixture fixture;
-	struct keeper_duties duties;
 	struct proto_channel event;
 	sigset_t none;
 	int fds[2];
@@ -89,12 +78,18 @@ static int set_up(void **state)
 	fixture.kept = server_new(&fixture.options, &fixture.token);
 	fixture.kept->welcome.heartbeat_ms = 300;
 	fixture.pending = pending_new(fixture.kept);
-	duties = duties_of(&fixture);
+	fixture.duties = (struct keeper_duties){
+		.is_over = is_over,
+		.serve_kernel = serve_kernel,
+		.answer_statistics = nothing,
+		.unmount = nothing,
+		.data = &fixture,
+	};
 	fixture.signals = signalfd(-1, &none, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ||
 	    proto_channel_init(&event, fds[0], PROTO_SMALL_MAX + PROTO_HEADER_SIZE, 1000) < 0 ||
 	    proto_channel_init(&fixture.server, fds[1], PROTO_SMALL_MAX + PROTO_HEADER_SIZE, 1000) < 0 ||
-	    keeper_new(fixture.pending, &event, fixture.signals, -1, "/mnt", &duties, &fixture.keeper) < 0)
+	    keeper_new(fixture.pending, &event, fixture.signals, -1, "/mnt", &fixture.duties, &fixture.keeper) < 0)
 		return -1;
 	*state = &fixture;
 	return 0;
@@ -304,7 +299,6 @@ static void a_message_in_pieces_is_one(void **state)
 /* A keeper whose event lane had these bytes behind WELCOME. */
 static int keeper_with(struct fixture *fixture, const void *bytes, size_t size, struct keeper **ret_keeper)
 {
-	const struct keeper_duties duties = duties_of(fixture);
 	struct proto_channel event;
 	int fds[2];
 
@@ -313,7 +307,7 @@ static int keeper_with(struct fixture *fixture, const void *bytes, size_t size, 
 	close(fds[1]);
 	memcpy(event.buffer, bytes, size);
 	event.end = size;
-	if (keeper_new(fixture->pending, &event, fixture->signals, -1, "/mnt", &duties, ret_keeper) == 0)
+	if (keeper_new(fixture->pending, &event, fixture->signals, -1, "/mnt", &fixture->duties, ret_keeper) == 0)
 		return 0;
 	proto_channel_done(&event);
 	return -EPROTO;

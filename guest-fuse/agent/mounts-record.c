@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The record of mounts. */
-#include "guest-fuse/agent/record.h"
+#include "guest-fuse/agent/mounts-record.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -20,7 +20,7 @@ static int file_path(const char *run_directory, char path[PATH_MAX], char *error
 	return words_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
 }
 
-static void share_done(struct record_share *share)
+static void share_done(struct mounts_record_share *share)
 {
 	for (size_t i = 0; i < share->made_count; i++)
 		free(share->made[i]);
@@ -29,7 +29,7 @@ static void share_done(struct record_share *share)
 	free(share->canonical);
 }
 
-void record_done(struct record *record)
+void mounts_record_done(struct mounts_record *record)
 {
 	if (record == NULL)
 		return;
@@ -38,7 +38,7 @@ void record_done(struct record *record)
 	free(record->shares);
 	free(record->address);
 	free(record->root);
-	*record = (struct record){ 0 };
+	*record = (struct mounts_record){ 0 };
 }
 
 /* An absolute path, or NULL. */
@@ -49,7 +49,7 @@ static const char *path_text(const json_t *value)
 	return text == NULL || text[0] != '/' ? NULL : text;
 }
 
-static int read_made(const json_t *list, struct record_share *share)
+static int read_made(const json_t *list, struct mounts_record_share *share)
 {
 	const json_t *value;
 	size_t i;
@@ -73,7 +73,7 @@ static int read_made(const json_t *list, struct record_share *share)
 }
 
 /* 0, -EINVAL or -ENOMEM; share_done() is right in every case. */
-static int read_share(const json_t *value, struct record_share *share)
+static int read_share(const json_t *value, struct mounts_record_share *share)
 {
 	const char *path = path_text(json_object_get(value, "path"));
 	const char *canonical = document_text(json_object_get(value, "canonical"));
@@ -90,7 +90,7 @@ static int read_share(const json_t *value, struct record_share *share)
 	return read_made(json_object_get(value, "made"), share);
 }
 
-static int read_shares(const json_t *list, struct record *record)
+static int read_shares(const json_t *list, struct mounts_record *record)
 {
 	const json_t *value;
 	size_t i;
@@ -100,7 +100,7 @@ static int read_shares(const json_t *list, struct record *record)
 		return -ENOMEM;
 	json_array_foreach(list, i, value)
 	{
-		struct record_share share = { 0 };
+		struct mounts_record_share share = { 0 };
 		int r = read_share(value, &share);
 
 		if (r == 0) {
@@ -115,10 +115,10 @@ static int read_shares(const json_t *list, struct record *record)
 	return 0;
 }
 
-int record_read(const char *run_directory, struct record *ret_record, char *error, size_t error_size)
+int mounts_record_read(const char *run_directory, struct mounts_record *ret_record, char *error, size_t error_size)
 {
 	_cleanup_json_ json_t *root = NULL;
-	struct record record = { 0 };
+	struct mounts_record record = { 0 };
 	const char *address, *beneath;
 	const json_t *shares;
 	char path[PATH_MAX];
@@ -139,7 +139,7 @@ int record_read(const char *run_directory, struct record *ret_record, char *erro
 	record.root = strdup(beneath);
 	r = record.address == NULL || record.root == NULL ? -ENOMEM : read_shares(shares, &record);
 	if (r < 0) {
-		record_done(&record);
+		mounts_record_done(&record);
 		return words_refuse(r, error, error_size, "%s %s: %s", what, path, strerror(-r));
 	}
 	*ret_record = record;
@@ -147,7 +147,7 @@ int record_read(const char *run_directory, struct record *ret_record, char *erro
 }
 
 /* NULL: something in it is no UTF-8. */
-static json_t *share_json(const struct record_share *share)
+static json_t *share_json(const struct mounts_record_share *share)
 {
 	json_t *made = json_array();
 
@@ -157,7 +157,7 @@ static json_t *share_json(const struct record_share *share)
 	                 (json_int_t) share->flags, "made", made);
 }
 
-int record_write(const char *run_directory, const struct record *record, char *error, size_t error_size)
+int mounts_record_write(const char *run_directory, const struct mounts_record *record, char *error, size_t error_size)
 {
 	_cleanup_json_ json_t *root = NULL;
 	json_t *shares = json_array();

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "guest-fuse/agent/record.h"
+#include "guest-fuse/agent/mounts-record.h"
 #include "protocol/cleanup.h"
 #include "tests/support/scratch.h"
 
@@ -45,15 +45,16 @@ static int tear_down(void **state)
 static void what_is_written_is_read_again(void **state)
 {
 	char *made[] = { (char *) "/host_mnt/home", (char *) "/host_mnt/home/me" };
-	struct record_share shares[] = {
+	struct mounts_record_share shares[] = {
 		{ (char *) "/home/me", (char *) "/data/me", 5, made, ARRAY_SIZE(made) },
 		{ (char *) "/srv/\xc3\xa4 \"b\"", (char *) "/srv", UINT32_MAX, NULL, 0 },
 	};
-	const struct record record = { (char *) "vsock:2:5000", (char *) "/host_mnt", shares, ARRAY_SIZE(shares), 0 };
-	struct record read;
+	const struct mounts_record record = { (char *) "vsock:2:5000", (char *) "/host_mnt", shares, ARRAY_SIZE(shares),
+		                              0 };
+	struct mounts_record read;
 
-	assert_int_equal(record_write(run_directory(), &record, error, sizeof(error)), 0);
-	assert_int_equal(record_read(run_directory(), &read, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_write(run_directory(), &record, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_read(run_directory(), &read, error, sizeof(error)), 0);
 	assert_string_equal(read.address, "vsock:2:5000");
 	assert_string_equal(read.root, "/host_mnt");
 	assert_int_equal(read.count, 2);
@@ -66,21 +67,21 @@ static void what_is_written_is_read_again(void **state)
 	assert_string_equal(read.shares[1].path, shares[1].path);
 	assert_true(read.shares[1].flags == UINT32_MAX);
 	assert_int_equal(read.shares[1].made_count, 0);
-	record_done(&read);
+	mounts_record_done(&read);
 }
 
 static void the_new_one_takes_the_place_of_the_old_one_and_nothing_stays_beside_it(void **state)
 {
-	struct record_share share = { (char *) "/a", (char *) "/a", 0, NULL, 0 };
-	struct record record = { (char *) "unix:/s", (char *) "/r", &share, 1, 0 }, read;
+	struct mounts_record_share share = { (char *) "/a", (char *) "/a", 0, NULL, 0 };
+	struct mounts_record record = { (char *) "unix:/s", (char *) "/r", &share, 1, 0 }, read;
 	struct stat st;
 
-	assert_int_equal(record_write(run_directory(), &record, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_write(run_directory(), &record, error, sizeof(error)), 0);
 	record.count = 0;
-	assert_int_equal(record_write(run_directory(), &record, error, sizeof(error)), 0);
-	assert_int_equal(record_read(run_directory(), &read, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_write(run_directory(), &record, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_read(run_directory(), &read, error, sizeof(error)), 0);
 	assert_int_equal(read.count, 0);
-	record_done(&read);
+	mounts_record_done(&read);
 	assert_int_equal(stat(scratch_path("run/state.json"), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(unlink(scratch_path("run/state.json")), 0);
@@ -89,24 +90,24 @@ static void the_new_one_takes_the_place_of_the_old_one_and_nothing_stays_beside_
 
 static void a_path_that_is_no_utf8_is_left_out_and_the_rest_is_written(void **state)
 {
-	struct record_share shares[] = {
+	struct mounts_record_share shares[] = {
 		{ (char *) "/a\xff", (char *) "/a", 0, NULL, 0 },
 		{ (char *) "/b", (char *) "/b", 0, NULL, 0 },
 	};
-	struct record record = { (char *) "unix:/s", (char *) "/r", shares, ARRAY_SIZE(shares), 0 }, read;
+	struct mounts_record record = { (char *) "unix:/s", (char *) "/r", shares, ARRAY_SIZE(shares), 0 }, read;
 
-	assert_int_equal(record_write(run_directory(), &record, error, sizeof(error)), 0);
-	assert_int_equal(record_read(run_directory(), &read, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_write(run_directory(), &record, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_read(run_directory(), &read, error, sizeof(error)), 0);
 	assert_int_equal(read.count, 1);
 	assert_string_equal(read.shares[0].path, "/b");
-	record_done(&read);
+	mounts_record_done(&read);
 }
 
 static void without_a_record_there_is_none(void **state)
 {
-	struct record read;
+	struct mounts_record read;
 
-	assert_int_equal(record_read(run_directory(), &read, error, sizeof(error)), -ENOENT);
+	assert_int_equal(mounts_record_read(run_directory(), &read, error, sizeof(error)), -ENOENT);
 }
 
 static void a_broken_record_is_told(void **state)
@@ -126,11 +127,11 @@ static void a_broken_record_is_told(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
-		struct record read;
+		struct mounts_record read;
 
 		error[0] = '\0';
 		(void) scratch_file("run/state.json", broken[i], 0600);
-		if (record_read(run_directory(), &read, error, sizeof(error)) != -EINVAL)
+		if (mounts_record_read(run_directory(), &read, error, sizeof(error)) != -EINVAL)
 			fail_msg("read: %s", broken[i]);
 		assert_non_null(strstr(error, "record of mounts"));
 		assert_non_null(strstr(error, "state.json"));
@@ -139,10 +140,10 @@ static void a_broken_record_is_told(void **state)
 
 static void a_record_that_others_may_write_is_not_believed(void **state)
 {
-	struct record read;
+	struct mounts_record read;
 
 	(void) scratch_file("run/state.json", "{\"address\":\"unix:/s\",\"root\":\"/r\",\"shares\":[]}", 0666);
-	assert_int_equal(record_read(run_directory(), &read, error, sizeof(error)), -EPERM);
+	assert_int_equal(mounts_record_read(run_directory(), &read, error, sizeof(error)), -EPERM);
 	assert_non_null(strstr(error, "others may write"));
 }
 
@@ -164,45 +165,45 @@ static void a_share_that_makes_no_sense_is_left_out_and_counted(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
 		char text[1024];
-		struct record read;
+		struct mounts_record read;
 
 		(void) snprintf(text, sizeof(text),
 		                "{\"address\":\"unix:/s\",\"root\":\"/r\",\"shares\":[%s,"
 		                "{\"path\":\"/a\",\"canonical\":\"/a\",\"flags\":0,\"made\":[\"/r/a\"]}]}",
 		                shares[i]);
 		(void) scratch_file("run/state.json", text, 0600);
-		assert_int_equal(record_read(run_directory(), &read, error, sizeof(error)), 0);
+		assert_int_equal(mounts_record_read(run_directory(), &read, error, sizeof(error)), 0);
 		if (read.left_out != 1 || read.count != 1)
 			fail_msg("%zu left out of %zu: %s", read.left_out, read.count, shares[i]);
 		assert_string_equal(read.shares[0].path, "/a");
 		assert_string_equal(read.shares[0].made[0], "/r/a");
-		record_done(&read);
+		mounts_record_done(&read);
 	}
 }
 
 static void one_that_cannot_be_written_is_told_and_the_old_one_stays(void **state)
 {
-	struct record record = { (char *) "unix:/s", (char *) "/r", NULL, 0, 0 }, read;
+	struct mounts_record record = { (char *) "unix:/s", (char *) "/r", NULL, 0, 0 }, read;
 
-	assert_int_equal(record_write(run_directory(), &record, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_write(run_directory(), &record, error, sizeof(error)), 0);
 	record.address = (char *) "unix:/\xff";
-	assert_int_equal(record_write(run_directory(), &record, error, sizeof(error)), -EINVAL);
+	assert_int_equal(mounts_record_write(run_directory(), &record, error, sizeof(error)), -EINVAL);
 	assert_non_null(strstr(error, "record of mounts"));
-	assert_int_equal(record_write(scratch_path("none"), &record, error, sizeof(error)), -EINVAL);
+	assert_int_equal(mounts_record_write(scratch_path("none"), &record, error, sizeof(error)), -EINVAL);
 	record.address = (char *) "unix:/s";
-	assert_int_equal(record_write(scratch_path("none"), &record, error, sizeof(error)), -ENOENT);
+	assert_int_equal(mounts_record_write(scratch_path("none"), &record, error, sizeof(error)), -ENOENT);
 	assert_non_null(strstr(error, "cannot write"));
-	assert_int_equal(record_read(run_directory(), &read, error, sizeof(error)), 0);
+	assert_int_equal(mounts_record_read(run_directory(), &read, error, sizeof(error)), 0);
 	assert_string_equal(read.address, "unix:/s");
-	record_done(&read);
+	mounts_record_done(&read);
 }
 
 static void nothing_can_be_given_back(void **state)
 {
-	struct record nothing = { 0 };
+	struct mounts_record nothing = { 0 };
 
-	record_done(NULL);
-	record_done(&nothing);
+	mounts_record_done(NULL);
+	mounts_record_done(&nothing);
 }
 
 int main(void)

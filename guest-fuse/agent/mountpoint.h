@@ -7,19 +7,14 @@
 
 #include <limits.h>
 
-#include "guest-fuse/agent/link.h"
+#include "guest-fuse/agent/made.h"
+#include "guest-fuse/agent/share-list.h"
 #include "guest-fuse/binds/config.h"
 
-enum { PLACE_ERROR_SIZE = 2048, PLACE_MADE_MAX = 64 };
+enum { MOUNTPOINT_ERROR_SIZE = 2048 };
 
-/* Directories that were made, in the order in which they were. */
-struct place_made {
-	char *paths[PLACE_MADE_MAX];
-	size_t count;
-};
-
-/* One share's place in the guest. Strings are the owner's. */
-struct place {
+/* The mountpoint of one share in the guest. Its strings are owned by it. */
+struct mountpoint {
 	const struct guest_config *config;
 	char *path;             /* on the host */
 	char *source;           /* ADDRESS:PATH */
@@ -31,25 +26,25 @@ struct place {
 	bool identical_covered; /* and so does the identical path */
 
 	/* Out. */
-	int fd;         /* the FIFO's end for reading; -EBADF: there is no mount */
-	bool is_apart;  /* mounted at apart, not at mount */
-	bool identical; /* mounted at path, too */
-	bool adopted;   /* it was there */
-	struct place_made made;
-	char error[PLACE_ERROR_SIZE];
+	int fd;           /* the FIFO's end for reading; -EBADF: there is no mount */
+	bool is_apart;    /* mounted at apart, not at mount */
+	bool identical;   /* mounted at path, too */
+	bool adopted;     /* it was there */
+	struct made made; /* for it, in the guest */
+	char error[MOUNTPOINT_ERROR_SIZE];
 };
 
 /*
- * Where and how a share is to be mounted; of what place had, made is kept. place: all zero but fd, -EBADF, or as an
- * earlier call left it. 0; -ENOMEM: it is as it was.
+ * Where and how a share is to be mounted; of what mountpoint had, made is kept. mountpoint: all zero but fd, -EBADF, or
+ * as an earlier call left it. 0; -ENOMEM: it is as it was.
  */
-int place_set(struct place *place, const struct guest_config *config, const char *address, const char *root,
-              const struct link_share *share);
+int mountpoint_set(struct mountpoint *mountpoint, const struct guest_config *config, const char *address,
+                   const char *root, const struct share_list_entry *share);
 /* Makes it, or takes a living one that is there. 0, or a negative errno and words in error. */
-int place_make(struct place *place);
+int mountpoint_make(struct mountpoint *mountpoint);
 /* Unmounts, lazily where it is busy; removes the directories that were made, as far as they are empty. */
-void place_undo(struct place *place);
-void place_done(struct place *place);
+void mountpoint_undo(struct mountpoint *mountpoint);
+void mountpoint_done(struct mountpoint *mountpoint);
 
 /* True: somebody holds the FIFO for writing. */
-bool place_is_alive(int fd);
+bool mountpoint_is_alive(int fd);
