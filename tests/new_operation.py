@@ -18,7 +18,7 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = "CONTRIBUTING.md"
-TESTS = ("protocol-messages", "worker-session", "worker-ids")
+TESTS = ("protocol-messages", "worker-look", "worker-ids")
 _count = 0
 
 

@@ -9,6 +9,7 @@
 #include "fileserver/worker/host/attributes.h"
 #include "fileserver/worker/host/entries.h"
 #include "fileserver/worker/operations/handlers.h"
+#include "fileserver/worker/host/lift.h"
 #include "fileserver/worker/host/reach.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
@@ -104,7 +105,12 @@ int worker_statfs(struct call *call, const struct worker_statfs *request, struct
 
 int worker_syncfs(struct call *call, const struct worker_syncfs *request, struct proto_syncfs_reply *ret_reply)
 {
-	_cleanup_close_ int fd = resolve_reopen(request->node->fd.fd, O_RDONLY);
+	struct lift lift = LIFT_INIT(call->session);
+	_cleanup_close_ int fd = -EBADF;
 
+	lift.record = true;
+	do
+		fd = resolve_reopen(request->node->fd.fd, O_RDONLY);
+	while (lift_again(&lift, fd < 0 ? fd : 0));
 	return fd < 0 ? fd : sync_wait(&call->session->sync, fd);
 }

@@ -1,208 +1,195 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From names to descriptors: no link is ever followed, and nothing but files and directories is opened. */
+/* From names to descriptors: no link is followed, nothing above is reached, and only files and directories are opened.
+ */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fileserver/common/resolve.h"
-#include "protocol/cleanup.h"
 #include "tests/support/scratch.h"
 
-static int root = -EBADF;
+static int directory; /* the scratch directory */
 
-/* A directory with a directory, a file in it, and links to both. */
 static int set_up(void **state)
 {
-	(void) scratch_make();
-	(void) scratch_directory("root");
-	(void) scratch_directory("root/dir");
-	(void) scratch_file("root/dir/file", "content", 0600);
-	(void) scratch_file("outside", "secret", 0600);
-	assert_int_equal(symlink("dir", scratch_path("root/to-dir")), 0);
-	assert_int_equal(symlink("dir/file", scratch_path("root/to-file")), 0);
-	assert_int_equal(symlink("root", scratch_path("to-root")), 0);
-	assert_int_equal(mkfifo(scratch_path("root/fifo"), 0600), 0);
-	root = resolve_open_root(scratch_path("root"));
-	assert_true(root >= 0);
-	return 0;
+	umask(0);
+	directory = open(scratch_make(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	(void) scratch_file("file", "content", 0640);
+	(void) scratch_directory("d");
+	(void) scratch_file("d/inner", "inner", 0600);
+	assert_int_equal(symlinkat("file", directory, "link"), 0);
+	assert_int_equal(symlinkat("d", directory, "dlink"), 0);
+	return directory < 0 ? -1 : 0;
 }
 
 static int tear_down(void **state)
 {
-	root = close_fd(root);
+	close(directory);
 	scratch_remove();
 	return 0;
 }
 
-static mode_t type_of(int fd)
+/* fd is of this name, closed over exec; it is closed. */
+static void leads_to(int fd, const char *name)
 {
-	struct stat st;
-
-	assert_int_equal(fstat(fd, &st), 0);
-	return st.st_mode & S_IFMT;
-}
-
-static void a_share_is_opened_by_a_path_without_links(void **state)
-{
-	int fd = resolve_open_root(scratch_path("root/dir"));
+	struct stat found, wanted;
 
 	assert_true(fd >= 0);
+	assert_int_equal(fstatat(directory, name, &wanted, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(fstat(fd, &found), 0);
+	assert_true(found.st_ino == wanted.st_ino && found.st_dev == wanted.st_dev);
 	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	assert_true((fcntl(fd, F_GETFL) & O_PATH) != 0);
-	close_fd(fd);
-	assert_int_equal(resolve_open_root(scratch_path("to-root")), -ENOTDIR);
-	assert_int_equal(resolve_open_root(scratch_path("to-root/dir")), -ELOOP);
-	assert_int_equal(resolve_open_root(scratch_path("root/to-dir")), -ENOTDIR);
-	assert_int_equal(resolve_open_root(scratch_path("root/dir/file")), -ENOTDIR);
+	close(fd);
+}
+
+static void a_root_is_a_directory_without_a_link_on_the_way(void **state)
+{
+	int fd = resolve_open_root(scratch_path("d"));
+
+	assert_true(fd >= 0 && (fcntl(fd, F_GETFL) & O_PATH) != 0);
+	leads_to(fd, "d");
+	assert_int_equal(resolve_open_root(scratch_path("dlink")), -ENOTDIR);
+	assert_int_equal(resolve_open_root(scratch_path("dlink/../d")), -ELOOP);
+	assert_int_equal(resolve_open_root(scratch_path("file")), -ENOTDIR);
 	assert_int_equal(resolve_open_root(scratch_path("none")), -ENOENT);
+	/* /proc's links lead anywhere */
+	assert_int_equal(resolve_open_root("/proc/self/root"), -ELOOP);
 }
 
 static void a_name_is_pinned_as_what_it_is(void **state)
 {
-	static const struct {
-		const char *name;
-		mode_t type;
-	} cases[] = { { "dir", S_IFDIR },
-		      { "dir/file", S_IFREG },
-		      { "to-dir", S_IFLNK },
-		      { "to-file", S_IFLNK },
-		      { "fifo", S_IFIFO } };
+	int fd = resolve_pin(directory, "link");
 
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		int fd = resolve_pin(root, cases[i].name);
-
-		assert_true(fd >= 0);
-		assert_int_equal(type_of(fd), cases[i].type);
-		assert_true((fcntl(fd, F_GETFL) & O_PATH) != 0);
-		assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-		close_fd(fd);
-	}
-	assert_int_equal(resolve_pin(root, "none"), -ENOENT);
+	assert_true((fcntl(fd, F_GETFL) & O_PATH) != 0);
+	leads_to(fd, "link");
+	leads_to(resolve_pin(directory, "file"), "file");
+	leads_to(resolve_pin(directory, "d"), "d");
+	leads_to(resolve_pin(directory, "d/inner"), "d/inner");
+	assert_int_equal(resolve_pin(directory, "none"), -ENOENT);
+	assert_int_equal(resolve_pin(directory, "file/none"), -ENOTDIR);
 }
 
-static void no_name_leads_out_or_through_a_link(void **state)
+static void nothing_leads_out_of_the_directory(void **state)
 {
-	assert_int_equal(resolve_pin(root, "to-dir/file"), -ELOOP);
-	assert_int_equal(resolve_pin(root, "../outside"), -EXDEV);
-	assert_int_equal(resolve_pin(root, "dir/../../outside"), -EXDEV);
-	assert_int_equal(resolve_pin(root, "/etc/passwd"), -EXDEV);
-	assert_int_equal(resolve_pin(root, "dir/file/x"), -ENOTDIR);
+	assert_int_equal(symlinkat("/", directory, "root"), 0);
+	assert_int_equal(resolve_pin(directory, ".."), -EXDEV);
+	assert_int_equal(resolve_pin(directory, "d/../.."), -EXDEV);
+	assert_int_equal(resolve_pin(directory, "/etc"), -EXDEV);
+	assert_int_equal(resolve_pin(directory, "root/etc"), -ELOOP);
+	assert_int_equal(resolve_pin(directory, "dlink/inner"), -ELOOP);
+	assert_int_equal(resolve_create(directory, "../new", O_WRONLY, 0600), -EXDEV);
+	assert_int_equal(resolve_create(directory, "dlink/new", O_WRONLY, 0600), -ELOOP);
+	assert_int_equal(faccessat(directory, "d/new", F_OK, 0), -1);
 }
 
-static void a_file_is_made_where_there_is_none(void **state)
+static void what_is_made_is_new_and_has_permission_bits_alone(void **state)
 {
-	int fd = resolve_create(root, "new", O_RDWR, 0640);
+	struct stat st;
+	int fd = resolve_create(directory, "new", O_RDWR | O_DSYNC, 07751);
 
 	assert_true(fd >= 0);
-	assert_int_equal(write(fd, "x", 1), 1);
-	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	close_fd(fd);
-	assert_int_equal(resolve_create(root, "new", O_RDWR, 0640), -EEXIST);
-	/* Nor what a link leads to, be it there or not. */
-	assert_int_equal(resolve_create(root, "to-file", O_RDWR, 0640), -EEXIST);
-	assert_int_equal(symlink("gone", scratch_path("root/to-none")), 0);
-	assert_int_equal(resolve_create(root, "to-none", O_RDWR, 0640), -EEXIST);
-	assert_int_equal(access(scratch_path("root/gone"), F_OK), -1);
-	assert_int_equal(resolve_create(root, "../new", O_RDWR, 0640), -EXDEV);
+	assert_int_equal(fcntl(fd, F_GETFL) & (O_ACCMODE | O_DSYNC), O_RDWR | O_DSYNC);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0751);
+	leads_to(fd, "new");
+	assert_int_equal(resolve_create(directory, "new", O_WRONLY, 0600), -EEXIST);
+	assert_int_equal(resolve_create(directory, "link", O_WRONLY, 0600), -EEXIST);
+	assert_int_equal(resolve_create(directory, "d", O_WRONLY, 0600), -EEXIST);
 }
 
-static void a_file_without_a_name_is_made(void **state)
+static void what_is_made_without_a_name_has_none(void **state)
 {
-	int fd = resolve_create_unnamed(root, O_RDWR, 0600);
+	int fd = resolve_create_unnamed(directory, O_RDWR, 06640);
 	struct stat st;
 
 	if (fd == -EOPNOTSUPP)
-		skip(); /* this file system has none */
+		skip();
 	assert_true(fd >= 0);
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_nlink, 0);
-	assert_true(S_ISREG(st.st_mode));
-	close_fd(fd);
+	assert_int_equal(st.st_mode, S_IFREG | 0640);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	close(fd);
 }
 
 static int reopen(const char *name, int flags)
 {
-	_cleanup_close_ int pinned = resolve_pin(root, name);
+	int pinned = resolve_pin(directory, name), fd;
 
 	assert_true(pinned >= 0);
-	return resolve_reopen(pinned, flags);
+	fd = resolve_reopen(pinned, flags);
+	close(pinned);
+	return fd;
 }
 
-static void what_was_pinned_is_opened(void **state)
+static void files_and_directories_are_opened_and_nothing_else(void **state)
 {
-	char text[16] = "";
-	int fd = reopen("dir/file", O_RDONLY);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd, pinned;
+	char bytes[16];
 
-	assert_true(fd >= 0);
-	assert_int_equal(read(fd, text, sizeof(text)), 7);
-	assert_string_equal(text, "content");
-	close_fd(fd);
-	fd = reopen("dir", O_RDONLY | O_DIRECTORY);
-	assert_true(fd >= 0);
-	close_fd(fd);
+	fd = reopen("file", O_RDONLY);
+	assert_int_equal(read(fd, bytes, sizeof(bytes)), 7);
+	leads_to(fd, "file");
+	leads_to(reopen("d", O_RDONLY | O_DIRECTORY), "d");
+	assert_int_equal(reopen("d", O_WRONLY), -EISDIR);
+	assert_int_equal(reopen("link", O_RDONLY), -ELOOP);
+	assert_int_equal(mkfifoat(directory, "fifo", 0600), 0);
+	assert_int_equal(reopen("fifo", O_RDONLY), -ENXIO);
+	(void) snprintf(address.sun_path, sizeof(address.sun_path), "%s", scratch_path("socket"));
+	assert_int_equal(bind(sock, (struct sockaddr *) &address, sizeof(address)), 0);
+	assert_int_equal(reopen("socket", O_RDWR), -ENXIO);
+	close(sock);
+	pinned = open("/dev/null", O_PATH | O_CLOEXEC);
+	assert_int_equal(resolve_reopen(pinned, O_RDONLY), -ENXIO);
+	close(pinned);
+	assert_int_equal(resolve_reopen(-EBADF, O_RDONLY), -EBADF);
 }
 
-static void nothing_but_files_and_directories_is_opened(void **state)
+static void what_was_pinned_is_opened_whatever_is_at_its_name_now(void **state)
 {
-	assert_int_equal(reopen("fifo", O_RDONLY), -ENXIO); /* and does not block */
-	assert_int_equal(reopen("to-file", O_RDONLY), -ELOOP);
-	assert_int_equal(reopen("to-dir", O_RDONLY), -ELOOP);
-}
+	int pinned = resolve_pin(directory, "file"), fd;
+	char bytes[16];
 
-static void it_is_the_object_that_was_pinned_whatever_has_its_name(void **state)
-{
-	_cleanup_close_ int pinned = resolve_pin(root, "dir/file"), fd = -EBADF;
-	char text[16] = "";
-
-	assert_int_equal(rename(scratch_path("root/dir/file"), scratch_path("root/moved")), 0);
-	assert_int_equal(symlink("../../outside", scratch_path("root/dir/file")), 0);
+	assert_int_equal(unlinkat(directory, "file", 0), 0);
+	assert_int_equal(mkfifoat(directory, "file", 0600), 0);
 	fd = resolve_reopen(pinned, O_RDONLY);
-	assert_true(fd >= 0);
-	assert_int_equal(read(fd, text, sizeof(text)), 7);
-	assert_string_equal(text, "content");
+	assert_int_equal(read(fd, bytes, sizeof(bytes)), 7);
+	close(fd);
+	close(pinned);
 }
 
-static void a_path_of_a_pinned_object_ends_at_itself(void **state)
+static void a_descriptor_has_a_path_that_fits(void **state)
 {
-	_cleanup_close_ int pinned = resolve_pin(root, "to-file");
-	char path[RESOLVE_PATH_SIZE], target[64] = "";
-	struct stat by_path, by_fd;
+	char path[RESOLVE_PATH_SIZE];
 
-	assert_true(pinned >= 0);
-	(void) resolve_path(pinned, path);
-	assert_int_equal(stat(path, &by_path), 0);
-	assert_int_equal(fstat(pinned, &by_fd), 0);
-	assert_true(by_path.st_ino == by_fd.st_ino && S_ISLNK(by_path.st_mode));
-	assert_int_equal(readlinkat(pinned, "", target, sizeof(target) - 1), 8);
+	assert_string_equal(resolve_path(7, path), "/proc/self/fd/7");
+	assert_string_equal(resolve_path(2147483647, path), "/proc/self/fd/2147483647");
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(a_share_is_opened_by_a_path_without_links),
-		CASE(a_name_is_pinned_as_what_it_is),
-		CASE(no_name_leads_out_or_through_a_link),
-		CASE(a_file_is_made_where_there_is_none),
-		CASE(a_file_without_a_name_is_made),
-		CASE(what_was_pinned_is_opened),
-		CASE(nothing_but_files_and_directories_is_opened),
-		CASE(it_is_the_object_that_was_pinned_whatever_has_its_name),
-		CASE(a_path_of_a_pinned_object_ends_at_itself),
+		TEST(a_root_is_a_directory_without_a_link_on_the_way),
+		TEST(a_name_is_pinned_as_what_it_is),
+		TEST(nothing_leads_out_of_the_directory),
+		TEST(what_is_made_is_new_and_has_permission_bits_alone),
+		TEST(what_is_made_without_a_name_has_none),
+		TEST(files_and_directories_are_opened_and_nothing_else),
+		TEST(what_was_pinned_is_opened_whatever_is_at_its_name_now),
+		TEST(a_descriptor_has_a_path_that_fits),
 	};
 
-	return cmocka_run_group_tests_name("resolve", tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

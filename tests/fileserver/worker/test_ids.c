@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every operation with a node or a handle that was never given, or one of another kind; and the event lane's messages.
- */
+/* Every operation with a node or a handle that was never given, or one of another kind. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -198,60 +197,6 @@ static void nobody_may_write_a_read_only_share(void **state)
 	share_free(share);
 }
 
-static void a_lane_tells_what_it_did_last(void **state)
-{
-	struct share *share = *state;
-	struct proto_getattr_request request = { .node = share->root };
-	struct proto_getattr_reply reply;
-	struct proto_lane_state_reply lane;
-	unsigned asked = 0;
-
-	assert_int_equal(raw_getattr(&share->raw, &request, &reply), 0);
-	/* The reply is on its way a moment before the lane is free. */
-	do {
-		assert_int_equal(raw_lane_state(&share->event, &(struct proto_lane_state_request){ 1 }, &lane), 0);
-		assert_int_equal(lane.last, share->raw.id);
-		assert_true(++asked < 100000);
-	} while (lane.busy != 0);
-	/* One that is not there did nothing. */
-	assert_int_equal(raw_lane_state(&share->event, &(struct proto_lane_state_request){ 63 }, &lane), 0);
-	assert_int_equal(lane.last, 0);
-	assert_int_equal(raw_lane_state(&share->event, &(struct proto_lane_state_request){ UINT32_MAX }, &lane), 0);
-	assert_int_equal(lane.last, 0);
-	assert_true(share->counters.ops[PROTO_LANE_STATE].count == asked + 2);
-}
-
-static void what_does_not_belong_on_the_event_lane_ends_the_session(void **state)
-{
-	const struct proto_header cases[] = {
-		{ .op = PROTO_PING, .flags = PROTO_FRAME_REPLY, .id = 9 },
-		{ .op = PROTO_GETATTR, .id = 9 },
-		{ .op = PROTO_HELLO, .id = 9 },
-		{ .op = PROTO_PING, .id = 9 }, /* without its fields */
-		{ .op = PROTO_LANE_STATE, .id = 9 },
-	};
-
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct share *share = share_new(0, 100);
-
-		assert_non_null(share);
-		assert_int_equal(raw_frame(&share->event, &cases[i], NULL, 0), 0);
-		assert_int_equal(raw_wait_goodbye(&share->event), PROTO_GOODBYE_PROTOCOL);
-		assert_true(raw_closed(&share->raw, 2000));
-		share_free(share);
-	}
-}
-
-static void a_guest_that_says_goodbye_ends_its_session(void **state)
-{
-	struct share *share = *state;
-	struct proto_goodbye_request goodbye = { .code = PROTO_GOODBYE_DONE };
-
-	assert_int_equal(raw_goodbye(&share->event, &goodbye, &(struct proto_goodbye_reply){}), 0);
-	assert_int_equal(raw_wait_goodbye(&share->event), PROTO_GOODBYE_DONE);
-	assert_true(raw_closed(&share->raw, 2000));
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -262,9 +207,6 @@ int main(void)
 		TEST(no_operation_takes_a_handle_that_was_never_given_or_is_of_another_kind),
 		TEST(values_out_of_range_are_refused),
 		cmocka_unit_test(nobody_may_write_a_read_only_share),
-		TEST(a_lane_tells_what_it_did_last),
-		TEST(what_does_not_belong_on_the_event_lane_ends_the_session),
-		TEST(a_guest_that_says_goodbye_ends_its_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
