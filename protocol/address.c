@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses: vsock and unix sockets, to listen at and to connect to. */
+/* Addresses of vsock and unix sockets: parsing, connecting, listening. */
 #include "protocol/address.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "protocol/number.h"
 #include "protocol/words.h"
 
-/* Source ports that only the privileged may bind, and that vsock connections begin at. */
+/* Source ports that only a privileged process may bind. */
 enum { PORT_LOWEST = 512, PORT_COUNT = 512 };
 
 union socket_address {
@@ -25,7 +25,7 @@ union socket_address {
 	struct sockaddr_vm vm;
 };
 
-/* A decimal number of 32 bits that fills text up to length; no leading zero. */
+/* The first length bytes of text are a 32-bit decimal number without leading zeros. */
 static bool number(const char *text, size_t length, uint32_t *ret_number)
 {
 	uint64_t value;
@@ -151,12 +151,12 @@ static socklen_t to_socket_address(const struct proto_address *address, union so
 	return (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(address->path) + 1);
 }
 
-/* Gives the socket a source port below 1024, where the caller may have one and one is free. */
+/* Binds the socket to a source port below 1024, if the caller is privileged and one is free. */
 static void bind_privileged(int fd)
 {
 	uint16_t start;
 
-	/* Not always the same first: an address just closed may linger in the VMM. */
+	/* A random first port: the VMM may still hold an address that was closed a moment ago. */
 	if (getrandom(&start, sizeof(start), GRND_NONBLOCK) != sizeof(start))
 		start = 0;
 	for (unsigned i = 0; i < PORT_COUNT; i++) {
@@ -169,7 +169,7 @@ static void bind_privileged(int fd)
 	}
 }
 
-/* A vsock connection goes on in the kernel while we poll for its end. */
+/* The kernel continues a non-blocking vsock connect while we poll for its result. */
 static int connect_vsock(int fd, const union socket_address *to, socklen_t length, int timeout_ms)
 {
 	struct pollfd poller = { .fd = fd, .events = POLLOUT };
@@ -179,7 +179,7 @@ static int connect_vsock(int fd, const union socket_address *to, socklen_t lengt
 	socklen_t size = sizeof(error);
 
 	bind_privileged(fd);
-	/* The kernel's own limit is 2 s unless told otherwise; where the option is missing that one holds. */
+	/* The kernel's default is 2 s. A kernel without this option keeps that limit. */
 	(void) setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &timeout, sizeof(timeout));
 	if (fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
 		return -errno;
@@ -202,8 +202,8 @@ static int connect_vsock(int fd, const union socket_address *to, socklen_t lengt
 }
 
 /*
- * A unix socket connects at once, or waits for room in the listener's backlog: only a blocking socket waits for that,
- * and SO_SNDTIMEO limits it.
+ * A unix socket connects at once, or waits for room in the listener's backlog. Only a blocking socket waits for that;
+ * SO_SNDTIMEO limits the wait.
  */
 static int connect_unix(int fd, const union socket_address *to, socklen_t length, int timeout_ms)
 {
@@ -234,7 +234,7 @@ int proto_address_connect(const struct proto_address *address, int timeout_ms)
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
-/* True: the file is a socket that nobody listens at, left over by a process that died. */
+/* Whether the file is a socket that nobody listens on, left by a process that died. */
 static bool is_left_over(const struct proto_address *address)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -246,7 +246,7 @@ static bool is_left_over(const struct proto_address *address)
 	       errno == ECONNREFUSED;
 }
 
-/* Makes the socket's file 0600 from the first moment on. */
+/* Binds so that the socket file has mode 0600 from the start. */
 static int bind_unix(int fd, const union socket_address *at, socklen_t length)
 {
 	mode_t saved = umask(0177);

@@ -15,7 +15,7 @@
 #include "protocol/clock.h"
 #include "protocol/faults.h"
 
-enum { FIXED_MAX = 64 }; /* bytes of the fields before the data */
+enum { FIXED_MAX = 64 }; /* bytes of the fields before the data, at most */
 
 int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, int stall_ms)
 {
@@ -27,7 +27,7 @@ int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, i
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &stall, sizeof(stall)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall)) < 0)
 		return -errno;
-	/* Pages that a lane never touches are never there. */
+	/* mmap, not malloc: pages that the lane never touches take no memory. */
 	buffer =
 	        FAULT(CHANNEL_BUFFER, mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	if (buffer == MAP_FAILED)
@@ -50,8 +50,8 @@ void proto_channel_kill(struct proto_channel *channel)
 }
 
 /*
- * Whether bytes, the end or an error have arrived: whatever makes receiving return at once. into: bytes go to the
- * channel's buffer, which is empty.
+ * Whether bytes, the end of the stream or an error have arrived, so that receiving returns at once. into: the bytes go
+ * to the channel's buffer, which must be empty.
  */
 static bool has_arrived(struct proto_channel *channel, bool into)
 {
@@ -71,7 +71,7 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
 	bool arrived = channel->start != channel->end;
 
-	/* Where faults are injected, every byte comes by receive(), which counts calls. */
+	/* With fault injection every byte must come by receive(), where the calls are counted. */
 	if (!arrived && !FAULTS_BUILT && proto_spin_begin(&channel->spin, others)) {
 		do
 			arrived = has_arrived(channel, into);
@@ -82,8 +82,9 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 }
 
 /*
- * One recvmsg. began: bytes of this frame are here already, so that silence is a stall. The number of bytes, > 0;
- * -EAGAIN or -ETIMEDOUT after stall_ms of silence, -ENOTCONN or -ECONNRESET at the end.
+ * One recvmsg(2). began: a part of this frame is here already, so silence is a stall. Returns the number of bytes (>
+ * 0); -EAGAIN (not began) or -ETIMEDOUT (began) after stall_ms of silence; -ENOTCONN or -ECONNRESET at the end of the
+ * stream.
  */
 static ssize_t receive(struct proto_channel *channel, struct iovec *iov, size_t count, bool began)
 {
@@ -103,7 +104,7 @@ static ssize_t receive(struct proto_channel *channel, struct iovec *iov, size_t 
 	}
 }
 
-/* Receives until at least want bytes lie at start. */
+/* Receives until the buffer holds at least want bytes. */
 static int fill(struct proto_channel *channel, size_t want, bool began)
 {
 	assert(want <= channel->capacity);
@@ -142,7 +143,7 @@ int proto_channel_next(struct proto_channel *channel, struct proto_header *ret_h
 	size_t available;
 	int r;
 
-	/* The peer chose its length, so that this is no mistake of the caller's alone. */
+	/* Not an assert: the peer chose the length. */
 	if (channel->unread != 0)
 		return -EBADMSG;
 	r = fill(channel, PROTO_HEADER_SIZE, false);
@@ -153,7 +154,7 @@ int proto_channel_next(struct proto_channel *channel, struct proto_header *ret_h
 		return r;
 	channel->start += PROTO_HEADER_SIZE;
 	available = header.length < channel->capacity ? header.length : channel->capacity;
-	/* Only a message that ends in data may be larger than the buffer. */
+	/* Only a message that ends in a data field may be larger than the buffer. */
 	if (available < header.length && header.op != PROTO_WRITE)
 		return -EBADMSG;
 	r = fill(channel, available, true);
@@ -182,7 +183,7 @@ ssize_t proto_channel_more(struct proto_channel *channel, const void **ret_bytes
 	return (ssize_t) size;
 }
 
-/* Drops n bytes from the front of a list of buffers. */
+/* Drops the first n bytes of a list of buffers. */
 static void advance(struct iovec *iov, size_t count, size_t n)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -196,7 +197,10 @@ static void advance(struct iovec *iov, size_t count, size_t n)
 	}
 }
 
-/* A small frame behind those that are held; one copy is cheaper than a list of buffers. False: there is no room. */
+/*
+ * Appends a small frame to the held ones: one copy is cheaper than a list of buffers. Returns false when there is no
+ * room.
+ */
 static bool hold(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
 	size_t body = (size_t) (writer->next - writer->start);
@@ -231,7 +235,7 @@ static int flush(struct proto_channel *channel)
 	return 0;
 }
 
-/* A frame that is too large to be held, behind those that are. */
+/* Sends the held frames, then one that is too large to be held. */
 static int send_large(struct proto_channel *channel, struct proto_header *header, const struct proto_writer *writer)
 {
 	size_t body = (size_t) (writer->next - writer->start);
@@ -262,7 +266,7 @@ static int send_large(struct proto_channel *channel, struct proto_header *header
 	return 0;
 }
 
-/* What could not be sent may have gone out in part: another frame behind it would be taken for its rest. */
+/* A frame that failed may have gone out in part: the peer would take the next one for its rest. */
 static int sent(struct proto_channel *channel, int result)
 {
 	channel->broken = channel->broken || result < 0;
@@ -293,8 +297,8 @@ int proto_channel_hold(struct proto_channel *channel, struct proto_header *heade
 }
 
 /*
- * One frame of a reply with data: the header and the fixed fields to head, data behind them to data. Never takes a byte
- * of the frame that follows, since every frame but the last carries exactly PROTO_CHUNK bytes.
+ * Receives one frame of a reply with data: header and fixed fields to head, the data to data. Never takes a byte of the
+ * frame that follows, since every frame but the last carries exactly PROTO_CHUNK bytes.
  */
 static int receive_part(struct proto_channel *channel, uint8_t *head, size_t head_size, uint8_t *data, size_t size,
                         struct proto_header *ret_header)
@@ -337,7 +341,7 @@ int proto_channel_receive_data(struct proto_channel *channel, enum proto_op op, 
 	uint32_t announced;
 
 	assert(head_size <= sizeof(head));
-	/* Bytes that nobody asked for. */
+	/* Bytes that no request asked for. */
 	if (channel->start != channel->end || channel->unread != 0)
 		return -EBADMSG;
 	do {

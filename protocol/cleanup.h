@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cleanup attributes and the passing on of ownership, after systemd's CODING_STYLE. */
+/* Cleanup attributes and the transfer of ownership, after systemd's CODING_STYLE. */
 #pragma once
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Closes fd if it is one; keeps errno. Returns -EBADF, so that "fd = close_fd(fd)" forgets it. */
+/* Closes fd unless it is negative; keeps errno. Returns -EBADF, so that "fd = close_fd(fd)" resets the variable. */
 static inline int close_fd(int fd)
 {
 	if (fd >= 0) {
@@ -39,7 +39,7 @@ static inline void cleanup_fclose(FILE **file)
 #define _cleanup_free_   __attribute__((cleanup(cleanup_free)))
 #define _cleanup_fclose_ __attribute__((cleanup(cleanup_fclose)))
 
-/* Moves a descriptor out of a variable that a cleanup attribute watches. */
+/* Takes a descriptor out of a variable with a cleanup attribute. */
 static inline int take_fd(int *fd)
 {
 	int taken = *fd;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clocks, and the times that system calls take. */
+/* The clocks, and the time structures that system calls take. */
 #pragma once
 
 #include <stdint.h>
@@ -8,7 +8,7 @@
 
 enum { CLOCK_MS_PER_S = 1000, CLOCK_US_PER_S = 1000000, CLOCK_NS_PER_S = 1000000000 };
 
-/* Time that only goes forward, CLOCK_MONOTONIC: for deadlines, pauses and durations. */
+/* CLOCK_MONOTONIC, which never goes back: for deadlines, pauses and durations. */
 static inline int64_t clock_ns(void)
 {
 	struct timespec now;
@@ -27,7 +27,7 @@ static inline int64_t clock_ms(void)
 	return clock_ns() / 1000000;
 }
 
-/* The same, in ticks of up to 10 ms, for a third of the price: what happens for every request asks this. */
+/* The same in ticks of up to 10 ms, for a third of the cost: for what runs on every request. */
 static inline int64_t clock_coarse_ms(void)
 {
 	struct timespec now;
@@ -36,7 +36,7 @@ static inline int64_t clock_coarse_ms(void)
 	return (int64_t) now.tv_sec * CLOCK_MS_PER_S + now.tv_nsec / 1000000;
 }
 
-/* The time of day, which is set now and then and may go back: for people, never for arithmetic. */
+/* CLOCK_REALTIME, which may be set and go back: to show to people, never for arithmetic. */
 static inline struct timespec clock_date(void)
 {
 	struct timespec now;
@@ -45,7 +45,7 @@ static inline struct timespec clock_date(void)
 	return now;
 }
 
-/* A duration, 0 or more, for ppoll(2), nanosleep(2) and their like. */
+/* A duration (>= 0) for ppoll(2), nanosleep(2) and the like. */
 static inline struct timespec clock_timespec_us(int64_t us)
 {
 	return (struct timespec){ .tv_sec = us / CLOCK_US_PER_S, .tv_nsec = us % CLOCK_US_PER_S * 1000 };
@@ -62,7 +62,7 @@ static inline struct timeval clock_timeval_ms(int64_t ms)
 	return (struct timeval){ .tv_sec = ms / CLOCK_MS_PER_S, .tv_usec = ms % CLOCK_MS_PER_S * 1000 };
 }
 
-/* The time of the forward clock in ms from now, for conditions that wait by it (pthread_condattr_setclock(3)). */
+/* CLOCK_MONOTONIC ms milliseconds from now, for condition variables that use it (pthread_condattr_setclock(3)). */
 static inline struct timespec clock_deadline_ms(int64_t ms)
 {
 	int64_t ns = clock_ns() + ms * 1000000;

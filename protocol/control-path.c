@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the control socket is, and the directory that it is in. */
+/* The path of the control socket, and the directory that it is in. */
 #include "protocol/control-path.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ static bool is_own_directory(const char *path)
 	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
 }
 
-/* ret_shared: it lies where others may make directories, too. 0 or -ENAMETOOLONG. */
+/* ret_shared: others may make directories beside it (/tmp). Returns 0 or -ENAMETOOLONG. */
 static int runtime_directory(char directory[DIRECTORY_SIZE], bool *ret_shared)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -41,7 +41,10 @@ static int runtime_directory(char directory[DIRECTORY_SIZE], bool *ret_shared)
 	return length < 0 || length >= DIRECTORY_SIZE ? -ENAMETOOLONG : 0;
 }
 
-/* There, the user's own, and closed to others: who reaches the control socket decides what is shared. */
+/*
+ * Makes sure that the directory exists, is the user's own and closed to others: whoever reaches the control socket
+ * decides what is shared.
+ */
 static int make_directory(const char *directory)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -69,7 +72,7 @@ int control_path_default(char *path, size_t size, bool make)
 		return -ENAMETOOLONG;
 	if (make)
 		return make_directory(directory);
-	/* What somebody else has put there must not be asked, nor told anything. */
+	/* A socket that somebody else has put there must be told nothing. */
 	return shared && access(directory, F_OK) == 0 && !is_own_directory(directory) ? -EPERM : 0;
 }
 

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's runtime directory, and the control socket in it when nobody says where; broker and bindsharectl agree.
- */
+/* The server's runtime directory and the default path of the control socket; for broker and bindsharectl. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /*
- * RUNTIME/control.sock, where RUNTIME is $XDG_RUNTIME_DIR/bindshare; without that variable /run/user/UID/bindshare, and
- * where there is no such directory of the user either, /tmp/bindshare-UID. make: see control_path_make_directory(). 0;
- * -EPERM: somebody else has the directory; -ENAMETOOLONG; or what mkdir says. Except for -ENAMETOOLONG there is a path.
+ * The default path: RUNTIME/control.sock. RUNTIME is $XDG_RUNTIME_DIR/bindshare; without that variable
+ * /run/user/UID/bindshare; if the user has no such directory either, /tmp/bindshare-UID. make: makes the directory, see
+ * control_path_make_directory(). Returns 0; -EPERM: the directory is somebody else's; -ENAMETOOLONG; or an error of
+ * mkdir(2). path is set on every error but -ENAMETOOLONG.
  */
 int control_path_default(char *path, size_t size, bool make);
 
 /*
- * When a socket at this path would lie in the runtime directory itself, makes that, or closes it to others if it is the
- * user's own: mode 0700. 0 or a negative errno, as above.
+ * If path is directly in the runtime directory, makes that directory with mode 0700, or sets this mode if the user owns
+ * it already. Returns 0 or a negative errno, as above.
  */
 int control_path_make_directory(const char *path);
 
-/* Why the runtime directory cannot be had, for the error of one of these: "its directory ...". */
+/* Text for an error of one of these functions: "its directory ...". */
 const char *control_path_words(int error);

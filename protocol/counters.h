@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Figures by operation that both programs keep: a fixed layout in memory that may be shared between processes. */
+/* Statistics by operation, kept by both programs: a fixed layout, for memory that may be shared between processes. */
 #pragma once
 
 #include <stdatomic.h>
@@ -12,9 +12,9 @@ struct proto_counter {
 
 struct proto_counters {
 	struct proto_counter ops[PROTO_OP_LIMIT];
-	/* Gauges of a session; zero where they mean nothing. */
+	/* Gauges of a session; 0 where they do not apply. */
 	_Atomic uint64_t lanes, nodes, handles, descriptors;
-	/* How many connections the server's broker has passed that became a lane or were refused. */
+	/* Connections that the broker has passed to the worker and that became a lane or were refused. */
 	_Atomic uint64_t lanes_taken;
 };
 

@@ -52,10 +52,10 @@ unsigned document_spellings(const json_t *root, const char *name)
 	return count;
 }
 
-/* Opens the file and looks at the open one, so that nothing can be swapped in between. */
+/* Opens the file and checks the open descriptor, so that nobody can swap the file in between. */
 static int open_document(const char *what, const char *path, char *error, size_t error_size)
 {
-	/* The last component may be no link, and no FIFO that blocks. */
+	/* The last component must be no symbolic link; O_NONBLOCK, since it may be a FIFO. */
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 	int saved;
@@ -103,7 +103,7 @@ int document_read(const char *what, const char *path, json_t **ret_root, char *e
 	return 0;
 }
 
-/* Writes a new file. 0 or a negative errno; the file stays behind then. */
+/* Writes a new file. Returns 0, or a negative errno and leaves the file behind. */
 static int write_new(const char *path, const char *text, mode_t mode)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -134,7 +134,7 @@ int document_write_text(const char *what, const char *path, const char *text, ch
 		return words_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
 	if (snprintf(temporary, sizeof(temporary), "%s.%d.tmp", place, (int) getpid()) >= (int) sizeof(temporary))
 		return words_refuse(-ENAMETOOLONG, error, error_size, "the path of the %s is too long", what);
-	/* What a server that was killed left behind. */
+	/* A file that a killed server left behind. */
 	(void) unlink(temporary);
 	r = write_new(temporary, text, lstat(place, &st) == 0 ? st.st_mode & 0755 : 0600);
 	if (r == 0 && rename(temporary, place) < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON files that decide what is shared: read only when nobody else can have written them, and written whole. */
+/* JSON files that decide what is shared: read only if nobody else can have written them, and replaced atomically. */
 #pragma once
 
 #include <jansson.h>
@@ -12,28 +12,29 @@ static inline void cleanup_json(json_t **json)
 #define _cleanup_json_ __attribute__((cleanup(cleanup_json)))
 
 /*
- * Reads an object. The file must be a regular one that belongs to the caller or to root and that nobody else may write.
- * what: "settings file" or so, for the words. 0 and an object that is the caller's; -EPERM: the file is not such;
- * -EINVAL: it is not a JSON object; or what open says; and words in error.
+ * Reads a JSON object. The file must be a regular one that belongs to the caller or to root and that nobody else may
+ * write. what: "settings file" for example, for messages. Returns 0 and an object that the caller owns; -EPERM: the
+ * file's type, owner or mode is wrong; -EINVAL: not a JSON object; or an error of open(2); each with a message in
+ * error.
  */
 int document_read(const char *what, const char *path, json_t **ret_root, char *error, size_t error_size);
 
 /*
- * Puts another content in the file's place in one step, its mode kept, and on the disk before that; a new file has mode
- * 0600. 0, or a negative errno and words.
+ * Replaces the file's contents atomically, synced to disk first. The mode is kept; a new file gets 0600. Returns 0, or
+ * a negative errno and a message in error.
  */
 int document_write(const char *what, const char *path, const json_t *root, char *error, size_t error_size);
 
-/* The same with any text, and with a link's target in place of a link. */
+/* The same for any text; if path is a symbolic link, its target is replaced. */
 int document_write_text(const char *what, const char *path, const char *text, char *error, size_t error_size);
 
 /*
- * The member of this name, or of an older one (NULL: it had none), or else the first whose name differs in case only: a
- * list that is silently none would be a trap. Borrowed; NULL: there is none.
+ * The member called name, or by its older name (may be NULL), or else the first that differs from name in case only: a
+ * misspelt list must not silently count as none. Returns a borrowed reference, or NULL.
  */
 json_t *document_member(const json_t *root, const char *name, const char *older);
-/* How many members have this name, in whichever case. */
+/* How many members have this name, in any case. */
 unsigned document_spellings(const json_t *root, const char *name);
 
-/* A string's text, value's own; NULL: it is no string, or there is a NUL in it. */
+/* The text of a string, owned by value; NULL when it is no string or contains a NUL. */
 const char *document_text(const json_t *value);

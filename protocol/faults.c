@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fault injection: the rules, and what happens at a point. Only with the build option "faults". */
+/* Fault injection: parses the rules and applies them at the points. Only with the build option "faults". */
 #include "protocol/faults.h"
 
 #include <errno.h>
@@ -24,8 +24,8 @@ enum kind { KIND_ERRNO, KIND_SHORT, KIND_DELAY, KIND_FULL };
 struct rule {
 	enum faults_point point;
 	enum kind kind;
-	unsigned long first; /* the first time it holds, from 1 */
-	bool ever;           /* and every time after */
+	unsigned long first; /* number of the call that it applies to first, from 1 */
+	bool ever;           /* and to every call after that */
 	unsigned long value; /* errno, bytes, milliseconds, bytes that the disk has room for */
 };
 
@@ -44,7 +44,7 @@ static size_t rules_count;
 static unsigned long times[FAULTS_COUNT];
 static unsigned fired;
 
-/* A decimal number from 1 to max, and what follows it. */
+/* Parses a decimal number from 1 to max at the start of text. */
 static bool parse_number(const char *text, unsigned long max, unsigned long *ret_value, const char **ret_end)
 {
 	uint64_t value;
@@ -89,7 +89,7 @@ static bool parse_kind(const char *text, struct rule *rule)
 	return parse_errno(text, &rule->value);
 }
 
-/* "worker.write:2+:ENOSPC" */
+/* Parses one rule, "worker.write:2+:ENOSPC" for example. */
 static int parse_rule(char *text, struct rule *ret_rule, char *error, size_t error_size)
 {
 	struct rule rule = { .point = FAULTS_COUNT };
@@ -191,7 +191,7 @@ bool faults_start(void)
 }
 
 static int apply(struct rule *rule, size_t *size, unsigned long *ret_delay) LOCK_HELD(lock);
-/* An errno, or 0; what the calling thread is to wait is added to *ret_delay. */
+/* Returns an errno or 0; adds to *ret_delay how long the calling thread is to sleep. */
 static int apply(struct rule *rule, size_t *size, unsigned long *ret_delay)
 {
 	switch (rule->kind) {

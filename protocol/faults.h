@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fault injection, for tests: named points at system calls and allocations that can be made to fail, to do less than
- * they were asked for, or to take long. Only with the build option "faults"; without it each form below is the plain
- * call and nothing of this is in the programs. The points are in faults.def; docs/TESTING.md has the syntax of rules.
+ * Fault injection, for tests: named points at system calls and allocations that can be made to fail, to move fewer
+ * bytes than they were asked for, or to take long. Only with the build option "faults"; without it each macro below is
+ * the plain call. The points are in faults.def; docs/TESTING.md has the syntax of rules.
  */
 #pragma once
 
@@ -22,23 +22,26 @@ enum faults_point {
 };
 
 /*
- * Takes rules in place of the earlier ones, and counts from 0 again: "worker.write:2:ENOSPC,channel.send:1+:short=3".
- * Empty: none. 0, or -EINVAL with words in error.
+ * Replaces the rules and resets all counts: "worker.write:2:ENOSPC,channel.send:1+:short=3". An empty string removes
+ * them. Returns 0, or -EINVAL and a message in error.
  */
 int faults_arm(const char *rules, char *error, size_t error_size);
-/* How often a rule was carried out since then. */
+/* How many faults have been injected since faults_arm(). */
 unsigned faults_fired(void);
-/* How often the point was passed since then. */
+/* How often the point was reached since faults_arm(). */
 unsigned long faults_passed(enum faults_point point);
 const char *faults_name(enum faults_point point);
-/* At a program's start: takes the rules in $BINDSHARE_FAULTS. False, and it has said why, when they make no sense. */
+/* At a program's start: arms the rules in $BINDSHARE_FAULTS. Returns false, after a message, when they are invalid. */
 bool faults_start(void);
 
-/* The calling thread is at a point: waits when it is told to. An errno: the call is to fail with it; 0: it is made. */
+/*
+ * The calling thread has reached a point: sleeps if a rule says so. Returns the errno to fail with, or 0: make the
+ * call.
+ */
 int faults_at(enum faults_point point);
-/* The same for a call that moves *size bytes, which may become fewer. */
+/* The same for a call that moves *size bytes, which a rule may reduce. */
 int faults_at_size(enum faults_point point, size_t *size);
-/* The same for buffers, whose lengths go into kept and are put back after the call. */
+/* The same for a list of buffers. Their lengths are saved in kept; faults_put_back() restores them after the call. */
 int faults_at_buffers(enum faults_point point, struct iovec *iov, size_t count, size_t *kept);
 void faults_put_back(struct iovec *iov, size_t count, const size_t *kept);
 /* Sets errno and returns true, unless error is 0. */
@@ -46,12 +49,12 @@ bool faults_set_errno(int error);
 
 enum { FAULTS_BUFFERS = 4 };
 
-/* A call that returns -1 (or MAP_FAILED) and sets errno. */
+/* For a call that returns -1 (or MAP_FAILED) and sets errno. */
 #define FAULT(POINT, call) (faults_set_errno(faults_at(FAULTS_##POINT)) ? (__typeof__(call)) -1 : (call))
-/* The same, of a call that moves at most size bytes; size is a variable that the call uses. */
+/* The same for a call that moves at most size bytes; size is a variable that the call uses. */
 #define FAULT_SIZE(POINT, size, call)                                                                                  \
 	(faults_set_errno(faults_at_size(FAULTS_##POINT, &(size))) ? (__typeof__(call)) -1 : (call))
-/* The same, of a call that moves data of count buffers. */
+/* The same for a call that moves the data of count buffers. */
 #define FAULT_BUFFERS(POINT, iov, count, call)                                                                         \
 	({                                                                                                             \
 		size_t kept_[FAULTS_BUFFERS];                                                                          \
@@ -60,9 +63,9 @@ enum { FAULTS_BUFFERS = 4 };
 		faults_put_back((iov), (count), kept_);                                                                \
 		result_;                                                                                               \
 	})
-/* A call that returns NULL for want of memory. */
+/* For a call that returns NULL when there is no memory. */
 #define FAULT_NULL(POINT, call) (faults_set_errno(faults_at(FAULTS_##POINT)) ? NULL : (call))
-/* A call that returns the error's number, as pthread_create() does. */
+/* For a call that returns the error number, as pthread_create(3) does. */
 #define FAULT_NUMBER(POINT, call)                                                                                      \
 	({                                                                                                             \
 		int fault_ = faults_at(FAULTS_##POINT);                                                                \

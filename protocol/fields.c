@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kinds of field: their bytes, and every check on a value that the peer sent. */
+/* The kinds of field: their encoding, and every check on a value that the peer sent. */
 #include "protocol/fields.h"
 
 #include <assert.h>
@@ -26,20 +26,20 @@ int proto_reader_done(const struct proto_reader *reader)
 {
 	if (reader->error == -EBADMSG)
 		return -EBADMSG;
-	/* A value that was refused stops the taking, so there may be bytes left then. */
+	/* After a refused value nothing more is read, so bytes may be left. */
 	if (reader->error == 0 && (reader->next != reader->end || reader->missing != 0))
 		return -EBADMSG;
 	return reader->error;
 }
 
-/* A broken frame is worse than a bad value: it replaces it. */
+/* -EBADMSG replaces an earlier refused value: the framing is broken. */
 static void fail(int *error, int code)
 {
 	if (*error == 0 || code == -EBADMSG)
 		*error = code;
 }
 
-/* size bytes to write to, or NULL. */
+/* Returns where to write size bytes, or NULL. */
 static uint8_t *claim(struct proto_writer *writer, size_t size)
 {
 	uint8_t *bytes = writer->next;
@@ -54,7 +54,7 @@ static uint8_t *claim(struct proto_writer *writer, size_t size)
 	return bytes;
 }
 
-/* size bytes to read from, or NULL; never past the end. */
+/* Returns where to read size bytes, or NULL; never past the end. */
 static const uint8_t *take(struct proto_reader *reader, size_t size)
 {
 	const uint8_t *bytes = reader->next;
@@ -150,8 +150,8 @@ static void put_string(struct proto_writer *writer, const char *text, size_t len
 }
 
 /*
- * A string of least to most bytes without NUL, to memory of most + 1. The peer can send any length here: it is
- * compared before a byte is looked at. What is too long is skipped, so that the frame's end is still found.
+ * Reads a string of least to most bytes without NUL into memory of most + 1. The peer may send any length: it is
+ * compared before a byte is read. A string that is too long is skipped, so that the end of the frame is still found.
  */
 static size_t get_string(struct proto_reader *reader, char *text, size_t least, size_t most)
 {
@@ -261,7 +261,7 @@ void proto_put_share(struct proto_writer *writer, const struct proto_share *valu
 		strncpy((char *) bytes, value->path, PROTO_SHARE_SIZE);
 }
 
-/* Absolute, single slashes, no dot components, closed and padded by NULs. */
+/* Absolute, single slashes, no component "." or "..", padded with NULs, at least one. */
 static bool share_is_valid(const char path[PROTO_SHARE_SIZE])
 {
 	size_t length = strnlen(path, PROTO_SHARE_SIZE);
@@ -352,7 +352,7 @@ void proto_put_data(struct proto_writer *writer, const struct proto_data *value)
 	}
 }
 
-/* Takes all that is left: a data field ends its message, and what is missing of the frame is missing of it. */
+/* Takes the rest of the message, which a data field ends: bytes missing from the frame are missing from the data. */
 void proto_get_data(struct proto_reader *reader, struct proto_data *ret_value)
 {
 	size_t length = get_integer(reader, 4);
@@ -402,7 +402,7 @@ void proto_put_attr(struct proto_writer *writer, const struct proto_attr *value)
 void proto_get_attr(struct proto_reader *reader, struct proto_attr *ret_value)
 {
 	ret_value->ino = get_integer(reader, 8);
-	proto_get_offset(reader, &ret_value->size); /* a server can lie about sizes: never negative for the kernel */
+	proto_get_offset(reader, &ret_value->size); /* the peer may send any size: never negative for the kernel */
 	ret_value->blocks = get_integer(reader, 8);
 	proto_get_time(reader, &ret_value->atime);
 	proto_get_time(reader, &ret_value->mtime);
@@ -528,7 +528,7 @@ void proto_put_forgets(struct proto_writer *writer, const struct proto_forgets *
 void proto_get_forgets(struct proto_reader *reader, struct proto_forgets *ret_value)
 {
 	*ret_value = (struct proto_forgets){ .count = (uint32_t) get_integer(reader, 4) };
-	/* The peer can send any count here. */
+	/* The peer may send any count. */
 	if (ret_value->count > PROTO_FORGETS_MAX) {
 		ret_value->count = 0;
 		fail(&reader->error, -EBADMSG);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kinds of field that are words of flags: whitelists of what a peer may ask for. */
+/* The kinds of field that are flags: whitelists of what a peer may ask for. */
 #include "protocol/fields.h"
 
 #include <errno.h>
 
-/* A word of flags of which allowed() approves; the rest is refused. */
+/* Reads flags; refuses those that allowed() does not accept. */
 static void get_flags(struct proto_reader *reader, uint32_t *ret_value, bool (*allowed)(uint32_t))
 {
 	proto_get_u32(reader, ret_value);
@@ -48,7 +48,7 @@ void proto_put_open_flags(struct proto_writer *writer, const uint32_t *value)
 void proto_get_open_flags(struct proto_reader *reader, uint32_t *ret_value)
 {
 	get_flags(reader, ret_value, open_flags_allowed);
-	/* Reading with TRUNCATE is a write. */
+	/* TRUNCATE changes the file even when it is opened for reading. */
 	if ((*ret_value & (PROTO_OPEN_WRITE | PROTO_OPEN_TRUNCATE)) != 0)
 		reader->wants_change = true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The header before each message. */
+/* The header of each message. */
 #include "protocol/frame.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ void proto_header_encode(uint8_t bytes[PROTO_HEADER_SIZE], const struct proto_he
 	store(bytes + 20, header->reserved, 4);
 }
 
-/* The most that a message of this operation may have behind its header. */
+/* The largest payload that a message of this operation may have. */
 static uint32_t payload_limit(unsigned op, bool reply)
 {
 	switch (op) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HELLO to WELCOME: the token, its proof, and the client's half. */
+/* The handshake: the token, its proof, and the client's half. */
 #include "protocol/handshake.h"
 
 #include <assert.h>
@@ -15,7 +15,7 @@
 
 enum { TOKEN_FILE_MAX = 256, OPENING_MAX = 4608 };
 
-/* 64 hexadecimal digits, with white space around them. */
+/* Parses 64 hexadecimal digits with white space around them. */
 static bool parse_token(const char *text, size_t length, struct proto_token *ret_token)
 {
 	static const char white[] = " \t\r\n";
@@ -40,7 +40,7 @@ static bool parse_token(const char *text, size_t length, struct proto_token *ret
 
 int proto_token_read(const char *path, struct proto_token *ret_token, char *error, size_t error_size)
 {
-	/* Not blocking: the path may name a FIFO. */
+	/* O_NONBLOCK: the path may name a FIFO. */
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	char text[TOKEN_FILE_MAX + 1];
 	struct stat st;
@@ -117,9 +117,9 @@ static void take_refusal(struct proto_reader *reader, struct proto_refusal *refu
 }
 
 /*
- * Sends a request and waits timeout_ms for the answer to begin: a reply of the same operation, or the message that the
- * server says in its place. 0 and the answer's payload; -EACCES and the refusal; -EPROTO; -ETIMEDOUT; or the
- * connection's error.
+ * Sends a request and waits timeout_ms for the answer to begin: a reply of the same operation, or the message answer
+ * that the server sends in its place. Returns 0 and the answer's payload; -EACCES and the refusal; -EPROTO; -ETIMEDOUT;
+ * or an error of the connection.
  */
 static int ask_for(struct proto_channel *channel, enum proto_op op, const struct proto_writer *writer, int timeout_ms,
                    enum proto_op answer, struct proto_reader *ret_reader, struct proto_refusal *ret_refusal)
@@ -128,7 +128,7 @@ static int ask_for(struct proto_channel *channel, enum proto_op op, const struct
 	struct pollfd poller = { .fd = channel->fd, .events = POLLIN };
 	int r = proto_channel_send(channel, &header, writer);
 
-	/* A server that refuses at once has said why before our bytes met a closed socket. */
+	/* A server that refuses at once may close before our bytes arrive: its refusal is still to be read. */
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return r;
 	if (channel->start == channel->end) {
@@ -160,14 +160,14 @@ static int ask(struct proto_channel *channel, enum proto_op op, const struct pro
 	return ask_for(channel, op, writer, PROTO_HANDSHAKE_MS, op, ret_reader, ret_refusal);
 }
 
-/* What the server's challenge is checked against, and PROOF made from. */
+/* What is needed to check the server's challenge and to compute PROOF. */
 struct challenge {
 	const struct proto_token *token;
 	const struct proto_writer *opening;
 	const struct proto_bytes32 *client_nonce, *server_nonce, *server_proof;
 };
 
-/* Checks the server's proof and sends ours; waits for the message that is the server's yes. Errors as of ask_for(). */
+/* Checks the server's proof, sends ours and waits for the message that accepts it. Errors as of ask_for(). */
 static int prove(struct proto_channel *channel, const struct challenge *challenge, enum proto_op answer,
                  struct proto_reader *ret_reader, struct proto_refusal *ret_refusal)
 {
@@ -190,7 +190,7 @@ static int prove(struct proto_channel *channel, const struct challenge *challeng
 	return r < 0 ? r : ask_for(channel, PROTO_PROOF, &writer, PROTO_WELCOME_MS, answer, ret_reader, ret_refusal);
 }
 
-/* The same, for a session: takes WELCOME. */
+/* The same for a session: reads WELCOME. */
 static int prove_to_worker(struct proto_channel *channel, const struct challenge *challenge,
                            struct proto_proof_reply *ret_welcome, struct proto_refusal *ret_refusal)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The client's end of a unix socket over which JSON objects go, one on a line. */
+/* The client's end of a unix socket that carries JSON objects, one per line. */
 #include "protocol/json-lines.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ int json_lines_open(struct json_lines *lines, const char *path, int timeout_ms)
 	return lines->fd < 0 ? lines->fd : 0;
 }
 
-/* 0, -ETIMEDOUT, or a negative errno. */
+/* Polls for events. Returns 0, -ETIMEDOUT or another negative errno. */
 static int wait_for(int fd, short events, int64_t deadline)
 {
 	struct pollfd poller = { .fd = fd, .events = events };
@@ -66,7 +66,7 @@ int json_lines_send(struct json_lines *lines, json_t *object, int64_t deadline)
 	return sent == length ? 0 : r;
 }
 
-/* Reads more. 0, -EAGAIN, -ENODATA at the end, or a negative errno. */
+/* Reads more. Returns 0, -EAGAIN, -ENODATA at the end of the stream, or another negative errno. */
 static int read_more(struct json_lines *lines)
 {
 	ssize_t n;
@@ -87,7 +87,7 @@ static int read_more(struct json_lines *lines)
 	return 0;
 }
 
-/* Takes a line of so many bytes off. 0 or -EPROTO. */
+/* Removes a line of length bytes from the buffer and parses it. Returns 0 or -EPROTO. */
 static int take_line(struct json_lines *lines, size_t length, json_t **ret_object)
 {
 	json_t *object = json_loadb(lines->bytes, length, JSON_REJECT_DUPLICATES, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The client's end of a unix socket over which JSON objects go, one on a line: guestd's requests, the server's control
- * socket, a mount's figures. Blocks, but never beyond a deadline; deadlines are of clock_ms().
+ * The client's end of a unix socket that carries JSON objects, one per line: guestd's requests, the server's control
+ * socket, a mount's statistics. Calls block until their deadline, in the time of clock_ms().
  */
 #pragma once
 
@@ -12,26 +12,30 @@
 #define JSON_LINES_EVER INT64_MAX /* no deadline */
 
 struct json_lines {
-	size_t line_max;       /* set by the caller: bytes of a line that comes, with its end */
-	bool unfinished_is_ok; /* set by the caller: the connection's end ends a line as a newline does */
+	size_t line_max;       /* set by the caller: longest line to accept, in bytes with its newline */
+	bool unfinished_is_ok; /* set by the caller: the end of the stream ends a line as a newline does */
 
-	int fd; /* kept by json-lines.c from here on */
+	int fd; /* private to json-lines.c from here on */
 	char *bytes;
 	size_t length, size;
 };
 
 /*
- * Connects to the socket at path. 0; -ENAMETOOLONG; -ETIMEDOUT: nobody accepts; or what connect(2) says.
- * json_lines_close() is right in every case.
+ * Connects to the socket at path. Returns 0; -ENAMETOOLONG; -ETIMEDOUT: nobody accepts; or an error of connect(2).
+ * json_lines_close() may be called in every case.
  */
 int json_lines_open(struct json_lines *lines, const char *path, int timeout_ms);
 
-/* Sends an object, which it takes. 0; -EINVAL: it is none (NULL, or no UTF-8); -ETIMEDOUT; or what send(2) says. */
+/*
+ * Sends object and always takes over the reference. Returns 0; -EINVAL: NULL, or not UTF-8; -ETIMEDOUT; or an error of
+ * send(2).
+ */
 int json_lines_send(struct json_lines *lines, json_t *object, int64_t deadline);
 
 /*
- * The next line's object, the caller's. 0; -ETIMEDOUT; -ENODATA: the other end has closed; -EMSGSIZE: the line is too
- * long; -EPROTO: it is no JSON object, or has a member twice; -ENOMEM; or what recv(2) says.
+ * Receives the object of the next line, which the caller owns. Returns 0; -ETIMEDOUT; -ENODATA: the peer has closed;
+ * -EMSGSIZE: the line is too long; -EPROTO: not a JSON object, or a member occurs twice; -ENOMEM; or an error of
+ * recv(2).
  */
 int json_lines_next(struct json_lines *lines, int64_t deadline, json_t **ret_object);
 

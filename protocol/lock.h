@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks whose use the compiler checks: clang's thread safety analysis (-Wthread-safety) compares what a function says
- * that it needs held with what its callers hold. Other compilers see plain mutexes.
+ * Locks whose use the compiler checks: clang's thread safety analysis (-Wthread-safety) compares the locks that a
+ * function requires with those that its callers hold. For other compilers they are plain mutexes.
  *
  *	static void drop(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
  *
- * An attribute names parameters only in a declaration: a static function has one before its definition. What a lock
- * guards stands beside it in words; C's members cannot say it before clang 18.
+ * An attribute can name parameters only in a declaration, so a static function has one before its definition. What a
+ * lock guards is said in a comment beside it: clang before 18 has no attribute for members of a struct in C.
  */
 #pragma once
 
@@ -19,24 +19,24 @@
 #define LOCK_ATTRIBUTE(...)
 #endif
 
-/* The caller holds it. */
+/* The caller must hold it. */
 #define LOCK_HELD(...)         LOCK_ATTRIBUTE(requires_capability(__VA_ARGS__))
 #define LOCK_HELD_TO_READ(...) LOCK_ATTRIBUTE(requires_shared_capability(__VA_ARGS__))
-/* The caller does not hold it: the function takes it, or waits for what may need it. */
+/* The caller must not hold it: the function takes it, or waits for a thread that may need it. */
 #define LOCK_NOT_HELD(...) LOCK_ATTRIBUTE(locks_excluded(__VA_ARGS__))
-/* The function returns with it held; without it. */
+/* The function returns with it held; the function releases it. */
 #define LOCK_TAKES(...)         LOCK_ATTRIBUTE(acquire_capability(__VA_ARGS__))
 #define LOCK_GIVES(...)         LOCK_ATTRIBUTE(release_capability(__VA_ARGS__))
 #define LOCK_TAKES_TO_READ(...) LOCK_ATTRIBUTE(acquire_shared_capability(__VA_ARGS__))
 #define LOCK_GIVES_READ(...)    LOCK_ATTRIBUTE(release_shared_capability(__VA_ARGS__))
-/* The function holds it if it returns result. */
+/* The function has taken it when it returns result. */
 #define LOCK_TAKES_IF(result, ...) LOCK_ATTRIBUTE(try_acquire_capability(result, __VA_ARGS__))
 
 struct LOCK_ATTRIBUTE(capability("mutex")) lock {
 	pthread_mutex_t mutex; /* for pthread_cond_wait() */
 };
 
-/* Many may read what one changes. */
+/* Many readers or one writer. */
 struct LOCK_ATTRIBUTE(capability("rwlock")) lock_rw {
 	pthread_rwlock_t rwlock;
 };

@@ -57,17 +57,17 @@ void log_set_format(enum log_format format)
 
 int log_to_file(const char *path)
 {
-	/* A link could have been put there by somebody who wants another of the user's files written to. */
+	/* O_NOFOLLOW: somebody may have put a link there to have another of the user's files written to. */
 	_cleanup_close_ int fd =
 	        open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
 
-	/* Standard error is what workers inherit: it has no close-on-exec flag. */
+	/* stderr has no close-on-exec flag: workers inherit it. */
 	return fd < 0 || dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
 }
 
 /*
- * Standard error is the journal, which notes program, process and time by itself, and takes the level from a number in
- * front (sd-daemon(3)). It is looked at for each line, since what stderr is may change.
+ * Whether stderr is the journal, which records program, process and time itself and takes the level from a number at
+ * the start of the line (sd-daemon(3)). Checked for each line, since stderr may change.
  */
 static bool is_journal(void)
 {
@@ -83,8 +83,8 @@ static bool is_journal(void)
 }
 
 /*
- * Copies text with every byte that is no printable ASCII as \xNN, for JSON with its backslashes and quotes escaped
- * again. line has room for five times text.
+ * Copies text, every byte that is not printable ASCII as \xNN; for JSON backslashes and quotes are escaped as well.
+ * line must have room for five times the length of text.
  */
 static size_t escape(char *line, const char *text)
 {
@@ -111,7 +111,7 @@ static size_t escape(char *line, const char *text)
 	return (size_t) (next - line);
 }
 
-/* What stands before the text. */
+/* The part of the line before the text. */
 static size_t write_head(char *line, enum log_level level)
 {
 	static const char *const names[] = { "error", "warning", "info", "debug" };
@@ -146,11 +146,11 @@ static void write_text(enum log_level level, const char *text)
 		line[length++] = '}';
 	}
 	line[length++] = '\n';
-	/* One write, so that lines of several threads and processes do not mix. */
+	/* One write(2), so that lines of several threads and processes do not mix. */
 	(void) !write(STDERR_FILENO, line, length);
 }
 
-/* A text of more than so many bytes ends there in "..."; TEXT_SIZE: it just ends where the room ends. */
+/* A text longer than most bytes is cut and ends in "..."; with TEXT_SIZE it is cut at the end of the buffer. */
 __attribute__((format(printf, 3, 0))) static void write_format(enum log_level level, size_t most, const char *format,
                                                                va_list arguments)
 {

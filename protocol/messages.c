@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Codecs and rows, made from the table of operations. */
+/* Codecs and rows, generated from the table of operations. */
 #include "protocol/messages.h"
 
 #include <errno.h>
 
-/* By number: closed by 0, and as it stands in the table. */
+/* The row's errors: as numbers, terminated by 0, and as text. */
 static const struct {
 	const int *numbers;
 	const char *names;

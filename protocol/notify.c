@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a service manager is told. */
+/* Messages to the service manager. */
 #include "protocol/notify.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ int notify_send(const char *lines)
 	if (length >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
 		return -EAFNOSUPPORT;
 	memcpy(address.sun_path, path, length);
-	/* "@" stands for the abstract name space. */
+	/* "@" means the abstract socket namespace. */
 	if (path[0] == '@')
 		address.sun_path[0] = '\0';
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a service manager is told, as sd_notify(3) documents it for programs that do without libsystemd. */
+/* Messages to the service manager, by the protocol that sd_notify(3) documents for programs without libsystemd. */
 #pragma once
 
-/* Sends lines like "READY=1" to $NOTIFY_SOCKET. 0: sent, or there is no such socket; or a negative errno. */
+/*
+ * Sends lines such as "READY=1" to $NOTIFY_SOCKET. Returns 0 when sent or when the variable is not set; or a negative
+ * errno.
+ */
 int notify_send(const char *lines);

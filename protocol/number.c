@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers in texts that people and other programs write. */
+/* Parses numbers that people and other programs write. */
 #include "protocol/number.h"
 
 #include <assert.h>
 #include <errno.h>
 
-/* base or more: it is no digit. */
+/* The digit's value; base or more: byte is no digit. */
 static unsigned digit_of(char byte)
 {
 	if (byte >= '0' && byte <= '9')

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths as text. */
+/* Paths as text: normalising, comparing, appending. */
 #include "protocol/paths.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may look for bytes in place of sleeping. */
+/* Decides which thread may poll before it sleeps. */
 #include "spin.h"
 
 #include <pthread.h>
@@ -16,7 +16,7 @@ static void count_cpus(void)
 {
 	cpu_set_t set;
 
-	/* It fails where there are more CPUs than a cpu_set_t has. */
+	/* Fails on machines with more CPUs than a cpu_set_t holds. */
 	most = (sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE) / 2;
 }
 

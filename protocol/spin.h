@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looking again and again for a short while before a thread sleeps. Waking a thread on another CPU costs 10 to 60 us,
- * more than most requests; a peer that is at work answers sooner than that.
+ * Polling for a short while before a thread sleeps. Waking a thread on another CPU costs 10 to 60 us, more than most
+ * requests; a busy peer answers sooner.
  *
- * It must not cost others: between two looks whoever else wants the CPU gets it, at most half the process's CPUs are
- * used for it at once, none on a machine with one CPU, and a thread that looked in vain sleeps at once the next times,
- * twice as many after each time in vain, half as many after each that was not.
+ * Polling must not cost others: between two polls the thread yields the CPU; at most half of the process's CPUs poll at
+ * once, none on a machine with one CPU; and a thread that polled in vain sleeps at once the next times: twice as many
+ * times after each failure, half as many after each success.
  *
  *	if (proto_spin_begin(&spin, 0)) {
  *		do
@@ -20,20 +20,23 @@
 #include <stdint.h>
 
 enum {
-	PROTO_SPIN_NS = 50000, /* how long one looks */
+	PROTO_SPIN_NS = 50000, /* how long to poll */
 	PROTO_SPIN_PAUSE_MAX = 1024,
 };
 
-/* One thread's luck; zeroed at first. */
+/* One thread's back-off; zero at first. */
 struct proto_spin {
-	uint32_t pause; /* waits that are slept through after the last one that was looked through in vain */
-	uint32_t left;  /* of them, to come */
-	int64_t until;  /* CLOCK_MONOTONIC, in ns */
+	uint32_t pause; /* waits without polling after the last failure */
+	uint32_t left;  /* how many of them are still to come */
+	int64_t until;  /* end of the current poll: CLOCK_MONOTONIC, in ns */
 };
 
-/* others: how many other threads of the process are at work; with any, there is no CPU to spare. False: sleep. */
+/*
+ * others: how many other threads of the process are at work; if there are any, no CPU is to spare. Returns false: do
+ * not poll, sleep.
+ */
 bool proto_spin_begin(struct proto_spin *spin, unsigned others);
-/* Lets others run. False: it has been long enough. */
+/* Yields the CPU. Returns false when PROTO_SPIN_NS have passed. */
 bool proto_spin_again(const struct proto_spin *spin);
-/* found: what was waited for came. */
+/* found: whether polling was a success. */
 void proto_spin_end(struct proto_spin *spin, bool found);

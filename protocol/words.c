@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Words for people beside an error's number. */
+/* Messages for people beside an error number. */
 #include "protocol/words.h"
 
 #include <stdarg.h>

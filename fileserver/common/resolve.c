@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From names to descriptors: the only file that opens anything by name. */
+/* From names to descriptors: the only file of the server that calls openat2. */
 #include "fileserver/common/resolve.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A user namespace in which the process may pass the mode bits of its own files. */
+/* A user namespace in which the process may override the mode bits of its own files. */
 #include "fileserver/sandbox/own-files.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "protocol/cleanup.h"
 #include "protocol/log.h"
 
-/* What the kernel shows for ids without a name in a namespace (/proc/sys/kernel/overflowuid). */
+/* The id that the kernel shows for unmapped ids (/proc/sys/kernel/overflowuid). */
 enum { OVERFLOW_ID = 65534, INSTEAD_OF_OVERFLOW = 1 };
 
 static int write_line(const char *path, const char *line)
@@ -31,7 +31,7 @@ static int write_line(const char *path, const char *line)
 	return n < 0 ? -errno : 0;
 }
 
-/* One id, the process's own: an ordinary user may map no other. */
+/* Maps one id, the process's own: an ordinary user may map no other. */
 static int map_id(const char *path, unsigned id)
 {
 	char line[64];
@@ -48,20 +48,20 @@ static int enter(void)
 	if (unshare(CLONE_NEWUSER) < 0)
 		return -errno;
 	r = map_id("/proc/self/uid_map", uid);
-	/* user_namespaces(7): without this an ordinary user may not write gid_map. */
+	/* user_namespaces(7): an ordinary user may write gid_map only after this. */
 	if (r == 0)
 		r = write_line("/proc/self/setgroups", "deny");
 	return r < 0 ? r : map_id("/proc/self/gid_map", gid);
 }
 
 /*
- * Some machines let the namespace be made and then nothing be done in it, and there is no way back: tried by a child
- * first.
+ * Some machines let a process make the namespace and then forbid everything in it, and there is no way back: so a child
+ * tries it first.
  */
 static int try_entering(void)
 {
 	int status;
-	/* fork(), but that the thread sanitizer gives the child of that one a second thread. */
+	/* In place of fork(): under the thread sanitizer, fork() gives the child a second thread. */
 	pid_t child = (pid_t) syscall(SYS_clone, (unsigned long) SIGCHLD, NULL, NULL, NULL, 0UL);
 
 	if (child < 0)
@@ -86,7 +86,7 @@ int own_files_enter(bool wanted)
 {
 	int r;
 
-	/* Root serves with the powers that it has: owner=host. */
+	/* Root serves with its own privileges: owner=host. */
 	if (geteuid() == 0)
 		return 0;
 	r = wanted ? try_entering() : -EOPNOTSUPP;

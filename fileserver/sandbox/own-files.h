@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A user namespace in which the process has one capability, CAP_DAC_OVERRIDE, and has it for files whose owner and
- * group are its own: what the user could do after a chmod, without the chmod. lift.h puts it in force for single calls.
+ * A user namespace in which the process has one capability, CAP_DAC_OVERRIDE, for files whose owner and group are its
+ * own: access that the user could have after a chmod, without the chmod. worker/host/lift.h raises it for single system
+ * calls.
  */
 #pragma once
 
 #include <stdbool.h>
 
 /*
- * Gives up every capability. wanted: enters such a namespace first and keeps that one, permitted and not in force;
- * where the machine does not allow it, or for root, the process goes on without. Afterwards ids other than its own are
- * shown as 65534, and its own never is: one that is 65534 is shown as 1. 0 or a negative errno; the process must have
- * one thread.
+ * Gives up every capability. wanted: first enters such a namespace and keeps CAP_DAC_OVERRIDE, permitted but not
+ * effective; if the machine does not allow it, or for root, the process goes on without. Afterwards other ids than its
+ * own are shown as 65534; if its own id is 65534, that is shown as 1. Returns 0 or a negative errno. The process must
+ * have a single thread.
  */
 int own_files_enter(bool wanted);

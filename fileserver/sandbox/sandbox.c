@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A worker's lock-down. */
+/* The worker's sandbox. */
 #include "fileserver/sandbox/sandbox.h"
 
 #include <dirent.h>
@@ -37,7 +37,7 @@ static int audit_descriptors(const int *expected, size_t count)
 	while ((entry = readdir(directory)) != NULL) {
 		uint64_t fd;
 
-		/* Not so "." and "..". */
+		/* "." and ".." are no numbers. */
 		if (number_parse(entry->d_name, 0, INT_MAX, &fd) < 0 || (int) fd == dirfd(directory))
 			continue;
 		if (!is_expected((int) fd, expected, count))
@@ -70,7 +70,10 @@ int sandbox_enter(const int *expected, size_t count, bool own_files)
 	r = own_files_enter(own_files);
 	if (r < 0)
 		return r;
-	/* A write beyond RLIMIT_FSIZE is an error for the guest, not the worker's end; so is a peer that is gone. */
+	/*
+	 * A write beyond RLIMIT_FSIZE must be an error for the guest, not the worker's death; so must a peer that is
+	 * gone.
+	 */
 	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
 	r = set_limits();
@@ -78,7 +81,7 @@ int sandbox_enter(const int *expected, size_t count, bool own_files)
 		return r;
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-#ifndef __SANITIZE_ADDRESS__ /* the leak check at exit looks at the process from outside */
+#ifndef __SANITIZE_ADDRESS__ /* the leak check at exit uses ptrace(2) */
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		return -errno;
 #endif

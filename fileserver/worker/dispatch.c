@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a frame to its handler and back, made from the table of operations. */
+/* From a frame to its handler and back, generated from the table of operations. */
 #include "fileserver/worker/dispatch.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include "fileserver/worker/operations/handlers.h"
 #include "protocol/clock.h"
 
-/* take_lookup() and so on: the request as its handler gets it, with the objects that it names in use. */
+/* take_lookup() and so on: makes the handler's request of the decoded one, with the objects that it names pinned. */
 #define REQUEST(op)                                                                                                    \
 	__attribute__((unused)) static int take_##op(struct call *call, const struct proto_##op##_request *request,    \
 	                                             struct worker_##op *ret_request)                                  \
@@ -65,7 +65,7 @@ static serve_function *const serve[PROTO_OP_LIMIT] = {
 #include "protocol/ops.def"
 };
 
-/* That a name, an attribute or more data is not there is an answer like others: compilers ask so all day. */
+/* A name, an attribute or data that does not exist is an ordinary answer: compilers ask for such names all day. */
 static bool is_error(int result)
 {
 	return result < 0 && result != -ENOENT && result != -ENODATA && result != -ENXIO;
@@ -82,7 +82,7 @@ static void count(struct session *session, unsigned op, int result, int64_t begi
 	proto_counter_add(&counter->nanoseconds, (uint64_t) (clock_ns() - begin));
 }
 
-/* What a handler did not take of a request's data must be gone before the next frame. */
+/* Reads and discards the request's data that the handler did not take: the next frame follows them. */
 static int drain(struct proto_channel *channel)
 {
 	const void *bytes;
@@ -117,7 +117,7 @@ int dispatch_request(struct call *call, const struct proto_header *header, struc
 	if (info == NULL || (header->flags & PROTO_FRAME_REPLY) != 0)
 		return -EBADMSG;
 	replies = info->replay != PROTO_REPLAY_NOREPLY;
-	/* One request in flight: the reply is built where the next would lie. */
+	/* The guest has sent another request before the reply, which is built in the same buffer. */
 	if (replies && channel->start != channel->end)
 		return -EBADMSG;
 	call->op = header->op;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A session's event lane. */
+/* The event lane of a session. */
 #include "fileserver/worker/events.h"
 
 #include <errno.h>
@@ -9,8 +9,8 @@
 enum { SILENT_HEARTBEATS = 3 };
 
 /*
- * events_ping(service, request, ret_reply) and so on, one for each operation that a guest sends on the event lane: 0 or
- * a negative errno, which is answered; -ENOTCONN: the session is over. One that is missing does not link.
+ * events_ping(service, request, ret_reply) and so on, one for each operation that a guest sends on the event lane.
+ * Returns 0 or a negative errno for the reply; -ENOTCONN: the session is over. A missing one does not link.
  */
 #define EVENT_GUEST(op)                                                                                                \
 	static int events_##op(struct service *service, const struct proto_##op##_request *request,                    \
@@ -80,7 +80,7 @@ static int answer(struct service *service, const struct proto_header *request, c
 	return service_send_event(service, &header, result < 0 ? NULL : writer);
 }
 
-/* 0; -ENOTCONN: the guest said goodbye; -EBADMSG and others: the session is over. */
+/* Returns 0; -ENOTCONN: the guest sent GOODBYE; -EBADMSG or another negative errno: the session is over. */
 static int serve_event(struct service *service, const struct proto_header *header, struct proto_reader *reader)
 {
 	const struct proto_op_info *info = proto_op_expected(header->op, PROTO_LANE_EVENT, PROTO_FROM_GUEST);
@@ -98,7 +98,7 @@ static int serve_event(struct service *service, const struct proto_header *heade
 	return info->replay == PROTO_REPLAY_NOREPLY ? 0 : answer(service, header, &writer, r);
 }
 
-/* The event lane. Returns when the session is over. */
+/* The event lane's thread. Returns when the session is over. */
 static void *serve_events(void *argument)
 {
 	struct service *service = argument;
@@ -107,7 +107,7 @@ static void *serve_events(void *argument)
 	int silent = 0, r = 0;
 
 	while (silent < SILENT_HEARTBEATS) {
-		/* After our GOODBYE only the other side's close is waited for, whatever it sends before. */
+		/* After our GOODBYE only the peer's close matters, whatever it sends before. */
 		bool over = atomic_load(&service->ended);
 
 		r = over ? proto_channel_discard(&service->event)

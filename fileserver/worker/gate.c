@@ -14,11 +14,11 @@ static bool wants_change(const struct proto_op_info *info, const struct proto_re
 
 int gate_enter(const struct call *call, const struct proto_reader *reader)
 {
-	/* The one place where the share's mode decides: the guest's kernel may have been told otherwise. */
+	/* The one place where the share's mode decides: the guest's kernel may have been told another one. */
 	return wants_change(proto_op_info(call->op), reader) && session_is_read_only(call->session) ? -EROFS : 0;
 }
 
-/* Whether the operation works on objects of this type: 0 or what it answers. */
+/* Whether the operation works on objects of this type. Returns 0, or the error to reply with. */
 static int check_type(enum gate_need need, mode_t type)
 {
 	switch (need) {
@@ -54,7 +54,7 @@ int gate_node(struct call *call, enum gate_need need, uint64_t id, struct pinned
 	return check_type(need, nodes_type(slot->pinned.node));
 }
 
-/* The guest can name a directory's handle, or one that was opened for something else. */
+/* The guest may send any handle: a directory's, or one that was opened for something else. */
 static bool is_open_for(enum gate_need need, const struct handle *handle)
 {
 	switch (need) {
@@ -89,7 +89,7 @@ int gate_handle(struct call *call, enum gate_need need, uint64_t id, struct hand
 	*ret_handle = slot->handle;
 	if (!is_open_for(need, slot->handle))
 		return -EBADF;
-	/* A node and a handle in one request are of one object. */
+	/* A node and a handle in one request must be of one object. */
 	return call->nodes_count > 0 && slot->handle->node != call->nodes[0].pinned.node ? -EBADF : 0;
 }
 
@@ -111,8 +111,7 @@ static bool has_name(const struct call *call, const struct call_node *directory)
 	return false;
 }
 
-/* Whether the operation changes the object itself, or may: nothing else than what is asked about here can be changed.
- */
+/* Asks the protect list if the operation changes the object itself, or may. *asked: there was something to ask. */
 static int permit_node(const struct call *call, const struct call_node *slot, const struct proto_reader *reader,
                        bool *asked)
 {
@@ -136,7 +135,7 @@ static int permit_node(const struct call *call, const struct call_node *slot, co
 	case GATE_node_make:
 		if (has_name(call, slot))
 			return 0;
-		/* A file without a name is made in no directory, and gets its name by LINK. */
+		/* TMPFILE makes no name; LINK, which gives it one, is checked itself. "?" is no protected name. */
 		*asked = true;
 		return protect_name(protect, node, "?");
 	default:
@@ -174,7 +173,7 @@ static int permit_handles(const struct call *call, bool *asked)
 	return r;
 }
 
-/* A row that changes something and names nothing that could be asked about is refused. */
+/* Asks the protect list about each object. A row that changes something and has no object to ask about is refused. */
 static int permit(const struct call *call, const struct proto_reader *reader)
 {
 	bool asked = false;
@@ -191,7 +190,7 @@ static int permit(const struct call *call, const struct proto_reader *reader)
 	return r;
 }
 
-/* Whether the guest's kernel went by names, which may be old. What goes by a handle is meant wherever it is now. */
+/* Whether the guest's kernel went by names, which may be stale. A handle means its object wherever that is now. */
 static bool goes_by_names(const struct call *call, enum gate_need need)
 {
 	switch (need) {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The gate that every request on a data lane passes before its handler runs: from the numbers in it to objects in use,
- * and the one place that decides whether they may be used so. It asks, in this order:
+ * The gate that every request on a data lane passes before its handler runs. It makes pinned objects of the request's
+ * numbers and is the one place that decides whether they may be used so. It checks in this order:
  *
  *	the share's mode: a change of a read-only share is -EROFS
- *	that the objects are there, and of the kind that the operation works on
- *	what the server is steered by (protect.h): -EPERM, or -ENOENT where even that it is there is kept back
- *	that every name which the guest's kernel may go by still leads there (nodes_check()): -ESTALE
+ *	that the objects exist and are of the kind that the operation works on
+ *	the protect list (protect.h): -EPERM, or -ENOENT for a name that is hidden
+ *	that every name that the guest's kernel may go by still leads to the object (nodes_check()): -ESTALE
  *	room for what is made (space.h): -ENOSPC
  *
- * What a row's objects are needed for stands in the table (protocol/ops.def, OBJECT).
+ * What a row needs its objects for is in the table (protocol/ops.def, OBJECT).
  */
 #pragma once
 
@@ -37,19 +37,19 @@ enum gate_need {
 	GATE_name_remove,
 };
 
-/* First: whether the share's mode allows it. reader: the request has been decoded out of it. */
+/* The first step: whether the share's mode allows the request. reader: the reader that has decoded it. */
 int gate_enter(const struct call *call, const struct proto_reader *reader);
 
 /*
- * Then one for each object of the row, in its order. 0; -ESTALE, -EBADF: not there; or what the need says of another
- * kind. A name belongs to the node before it.
+ * The second step, once for each object of the row, in its order; a name belongs to the node before it. Return 0;
+ * -ESTALE (node) or -EBADF (handle): no such object; or the need's error for an object of the wrong kind.
  */
 int gate_node(struct call *call, enum gate_need need, uint64_t id, struct pinned **ret_pinned);
 int gate_handle(struct call *call, enum gate_need need, uint64_t id, struct handle **ret_handle);
 int gate_name(struct call *call, enum gate_need need, const struct proto_name *name, const char **ret_name);
 
-/* Then the questions about what they name. After 0 each node has a descriptor. */
+/* The third step: the checks of names, protect list and room. After 0 each node has a descriptor. */
 int gate_pass(struct call *call, const struct proto_reader *reader);
 
-/* Puts back what was taken, however far it came. */
+/* Puts back everything that was taken, after any of the steps. */
 void gate_leave(struct call *call);

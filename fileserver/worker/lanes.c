@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A session's data lanes. */
+/* The data lanes of a session. */
 #include "fileserver/worker/lanes.h"
 
 #include <errno.h>
@@ -14,13 +14,13 @@
 #include "protocol/faults.h"
 
 enum {
-	/* A chunk of data and one directory entry that does not fit into it any more. */
+	/* A chunk of data, and one directory entry that no longer fits into it. */
 	LANE_BUFFER = PROTO_CHUNK + 4096,
 	LANE_SOCKET_BUFFER = 1024 * 1024,
 	REFUSE_MS = 2000,
 };
 
-/* True: the lane is still at the request that it was at, when its last was this. */
+/* Whether the lane still serves the request whose id was last. */
 static bool is_still_at(struct service *service, size_t number, uint64_t last)
 {
 	const struct lane *lane;
@@ -77,11 +77,11 @@ static void lane_free(struct lane *lane)
 	free(lane);
 }
 
-/* One request, from its frame to its answer. */
+/* Serves one request, from its frame to its reply. */
 static int serve_request(struct lane *lane, const struct proto_header *header, struct proto_reader *reader)
 {
 	struct session *session = &lane->service->session;
-	/* The reply's data may lie where the request's were: nothing may follow a request before its reply. */
+	/* The reply's data may overwrite the request's: dispatch checks that nothing follows these. */
 	struct call call = { .session = session,
 		             .channel = &lane->channel,
 		             .fields = lane->fields,
@@ -106,7 +106,7 @@ static int lane_serve(struct lane *lane)
 	int r = service_welcome(service, &lane->channel, lane->proof_id, lane->number);
 
 	while (r == 0 && !atomic_load(&service->ended)) {
-		/* An idle lane has no deadline that would wake it. */
+		/* No deadline: an idle lane waits for ever. */
 		(void) proto_channel_await(&lane->channel, true, atomic_load(&service->working), -1);
 		r = proto_channel_next(&lane->channel, &header, &reader);
 		if (r == 0) {
@@ -114,7 +114,7 @@ static int lane_serve(struct lane *lane)
 			r = serve_request(lane, &header, &reader);
 			atomic_fetch_sub(&service->working, 1);
 		} else if (r == -EAGAIN)
-			r = 0; /* idle */
+			r = 0; /* nothing came for stall_ms */
 	}
 	return r;
 }

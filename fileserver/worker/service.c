@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Serving a session: what makes it, its threads, its end. */
+/* Serves a session: making it, its threads, its end. */
 #include "fileserver/worker/service.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ static void init_locks(struct service *service)
 	pthread_condattr_destroy(&clock);
 }
 
-/* What of a session needs no descriptor of the caller's. */
+/* Initialises the parts of a session that need no descriptor. */
 static void init_session(struct session *session, const struct worker_config *config, struct proto_counters *counters)
 {
 	session->config = *config;
@@ -72,7 +72,7 @@ int service_new(const struct worker_config *config, int root, int event, struct 
 	protect_init(&session->protect, session->nodes);
 	space_init(&session->space, session->nodes, config->disk_reserve);
 	if (r < 0) {
-		/* It stays the caller's. */
+		/* On failure the caller keeps the descriptor. */
 		service->event.fd = -EBADF;
 		service_free(service);
 		return r;

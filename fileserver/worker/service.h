@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Serving a session: its threads, its lanes, its end.
+ * Serves a session: its threads, its lanes, its end.
  *
- * The main thread waits for the broker, one thread serves the event lane (events.h), one each data lane (lanes.h). A
- * handler runs on its lane's thread and may block there as long as the host does.
+ * The main thread waits for the broker's messages, one thread serves the event lane (events.h), one each data lane
+ * (lanes.h). A handler runs on its lane's thread and may block there as long as the host does.
  */
 #pragma once
 
@@ -20,9 +20,12 @@ struct lane {
 	struct service *service;
 	uint32_t number;
 	struct proto_channel channel;
-	uint64_t proof_id;     /* of the PROOF that WELCOME answers */
+	uint64_t proof_id;     /* id of the PROOF that WELCOME answers */
 	_Atomic uint64_t last; /* id of the request that was received last */
-	/* Written before a request looks at the share's mode: lanes_make_read_only() relies on it. */
+	/*
+	 * 1 while a request is served. Set before the request looks at the share's mode: lanes_make_read_only() relies
+	 * on it.
+	 */
 	_Atomic uint32_t busy;
 	uint8_t *fields; /* memory for a reply's fields, PROTO_SMALL_MAX */
 };
@@ -30,10 +33,10 @@ struct lane {
 struct service {
 	struct session session;
 	struct proto_channel event; /* the event lane */
-	struct lock event_lock;     /* sending on it */
+	struct lock event_lock;     /* guards sending on it */
 	int end_fd;                 /* eventfd: readable once the session has ended */
 	_Atomic bool ended;
-	_Atomic bool blamed; /* the guest broke the protocol, or left before it was welcomed */
+	_Atomic bool blamed; /* the guest broke the protocol, or left before WELCOME */
 	struct lock lock;
 	pthread_cond_t thread_ended;
 	/* The lock guards these two. */
@@ -42,27 +45,28 @@ struct service {
 	_Atomic unsigned working;                  /* lanes that serve a request */
 };
 
-/* Takes root and event on success. Serves nothing yet. 0 or a negative errno. */
+/* Makes a service that serves nothing yet. Takes over root and event on success. Returns 0 or a negative errno. */
 int service_new(const struct worker_config *config, int root, int event, struct proto_counters *counters,
                 struct service **ret_service);
-/* A service whose threads have ended, or have never begun: frees everything, the event lane, too. NULL: nothing. */
+/* Frees a service whose threads have ended or were never started, with its event lane. NULL is allowed. */
 void service_free(struct service *service);
 
-/* Runs a thread of the service's, which calls service_thread_ended() last. 0 or a negative errno. */
+/* Starts a thread, which must call service_thread_ended() last. Returns 0 or a negative errno. */
 int service_run(struct service *service, void *(*run)(void *), void *argument) LOCK_HELD(service->lock);
 void service_thread_ended(struct service *service);
 
-/* Says WELCOME on a lane of that number; 0: the event lane. */
+/* Sends WELCOME on the lane of this number (0: the event lane). */
 int service_welcome(struct service *service, struct proto_channel *channel, uint64_t proof_id, uint32_t number);
-/* Sends on the event lane. */
+/* Sends a frame on the event lane. Any thread may call it. */
 int service_send_event(struct service *service, struct proto_header *header, const struct proto_writer *writer);
 
-/* Ends the session: GOODBYE, then every lane. Any thread; the first call counts. */
+/* Ends the session: sends GOODBYE, kills every lane. Any thread may call it; the first call's code and text count. */
 void service_end(struct service *service, enum proto_goodbye code, const char *text);
-/* The guest broke the protocol. */
+/* Ends the session because the guest broke the protocol. */
 void service_broken(struct service *service, const char *what);
 /*
- * Ends the session and its threads. The guest closes after GOODBYE and has 2 s for it, since bytes sent just before a
- * close are lost on some transports. False: a thread is still blocked in the host, and ends with the process.
+ * Ends the session and waits for its threads. After GOODBYE the guest has 2 s to close, since bytes sent just before a
+ * close are lost on some transports. Returns false when a thread is still blocked in the host; it ends with the
+ * process.
  */
 bool service_stop(struct service *service);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The worker's main: takes what the broker left for it, locks itself down, serves one mounted share, ends. */
+/* The worker's main: takes over what the broker left for it, enters the sandbox, serves one mount, ends. */
 #include "fileserver/worker/worker.h"
 
 #include <errno.h>
@@ -21,7 +21,9 @@
 #include "protocol/faults.h"
 #include "protocol/log.h"
 
-/* One packet of the broker's, with its descriptor if there is one. 0, -ENOTCONN when the broker is gone, or -EBADMSG.
+/*
+ * Receives one packet of the broker, with its descriptor if it has one. Returns 0; -ENOTCONN: the broker is gone;
+ * -EBADMSG.
  */
 static int receive(struct worker_message *message, int *ret_fd)
 {
@@ -65,12 +67,12 @@ static int fail(const char *what, int error)
 	char text[256];
 
 	(void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
-	/* The broker logs it, which knows how many do so. */
+	/* The broker logs it: it knows how many workers fail so. */
 	tell(WORKER_FAILED, text);
 	return EX_OSERR;
 }
 
-/* One of the broker's messages; takes fd. False: the session is to end. */
+/* Acts on one message of the broker; always takes over fd. Returns false when the session is to end. */
 static bool take_message(struct service *service, struct worker_message *message, int fd)
 {
 	_cleanup_close_ int descriptor = fd;
@@ -98,7 +100,7 @@ static bool take_message(struct service *service, struct worker_message *message
 		return false;
 	}
 	case WORKER_READ_ONLY:
-		/* Not settled in time: the broker, which waits no longer, kills this process. */
+		/* When it has not settled in time the broker kills this process. */
 		if (lanes_make_read_only(service, WORKER_SETTLE_MS))
 			tell(WORKER_SETTLED, "");
 		return true;
@@ -111,7 +113,7 @@ static bool take_message(struct service *service, struct worker_message *message
 	}
 }
 
-/* Waits for the broker's words until the session or the broker ends. */
+/* Serves the broker's messages until the session or the broker ends. */
 static void wait_for_end(struct service *service)
 {
 	struct pollfd fds[3] = { { .fd = WORKER_FD_BROKER, .events = POLLIN },
@@ -153,7 +155,7 @@ static void on_wants(void)
 	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* The list of what is protected, before the guest gets a word in. */
+/* Receives the protect list, before the first request is served. */
 static int protect_first(struct service *service)
 {
 	struct worker_message message;
@@ -182,7 +184,7 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 	tell(WORKER_READY, "");
 	r = events_start(service);
 	if (r < 0) {
-		/* The guest's doing, and no failure. */
+		/* The guest has left: no failure of the worker. */
 		bool left = service->event.broken && (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT);
 
 		service_free(service);
@@ -218,7 +220,7 @@ int worker_main(void)
 	umask(0);
 	log_init("bindshare-worker", (enum log_level) message.config.log_level);
 	log_set_format((enum log_format) message.config.log_format);
-	/* With owner=host the ids of others are shown, which a user namespace would hide. */
+	/* A user namespace would hide other users' ids, which owner=host shows. */
 	own_files = (message.config.flags & PROTO_HELLO_OWNER_HOST) == 0;
 	r = sandbox_enter(expected, ARRAY_SIZE(expected), own_files);
 	if (r < 0)

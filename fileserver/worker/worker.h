@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The half of the server that serves one mounted share: what --worker runs. */
+/* The worker, the half of the server that serves one mount: what --worker runs. */
 #pragma once
 
-/* Never returns to the broker's code. Returns the exit code. */
+/* Returns the process's exit code. */
 int worker_main(void);

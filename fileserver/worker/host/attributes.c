@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From statx to what the guest is told. */
+/* From statx(2) to the attributes that the guest sees. */
 #include "fileserver/worker/host/attributes.h"
 
 #include <errno.h>
@@ -11,10 +11,10 @@
 #include "fileserver/worker/host/reach.h"
 #include "protocol/cleanup.h"
 
-/* How often a name is looked at again that leads to another object each time. */
+/* How often to look again at a name that leads to another object each time. */
 enum { NAME_TRIES = 8 };
 
-/* statfs(2) has the list. Disks reserve space when something is written; what is asked over a network need not. */
+/* Magic numbers: statfs(2). A disk reserves space at the time of the write; a network file system need not. */
 bool attributes_late_errors(int fd)
 {
 	static const uint32_t late[] = { NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC,  CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,
@@ -39,7 +39,7 @@ static int fill(struct session *session, struct node *node, const struct ownersh
                 const struct statx *stx, struct proto_attr *ret_attr)
 {
 	struct ownership view;
-	/* A record that cannot be read hides no file. */
+	/* A record that cannot be read must not hide the file. */
 	int r = ownership_view(session, node, place, stx, &view);
 
 	*ret_attr = (struct proto_attr){
@@ -85,7 +85,7 @@ int attributes_fill_name(struct session *session, int directory, const char *nam
 		int read = fill(session, NULL, &place, stx, ret_attr);
 
 		if (read == 0)
-			return 0; /* no record was asked for */
+			return 0; /* no record was read */
 		r = reach_stat_name(session, directory, name, &again);
 		if (r < 0)
 			return r;
@@ -93,7 +93,7 @@ int attributes_fill_name(struct session *session, int directory, const char *nam
 			return read > 0;
 		*stx = again;
 	}
-	/* Somebody changes it all the time. */
+	/* The host keeps changing the name: read both by one descriptor. */
 	pinned = reach_pin(session, directory, name);
 	r = pinned < 0 ? pinned : reach_stat(session, pinned, stx);
 	return r < 0 ? r : attributes_fill(session, NULL, pinned, stx, ret_attr) > 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is to be on the host's disk before the guest has its answer. */
+/* Brings changes to the host's disk before the guest has its reply. */
 #include "fileserver/worker/host/durable.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ static int sync_file(int fd, bool data_only)
 	return r;
 }
 
-/* fd may be an O_PATH descriptor, which takes no fsync. */
+/* fd may be an O_PATH descriptor, on which fsync(2) fails. */
 static int sync_object(struct session *session, int fd)
 {
 	struct lift lift = LIFT_INIT(session);
@@ -32,7 +32,7 @@ static int sync_object(struct session *session, int fd)
 		opened = resolve_reopen(fd, O_RDONLY);
 	while (lift_again(&lift, opened < 0 ? opened : 0));
 	if (opened < 0)
-		return opened == -ELOOP || opened == -ENXIO ? 0 : opened; /* a link has nothing that could be opened */
+		return opened == -ELOOP || opened == -ENXIO ? 0 : opened; /* links and special files cannot be opened */
 	return sync_file(opened, false);
 }
 

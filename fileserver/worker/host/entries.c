@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a reply says of an object at a name. */
+/* The parts of a reply that describe an object at a name. */
 #include "fileserver/worker/host/entries.h"
 
 #include "fileserver/worker/host/attributes.h"
@@ -13,7 +13,7 @@ int entries_learn(struct session *session, const struct pinned *directory, const
 	bool read;
 	int r;
 
-	/* Before the node takes the descriptor, and may close it. */
+	/* First, since the node takes over the descriptor and may close it. */
 	r = pinned >= 0 ? attributes_fill(session, NULL, pinned, stx, &ret_entry->attr)
 	                : attributes_fill_name(session, directory->fd.fd, name, stx, &ret_entry->attr);
 	if (r < 0)

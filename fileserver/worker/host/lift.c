@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Getting past the owner's own mode bits, under permissions=guest. */
+/* Overrides the owner's own mode bits under permissions=guest. */
 #include "fileserver/worker/host/lift.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 
 #include "protocol/faults.h"
 
-/* Capabilities of a thread; glibc has no wrapper (capget(2)). */
+/* A thread's capabilities; glibc has no wrapper for capget(2). */
 struct capabilities {
 	struct __user_cap_header_struct header;
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
@@ -21,7 +21,7 @@ static bool capabilities_get(struct capabilities *ret_capabilities)
 	return syscall(SYS_capget, &ret_capabilities->header, ret_capabilities->data) == 0;
 }
 
-/* For the calling thread alone. */
+/* Sets or clears CAP_DAC_OVERRIDE in the calling thread's effective set. */
 static bool set_override(bool on)
 {
 	const uint32_t override = CAP_TO_MASK(CAP_DAC_OVERRIDE);
@@ -40,12 +40,12 @@ bool lift_possible(uid_t uid)
 {
 	struct capabilities capabilities;
 
-	/* For root no bit is in the way. */
+	/* Mode bits do not stop root. */
 	return uid != 0 && capabilities_get(&capabilities) &&
 	       (capabilities.data[0].permitted & CAP_TO_MASK(CAP_DAC_OVERRIDE)) != 0;
 }
 
-/* Room that something which was just removed still takes: worth one more try. */
+/* Whether an object that was just removed has left the disk since, so that one more try makes sense. */
 static bool room_comes(struct lift *lift, int result)
 {
 	if ((result != -ENOSPC && result != -EDQUOT) || lift->waited)
@@ -57,7 +57,7 @@ static bool room_comes(struct lift *lift, int result)
 bool lift_again(struct lift *lift, int result)
 {
 	if (lift->lifted) {
-		/* It was there a moment ago and can only be given up: this cannot fail. */
+		/* Dropping a capability cannot fail. */
 		(void) set_override(false);
 		return false;
 	}

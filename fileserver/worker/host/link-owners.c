@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who a symbolic link belongs to. */
+/* The owners of symbolic links. */
 #include "fileserver/worker/host/link-owners.h"
 
 #include <dirent.h>
@@ -17,9 +17,9 @@
 
 #define LINKS_XATTR XATTR_NAMES_PREFIX "links"
 
-enum { CLEAR_ENTRIES = 4096 /* a larger directory is not cleared: each new link would cost as much */ };
+enum { CLEAR_ENTRIES = 4096 /* a larger directory is not searched: each new link would cost as much */ };
 
-/* As it is in the attribute. */
+/* An entry in the attribute. */
 struct link_entry {
 	uint64_t ino, birth;
 	uint32_t uid, gid;
@@ -47,7 +47,7 @@ static struct link_entry key_of(const struct statx *stx)
 	return (struct link_entry){ .ino = htole64(stx->stx_ino), .birth = htole64(birth) };
 }
 
-/* False: there is nothing, or nothing that can be read. */
+/* Reads the attribute. Returns false when there is none or it cannot be read. */
 static bool load(struct session *session, int directory, struct link_owners *ret_links)
 {
 	struct lift lift = LIFT_INIT(session);
@@ -88,7 +88,7 @@ static void drop(struct link_owners *links, struct link_entry *entry)
 	*entry = links->entries[--links->count];
 }
 
-/* Which entries have a link of that number in the directory; false when it is too large to say. */
+/* Sets which entries have a link of their inode number in directory. Returns false when it is too large. */
 static bool look_for(int directory, const struct link_owners *links, bool *ret_found)
 {
 	_cleanup_close_ int fd = resolve_reopen(directory, O_RDONLY | O_DIRECTORY);
@@ -133,7 +133,7 @@ static bool get(struct session *session, int directory, const struct statx *stx,
 	entry = find(&links, &key);
 	if (entry != NULL)
 		*ret_entry = (struct link_entry){ .uid = le32toh(entry->uid), .gid = le32toh(entry->gid) };
-	/* 2^32-1 is nobody. */
+	/* 2^32-1 is no valid id. */
 	return entry != NULL && ret_entry->uid != UINT32_MAX && ret_entry->gid != UINT32_MAX;
 }
 
@@ -147,7 +147,7 @@ void link_owners_show(struct session *session, int directory, const struct statx
 	attr->gid = owner.gid;
 }
 
-/* A descriptor of the directory that a node was last seen in. Undone by parent_done(). */
+/* Returns a descriptor of the directory in which the node was last seen. Undone by parent_done(). */
 static int parent_get(struct session *session, struct node *node, struct node **ret_parent, struct node_fd *ret_fd)
 {
 	int r = nodes_parent(session->nodes, node, ret_parent);
@@ -223,7 +223,7 @@ void link_owners_change(struct session *session, struct node *node, const struct
 
 void link_owners_forget(struct session *session, int directory, const struct statx *stx)
 {
-	/* A record of the default owner is none. */
+	/* A link of the default owner needs no entry. */
 	link_owners_record(session, directory, stx, session->config.view_uid, session->config.view_gid);
 }
 
@@ -234,7 +234,7 @@ void link_owners_move(struct session *session, int from, int to, const struct st
 	if (!is_own_link(session, stx) || !get(session, from, stx, &owner))
 		return;
 	link_owners_record(session, to, stx, owner.uid, owner.gid);
-	/* It may have another name there. */
+	/* With more links, the object may have another name in that directory. */
 	if (stx->stx_nlink <= 1)
 		link_owners_forget(session, from, stx);
 }

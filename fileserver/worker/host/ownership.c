@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a container sees of owners and modes, and what it may record. */
+/* The owners and modes that the guest sees, and the record of those that cannot be real. */
 #include "fileserver/worker/host/ownership.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@
 
 enum { OVERFLOW_ID = 65534, SPECIAL_BITS = 07000, RECORD_MAX = 96, CTIME_TICK_NS = 20000000 };
 
-/* A decimal or octal number of at most max, and what follows it. */
+/* Parses a decimal or octal number of at most max; *at moves behind it. */
 static bool parse_number(const char **at, unsigned base, unsigned long max, uint32_t *ret_value)
 {
 	uint64_t value;
@@ -48,7 +48,7 @@ static bool parse_device(const char *at, mode_t type, struct ownership *record)
 static bool parse_type(const char *text, struct ownership *record)
 {
 	if (strcmp(text, "file") == 0 || strcmp(text, "dir") == 0 || strcmp(text, "symlink") == 0)
-		return true; /* the real type says that */
+		return true; /* the real type of the file counts */
 	if (strcmp(text, "pipe") == 0)
 		record->mode |= S_IFIFO;
 	else if (strcmp(text, "socket") == 0)
@@ -84,7 +84,7 @@ bool ownership_parse(const char *text, size_t length, struct ownership *ret_reco
 	return true;
 }
 
-/* "uid:gid:mode:type" */
+/* Formats "uid:gid:mode:type". */
 static int format(const struct ownership *record, char text[RECORD_MAX])
 {
 	char type[40] = "file";
@@ -123,7 +123,9 @@ static const char *record_name(const struct session *session)
 	return xattr_names_are_roots(session) ? XATTR_NAMES_OWNERSHIP_ROOT : XATTR_NAMES_OWNERSHIP;
 }
 
-/* 0; -ENODATA when there is none or it makes no sense; -EACCES when the owner's own bits hide it; or what reading says.
+/*
+ * Reads the record. Returns 0; -ENODATA: none, or it is invalid; -EACCES: the owner's own bits hide it; or an error of
+ * getxattr(2).
  */
 static int read_record(const struct session *session, const struct ownership_place *place, struct ownership *ret_record)
 {
@@ -135,13 +137,13 @@ static int read_record(const struct session *session, const struct ownership_pla
 	return n > 0 && ownership_parse(value, (size_t) n, ret_record) ? 0 : -ENODATA;
 }
 
-/* What the names of an object's attributes tell. */
+/* What the names of an object's attributes show. */
 struct names_seen {
 	bool record;
 	bool bare;
 };
 
-/* Names can be listed without any permission but that to search the directory. 0 or -EACCES. */
+/* Lists the names, which needs no permission but to search the directory. Returns 0 or -EACCES. */
 static int look_at_names(const struct session *session, const struct ownership_place *place,
                          struct names_seen *ret_seen)
 {
@@ -149,7 +151,7 @@ static int look_at_names(const struct session *session, const struct ownership_p
 	const char *wanted = record_name(session);
 	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
 
-	/* When they cannot be had, or are too many, there may be anything. */
+	/* When the list fails or is too long, there may be any attribute. */
 	*ret_seen = (struct names_seen){ .record = n < 0 && n != -EOPNOTSUPP, .bare = n >= 0 || n == -EOPNOTSUPP };
 	for (ssize_t at = 0; at < n; at += (ssize_t) strlen(names + at) + 1) {
 		if (strcmp(names + at, wanted) == 0)
@@ -160,13 +162,13 @@ static int look_at_names(const struct session *session, const struct ownership_p
 	return n == -EACCES ? -EACCES : 0;
 }
 
-/* As on any Linux file system: no attributes of users on anything but these. */
+/* Linux allows user.* attributes only on these (xattr(7)). */
 static bool may_have_attributes(const struct statx *stx)
 {
 	return S_ISREG(stx->stx_mode) || S_ISDIR(stx->stx_mode);
 }
 
-/* How an object appears that has no record. */
+/* The view of an object without a record. */
 static void default_view(const struct session *session, const struct statx *stx, struct ownership *ret_view)
 {
 	bool own = stx->stx_uid == session->uid;
@@ -189,7 +191,7 @@ static bool may_have_record(const struct session *session, const struct statx *s
 	return owned && may_have_attributes(stx);
 }
 
-/* Whether another change would give another ctime: kernels before 6.13 count time in ticks of up to 10 ms. */
+/* Whether the next change is sure to change ctime: before Linux 6.13, ctime moves in ticks of up to 10 ms. */
 static bool may_keep(const struct statx *stx)
 {
 	struct timespec now;
@@ -331,8 +333,8 @@ int ownership_kill_privileges(struct session *session, int fd)
 	if ((view.mode & S_IXGRP) != 0)
 		kill |= S_ISGID;
 	/*
-	 * Bits that somebody set on the host: the host's kernel clears them itself, but not for root. chown(2) to the
-	 * same owner clears them and nothing else, where a chmod(2) would also undo what somebody changed meanwhile.
+	 * setuid and setgid bits that are real: the host's kernel clears them itself, but not for root. chown(2) to the
+	 * same owner clears them and nothing else; chmod(2) would also undo a change that somebody made meanwhile.
 	 */
 	if ((stx.stx_mode & kill) != 0) {
 		if (FAULT(WORKER_CHOWN, fchownat(fd, "", (uid_t) -1, (gid_t) -1, AT_EMPTY_PATH)) < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Getting at objects on the host. */
+/* Access to objects on the host. */
 #include "fileserver/worker/host/reach.h"
 
 #include <errno.h>
@@ -68,7 +68,7 @@ int reach_open(struct session *session, int pinned, uint32_t flags)
 
 	do {
 		fd = resolve_reopen(pinned, opened);
-		if (fd == -EPERM && (opened & O_NOATIME) != 0) /* another user's file */
+		if (fd == -EPERM && (opened & O_NOATIME) != 0) /* O_NOATIME needs one's own file */
 			fd = resolve_reopen(pinned, opened & ~O_NOATIME);
 	} while (lift_again(&lift, fd < 0 ? fd : 0));
 	return fd;

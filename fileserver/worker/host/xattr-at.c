@@ -33,7 +33,7 @@ struct arguments {
 
 enum { PATH_SIZE = RESOLVE_PATH_SIZE + 1 + NAME_MAX + 1 };
 
-/* The kernel, or a filter before it, knows no calls by directory and name. */
+/* The kernel, or a seccomp filter, does not have the system calls. */
 static _Atomic bool missing;
 
 static bool is_missing(long n)
@@ -75,8 +75,10 @@ static ssize_t get_by_name(int fd, const char *name, const char *attribute, void
 	return result(lgetxattr(path_of(fd, name, path), attribute, value, size));
 }
 
-/* An O_PATH descriptor takes no fgetxattr. Of a directory that may be searched "." does, at a third of the way by
- * /proc. */
+/*
+ * fgetxattr(2) fails on an O_PATH descriptor. For a directory that may be searched, its entry "." works and costs a
+ * third of the way by /proc.
+ */
 static ssize_t get_by_path(int fd, const char *attribute, void *value, size_t size)
 {
 	struct arguments arguments = { .value = (uint64_t) (uintptr_t) value, .size = (uint32_t) size };

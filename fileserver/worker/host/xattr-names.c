@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which extended attributes the guest sees, and under which names they are on the host. */
+/* Which extended attributes the guest sees, and their names on the host. */
 #include "fileserver/worker/host/xattr-names.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ bool xattr_names_is_trusted(const char *name)
 	return starts(name, "trusted.") && name[8] != '\0';
 }
 
-/* Records of the server's. */
+/* Attributes of the server itself. */
 static bool is_private(const char *name)
 {
 	return strcmp(name, XATTR_NAMES_OWNERSHIP) == 0 || starts(name, XATTR_NAMES_PREFIX);

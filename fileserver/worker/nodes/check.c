@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether an object is still where the guest knows it to be. */
+/* Checks whether an object is still where the guest knows it to be. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
@@ -15,7 +15,7 @@
 
 enum { STEPS_MAX = 4096 };
 
-/* A way down from a directory: what is to be checked in one go. */
+/* A path down from a directory, checked by one system call. */
 struct way {
 	struct node *from; /* pinned */
 	const char *path;  /* into bytes */
@@ -23,7 +23,7 @@ struct way {
 };
 
 static void way_find(struct nodes *nodes, const struct place *place, struct way *ret_way) LOCK_HELD(nodes->lock);
-/* The way to place, from the root or as far up as it fits. */
+/* The path to place, from the root or from as far up as fits into PATH_MAX. */
 static void way_find(struct nodes *nodes, const struct place *place, struct way *ret_way)
 {
 	size_t at = sizeof(ret_way->bytes) - 1;
@@ -44,7 +44,7 @@ static void way_find(struct nodes *nodes, const struct place *place, struct way 
 	ret_way->from->pins++;
 }
 
-/* Whether what fd refers to is node; takes fd, which may be an errno. */
+/* Returns 0 if fd refers to node, -ESTALE if not, or an error. Takes over fd, which may be a negative errno. */
 static int compare(struct nodes *nodes, struct node *node, int fd)
 {
 	_cleanup_close_ int pinned = fd;
@@ -60,7 +60,7 @@ static int compare(struct nodes *nodes, struct node *node, int fd)
 	return nodes_same(nodes, node, &stx) ? 0 : -ESTALE;
 }
 
-/* With the lock held: where node was told to be last. False: nowhere. Its directory is pinned. */
+/* The place that the guest was told of last, its directory pinned. Returns false when there is none. Needs the lock. */
 static bool step_up(const struct node *node, struct node **ret_parent, char name[PROTO_NAME_MAX + 1])
 {
 	if (node->place == NULL)
@@ -71,7 +71,7 @@ static bool step_up(const struct node *node, struct node **ret_parent, char name
 	return true;
 }
 
-/* Where a directory may not be searched without lifting: step by step, from below. */
+/* For a directory that may be searched only with lifting: step by step, from below. */
 static int check_steps(struct nodes *nodes, struct node *node, const struct node *top)
 {
 	struct node *at = node, *parent;
@@ -129,7 +129,7 @@ static int check_way(struct nodes *nodes, struct node *to, const struct way *way
 	return r == -EACCES ? check_steps(nodes, to, way->from) : r;
 }
 
-/* With the lock held: the number-th of the places that the guest may go by, or NULL. */
+/* The number-th of the places that the guest may go by, or NULL. Needs the lock. */
 static const struct place *place_at(const struct node *node, unsigned number, int64_t now)
 {
 	const struct place *place = node->place;
@@ -139,7 +139,7 @@ static const struct place *place_at(const struct node *node, unsigned number, in
 	return place != NULL && (number == 0 || now - place->told <= PLACE_TOLD_MS) ? place : NULL;
 }
 
-/* One place, and all that is above it. 1: there is no such place. */
+/* Checks one place and everything above it. Returns 1 when there is no such place. */
 static int check_place(struct nodes *nodes, struct node *node, unsigned number, int64_t now)
 {
 	struct node *at = node;
@@ -174,13 +174,13 @@ int nodes_check(struct nodes *nodes, struct node *node)
 	int r = 0;
 
 	nodes_lock(nodes);
-	/* What has no name that the guest could mean is meant by a descriptor. */
+	/* Without a name the guest can only mean it by a descriptor. */
 	if (node == nodes->root || node->orphan || node->place == NULL)
 		r = 1;
 	nodes_unlock(nodes);
 	for (unsigned number = 0; r == 0 && number < PLACES_MAX; number++)
 		r = check_place(nodes, node, number, now);
-	/* What the guest looks up now is to be there when it asks again. */
+	/* The guest looks it up now: what is found must still be there when it asks again. */
 	if (r == -ESTALE)
 		reopen_name_moved(nodes);
 	return r > 0 ? 0 : r;

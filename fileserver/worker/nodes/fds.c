@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors of nodes within the budget: who keeps one, who loses it. */
+/* Descriptors of nodes, within the budget: which node keeps one, which loses it. */
 #include "fileserver/worker/nodes/fds.h"
 
 #include <assert.h>
@@ -108,7 +108,7 @@ int nodes_timer(const struct nodes *nodes)
 }
 
 static bool give_up_unused(struct nodes *nodes, struct descriptor_list *list) LOCK_HELD(nodes->lock);
-/* There are more to close than could be noted. */
+/* Closes what is in the list and was not used lately. Returns true when there is more than fits into nodes->closing. */
 static bool give_up_unused(struct nodes *nodes, struct descriptor_list *list)
 {
 	while (list->oldest != NULL && nodes->round - list->oldest->used >= UNUSED_ROUNDS) {
@@ -157,7 +157,10 @@ void fds_give(struct nodes *nodes, struct node *node, int fd)
 		close_fd(fd);
 		return;
 	}
-	/* When all of the budget is in use, an operation may still have its own few: they go with it. */
+	/*
+	 * With the whole budget in use an operation may still have a few descriptors of its own: they are closed with
+	 * it.
+	 */
 	(void) fds_make_room(nodes);
 	node->fd = fd;
 	nodes->descriptors++;

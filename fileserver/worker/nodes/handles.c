@@ -62,7 +62,7 @@ int nodes_handle(struct nodes *nodes, uint64_t id, struct handle **ret_handle)
 }
 
 static int handle_end(struct nodes *nodes, struct handle *handle) LOCK_HELD(nodes->lock);
-/* The handle leaves the table. Returns the descriptor to close. */
+/* Removes the handle from the table. Returns the descriptor to close. */
 static int handle_end(struct nodes *nodes, struct handle *handle)
 {
 	struct handle **link = &handle->node->handles;
@@ -91,7 +91,7 @@ void nodes_handle_put(struct nodes *nodes, struct handle *handle)
 	if (--handle->users == 0 && handle->closed)
 		fd = handle_end(nodes, handle);
 	nodes_unlock(nodes);
-	close_fd(fd); /* may wait for the host's file system: never under the lock */
+	close_fd(fd); /* may block in the host's file system: never under the lock */
 }
 
 void nodes_close(struct nodes *nodes, struct handle *handle)

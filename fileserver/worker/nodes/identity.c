@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What makes an object the same object. */
+/* The identity of an object. */
 #include "fileserver/worker/nodes/identity.h"
 
 #include <fcntl.h>
@@ -11,12 +11,12 @@
 #include "fileserver/worker/nodes/nodes.h"
 #include "protocol/cleanup.h"
 
-/* Magic numbers that linux/magic.h of Linux 6.1 has not: statfs(2), and each file system's own sources. */
+/* Magic numbers that linux/magic.h of Linux 6.1 lacks: from statfs(2) and the file systems' own sources. */
 #define BCACHEFS_MAGIC 0xca451a4eU
 #define XFS_MAGIC      0x58465342U
 #define ZFS_MAGIC      0x2fc12fc1U
 
-/* include/uapi/linux/stat.h of Linux 6.10: a field that the C library's struct may not have. */
+/* A field of struct statx since Linux 6.10 that the C library's struct may lack (include/uapi/linux/stat.h). */
 #define SUBVOLUME_MASK NODES_STATX_SUBVOLUME
 enum { SUBVOLUME_OFFSET = 160 };
 _Static_assert(sizeof(struct statx) == 256, "the kernel's structure");
@@ -47,7 +47,7 @@ static const struct device *find(const struct devices *devices, uint64_t number)
 	return NULL;
 }
 
-/* Local file systems that write it once. FAT has it, but its inode numbers change when it has forgotten a file. */
+/* Local file systems write the time of birth once. Not FAT: it gives a file another inode number after eviction. */
 static bool birth_stays(int fd)
 {
 	static const uint32_t kinds[] = { EXT4_SUPER_MAGIC, XFS_MAGIC,      BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC,
@@ -76,7 +76,7 @@ void devices_meet(struct devices *devices, const struct statx *stx, int fd, cons
 		pinned = resolve_pin(fd, name);
 		fd = pinned;
 	}
-	/* The host may have put something else there since: then whoever comes next makes it known. */
+	/* When the host has put another object there meanwhile, the next caller learns about the file system. */
 	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_TYPE, &found) < 0 ||
 	    devices_number(&found) != number)
 		return;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table as the files of this folder know it. */
+/* The table of nodes: private to this folder. */
 #pragma once
 
 #include <xxhash.h>
 
-/* Keyed with a random seed, so that a guest that chooses inode numbers cannot flood one bucket. */
+/* A random seed, so that a guest that chooses inode numbers cannot fill one bucket. */
 extern uint64_t nodes_hash_seed;
 #define HASH_FUNCTION(key, length, result)                                                                             \
 	((result) = (unsigned) XXH3_64bits_withSeed((key), (length), nodes_hash_seed))
@@ -18,11 +18,11 @@ extern uint64_t nodes_hash_seed;
 
 enum { ORPHANS_WAIT_MS = 100, CLOSING_MAX = 64, FORGET_AT_ONCE = 256 };
 
-/* Where the guest knows an object to be: a name in a directory. */
+/* A place: a name in a directory under which the guest was told of a node. */
 struct place {
-	struct place *next; /* the one that was told before */
+	struct place *next; /* the one that the guest was told of before this one */
 	struct node *parent;
-	int64_t told; /* ms, CLOCK_MONOTONIC_COARSE: when the guest was told of it last */
+	int64_t told; /* when the guest was last told of it: ms, CLOCK_MONOTONIC_COARSE */
 	char name[];
 };
 
@@ -31,57 +31,57 @@ struct node {
 	UT_hash_handle hh;
 	uint64_t id;
 	uint64_t lookups;           /* references that the guest holds */
-	struct place *place;        /* the one that was told last; a directory has no other */
-	struct handle *handles;     /* open ones */
-	struct node *newer, *older; /* the list of descriptors that may be closed, while fd is in one */
-	uint32_t pins;              /* operations that use the node */
+	struct place *place;        /* the one that the guest was told of last; a directory has only this one */
+	struct handle *handles;     /* open handles of it */
+	struct node *newer, *older; /* neighbours in the list of descriptors that may be closed */
+	uint32_t pins;              /* how many operations use the node */
 	uint32_t children;          /* places in this directory */
-	uint32_t fd_users;          /* operations that use fd */
-	uint32_t used;              /* nodes->round when somebody used fd last */
+	uint32_t fd_users;          /* how many operations use fd */
+	uint32_t used;              /* nodes->round when fd was last used */
 	int fd;                     /* O_PATH, or -EBADF */
 	mode_t type;                /* S_IFMT bits */
-	struct ownership *view;     /* as it appeared when its ctime was view_*; NULL: the default */
+	struct ownership *view;     /* the view at the ctime view_seconds, view_nanoseconds; NULL: the default view */
 	int64_t view_seconds;
 	uint32_t view_nanoseconds;
-	bool view_kept;  /* the three above are set */
-	bool view_bare;  /* as in struct ownership, with or without a view */
-	bool was_opened; /* the guest may have its content: its descriptor leaves last */
-	bool orphan;     /* the guest took its name away, so that nothing but the descriptor leads to it: leaves last */
+	bool view_kept;  /* the three members above are valid */
+	bool view_bare;  /* as in struct ownership, also when view is NULL */
+	bool was_opened; /* the guest may hold its contents in its page cache: its descriptor leaves late */
+	bool orphan;     /* the guest removed its name, so only the descriptor leads to it: leaves last */
 	bool listed;     /* fd is in a list */
 };
 
-/* Newest first; only nodes whose fd nobody uses right now are in it. */
+/* Newest first; only nodes whose fd nobody uses are in it. */
 struct descriptor_list {
 	struct node *newest, *oldest;
 };
 
 struct nodes {
-	struct lock lock; /* guards everything here but what a handle's own lock does */
+	struct lock lock; /* guards everything here except what a handle's own lock guards */
 	struct node *by_identity, *root;
 	struct slots slots;   /* of nodes */
-	struct slots handles; /* of open ones */
+	struct slots handles; /* of handles */
 	uint32_t count, nodes_max;
-	uint32_t more_places; /* beyond the first of each node; they count against the limit */
-	struct node *hand;    /* where forgetting goes on: the node after it in the table's order; NULL: the first */
-	uint32_t orphans;     /* nodes that are marked so */
-	uint32_t descriptors, descriptors_max; /* of nodes and handles, without the root's */
+	uint32_t more_places; /* places beyond the first one of each node; they count against nodes_max */
+	struct node *hand;    /* the node after which forgetting continues, in the table's order; NULL: at the first */
+	uint32_t orphans;     /* how many nodes are orphans */
+	uint32_t descriptors, descriptors_max; /* of nodes and handles, the root's not counted */
 	uint32_t open_handles;
-	_Atomic int64_t
-	        stale_at; /* ms, CLOCK_MONOTONIC_COARSE: when a name last led to something else; INT64_MIN: never */
-	/* In the order in which they leave: directories and files never opened; opened files; nodes without a name. */
+	/* When a name last led to another object: ms, CLOCK_MONOTONIC_COARSE; INT64_MIN: never. */
+	_Atomic int64_t stale_at;
+	/* In the order in which descriptors leave: directories and files never opened; opened files; orphans. */
 	struct descriptor_list lists[3];
 	struct proto_counters *counters;
 	nodes_pin *pin;
 	void *pin_context;
-	int timer;      /* timerfd: nodes_tick() is due */
-	bool ticking;   /* it is set */
-	uint32_t round; /* of nodes_tick() */
-	/* Descriptors to close once the lock is not held any more: that may wait for the host's file system. */
+	int timer;      /* timerfd, readable when nodes_tick() is due */
+	bool ticking;   /* the timer is set */
+	uint32_t round; /* how many times nodes_tick() has run */
+	/* Descriptors to close after the lock is released: closing may block in the host's file system. */
 	int closing[CLOSING_MAX];
 	unsigned closing_count;
-	struct devices devices; /* has a lock of its own */
+	struct devices devices; /* has its own lock */
 };
 
-/* nodes.c. The second may be asked at any time: what a node is does not change. */
+/* Both are in nodes.c. nodes_same() needs no lock: the identity of a node does not change. */
 void nodes_release(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 bool nodes_same(struct nodes *nodes, const struct node *node, const struct statx *stx);

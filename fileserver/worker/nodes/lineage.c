@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Objects and the directories above them. */
+/* The identity of objects and of the directories above them. */
 #include "fileserver/worker/nodes/lineage.h"
 
 #include "fileserver/worker/nodes/fds.h"
 
 typedef bool look_function(void *context, const struct lineage *lineage);
 
-/* From one of a node's places up. True: look() has seen enough. */
+/* Goes up from one of the node's places. Returns true when look() does not want more. */
 static bool go_up(const struct node *node, const struct place *place, look_function *look, void *context)
 {
 	struct lineage lineage = { .type = node->type, .above = 1 };

@@ -47,7 +47,7 @@ static void show_count(struct nodes *nodes)
 }
 
 static struct node *node_remove(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
-/* The node leaves the table. Returns its directory, which has one reason less to stay. */
+/* Removes the node from the table. Returns its directory, which may now be unused. */
 static struct node *node_remove(struct nodes *nodes, struct node *node)
 {
 	struct node *parent = places_parent(node);
@@ -69,7 +69,7 @@ static struct node *node_remove(struct nodes *nodes, struct node *node)
 	return parent;
 }
 
-/* Frees a node that nobody refers to any more, then its parent if that was the last reason for it, and so on. */
+/* Frees a node that nobody refers to any more, then its parent if this was the last reason to keep it, and so on. */
 void nodes_release(struct nodes *nodes, struct node *node)
 {
 	while (node != NULL && node != nodes->root && node->lookups == 0 && node->pins == 0 && node->children == 0 &&
@@ -79,8 +79,9 @@ void nodes_release(struct nodes *nodes, struct node *node)
 }
 
 /*
- * Whether the guest loses nothing when the table forgets this node: it is told that the node is stale the next time,
- * and looks its name up again. A directory may be somebody's working directory, which has no name for the guest.
+ * Whether the table may forget this node without loss: the guest finds it stale the next time and looks its name up
+ * again. A directory only if nothing else helps: it may be a working directory, which the guest does not look up by
+ * name.
  */
 static bool can_be_forgotten(const struct nodes *nodes, const struct node *node, bool directories)
 {
@@ -89,7 +90,7 @@ static bool can_be_forgotten(const struct nodes *nodes, const struct node *node,
 }
 
 static void forget_some(struct nodes *nodes, bool directories) LOCK_HELD(nodes->lock);
-/* At the limit: forgets some of those that were learned first, in turn. */
+/* At the limit: forgets some nodes, oldest first, going on where it stopped the last time. */
 static void forget_some(struct nodes *nodes, bool directories)
 {
 	unsigned forgotten = 0;
@@ -178,7 +179,7 @@ int nodes_new(int root, uint32_t nodes_max, uint32_t descriptors_max, struct pro
 		nodes_free(nodes);
 		return r;
 	}
-	nodes->root->fd = root; /* never evicted: it is in no list */
+	nodes->root->fd = root; /* never closed: it is in no list */
 	*ret_nodes = nodes;
 	return 0;
 }
@@ -357,7 +358,7 @@ void nodes_orphan(struct nodes *nodes, const struct statx *stx, const struct nod
 	nodes_lock(nodes);
 	node = find(nodes, stx);
 	if (node != NULL) {
-		/* Before the places, since a node without one and without a reference is forgotten. */
+		/* Pinned before its places change: a node without a place and without a reference is freed. */
 		node->pins++;
 		if (S_ISDIR(node->type) || stx->stx_nlink <= 1 || parent == NULL)
 			places_drop_all(nodes, node);
@@ -404,7 +405,7 @@ void nodes_moved(struct nodes *nodes, const struct statx *stx, const struct node
 	nodes_lock(nodes);
 	node = find(nodes, stx);
 	if (node != NULL) {
-		/* Without memory it keeps the old place, which is stale from now on. A directory has but one. */
+		/* Without memory it keeps the old place, which is stale from now on. A directory has only one. */
 		if (places_note(nodes, node, parent, name) == 0 && !S_ISDIR(node->type) &&
 		    (old_parent != parent || strcmp(old_name, name) != 0))
 			places_drop(nodes, node, old_parent, old_name);
@@ -419,7 +420,7 @@ void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count)
 	nodes_lock(nodes);
 	node = slots_find(&nodes->slots, id);
 	if (node != NULL) {
-		/* The guest can send any number here. */
+		/* The guest may send any number. */
 		node->lookups -= count < node->lookups ? count : node->lookups;
 		nodes_release(nodes, node);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the guest knows an object to be. */
+/* The places of a node. */
 #include "fileserver/worker/nodes/places.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "protocol/faults.h"
 
 static void place_free(struct nodes *nodes, struct node *node, struct place **link) LOCK_HELD(nodes->lock);
-/* The first place is counted with its node, the others against the same limit. */
+/* The first place of a node counts with the node; the others count against the same limit. */
 static void place_free(struct nodes *nodes, struct node *node, struct place **link)
 {
 	struct place *place = *link;
@@ -40,8 +40,8 @@ void places_drop(struct nodes *nodes, struct node *node, const struct node *pare
 }
 
 /*
- * A parent beneath its own child would make the chain a ring: the host's kernel keeps directories a tree, but two
- * renames that are seen in the wrong order look like one.
+ * Whether node is beneath ancestor. A parent beneath its own child would close the chain to a ring: the host's
+ * directories are always a tree, but two renames seen in the wrong order look like one.
  */
 static bool is_beneath(const struct node *node, const struct node *ancestor)
 {
@@ -52,7 +52,7 @@ static bool is_beneath(const struct node *node, const struct node *ancestor)
 }
 
 static void drop_old(struct nodes *nodes, struct node *node, int64_t now) LOCK_HELD(nodes->lock);
-/* Those that the guest's kernel goes by no more, and those that are too many. */
+/* Drops the places that the guest's kernel does not go by any more, and those in excess of PLACES_MAX. */
 static void drop_old(struct nodes *nodes, struct node *node, int64_t now)
 {
 	unsigned kept = 1;
@@ -65,7 +65,7 @@ static void drop_old(struct nodes *nodes, struct node *node, int64_t now)
 	}
 }
 
-/* It was told again: it comes first. */
+/* If the node has this place already, moves it to the front. */
 static bool place_again(struct node *node, const struct node *parent, const char *name, int64_t now)
 {
 	for (struct place **link = &node->place; *link != NULL; link = &(*link)->next) {
@@ -102,7 +102,7 @@ int places_note(struct nodes *nodes, struct node *node, struct node *parent, con
 	if (node->place != NULL)
 		nodes->more_places++;
 	node->place = place;
-	/* A directory has one name, and the guest's kernel keeps one. */
+	/* A directory has one name, and the guest's kernel keeps one dentry of it. */
 	if (S_ISDIR(node->type))
 		while (place->next != NULL)
 			place_free(nodes, node, &place->next);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the guest knows an object to be: with the table's lock held. */
+/* The places of a node: the names under which the guest was told of it. The caller must hold the table's lock. */
 #pragma once
 
 #include "fileserver/worker/nodes/internal.h"
 
 enum {
 	/*
-	 * A guest's kernel goes by a name for a second after it was told of it; then it looks it up again. Ten are for
-	 * requests that were long on their way.
+	 * A guest's kernel goes by a name for 1 s after it was told of it, then looks it up again. 10 s allow for slow
+	 * requests.
 	 */
 	PLACE_TOLD_MS = 10000,
-	/* Of one file. When there are more within that time, the one that was told first is not looked at. */
+	/* Limit for one file. With more places within PLACE_TOLD_MS, the one that was told first is not checked. */
 	PLACES_MAX = 64,
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a node gets a descriptor again that has none. */
+/* Reopens nodes that have no descriptor. */
 #include "fileserver/worker/nodes/reopen.h"
 
 #include <assert.h>
@@ -15,16 +15,16 @@
 #include "protocol/clock.h"
 #include "protocol/faults.h"
 
-/* A chain of ancestors without descriptors is reopened from the top; a deeper one than this is refused. */
+/* A chain of ancestors without descriptors is reopened from the top. A deeper one than this is refused. */
 enum { DEPTH_MAX = 4096 };
 
-/* How far a directory is looked for that has left its place. */
+/* Limits of the search for a directory that has left its place. */
 enum { SEARCH_ENTRIES = 20000, SEARCH_DEPTH = 24 };
 
 enum { NAMES_MOVE_MS = 2000 };
 
 static bool borrow(struct nodes *nodes, struct node *node, struct node_fd *ret_fd) LOCK_HELD(nodes->lock);
-/* A descriptor that is there, or false. */
+/* Returns a descriptor that the node has already, or false. */
 static bool borrow(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
 {
 	*ret_fd = (struct node_fd){ .fd = -EBADF, .node = node };
@@ -91,7 +91,7 @@ static bool is_node(const void *context, const struct statx *stx)
 	return nodes_same(wanted->nodes, wanted->node, stx);
 }
 
-/* A directory that is not at its place any more, by the host's doing: beside it, or anywhere beneath above. */
+/* Searches for a directory that the host has moved: in the directory above, or anywhere beneath it. */
 static int find_again(struct nodes *nodes, struct node *node, const struct node_fd *above, int depth)
 {
 	const struct wanted wanted = { .nodes = nodes, .node = node };
@@ -106,7 +106,7 @@ static int find_again(struct nodes *nodes, struct node *node, const struct node_
 	if (fd < 0)
 		return -ESTALE;
 	nodes_lock(nodes);
-	/* Without memory it is looked for again the next time. */
+	/* Without memory the next caller searches again. */
 	if (depth == 0 && places_parent(node) != NULL)
 		(void) places_note(nodes, node, places_parent(node), search.name);
 	fds_give(nodes, node, fd);
@@ -115,8 +115,8 @@ static int find_again(struct nodes *nodes, struct node *node, const struct node_
 }
 
 /*
- * One step down: node's parent has a descriptor. The table is not locked while the host is asked, since that can take
- * for ever; what was renamed by the guest meanwhile is tried again.
+ * Reopens node from its parent, which has a descriptor. The table is not locked during the system calls, since they can
+ * block for ever; if the guest renames the node meanwhile, it is tried again.
  */
 static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *parent)
 {
@@ -166,7 +166,7 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 	return -ESTALE;
 }
 
-/* The nearest ancestor (or node itself) that has a descriptor; *ret_below: the node under it on the way to node. */
+/* The nearest ancestor (or node itself) that has a descriptor. *ret_below: the node beneath it on the path to node. */
 static int nearest(struct nodes *nodes, struct node *node, struct node_fd *ret_fd, struct node **ret_below)
 {
 	struct node *below = NULL, *at = node;
@@ -188,7 +188,7 @@ static int nearest(struct nodes *nodes, struct node *node, struct node_fd *ret_f
 
 int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
 {
-	/* Each round brings a descriptor one step nearer, unless others take it away again. */
+	/* Each round reopens the node one level further down, unless other threads' descriptors push it out again. */
 	for (int rounds = 0; rounds < 4 * DEPTH_MAX; rounds++) {
 		struct node_fd above;
 		struct node *below;

@@ -12,7 +12,7 @@
 #include "fileserver/worker/nodes/nodes.h"
 #include "protocol/cleanup.h"
 
-enum { BUFFER = 4096 /* on a lane's small stack, once for each level */ };
+enum { BUFFER = 4096 /* on the small stack of a lane's thread, once per level */ };
 
 static int look_at(struct search *search, int directory, const struct dirent64 *entry, int depth)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Finds a directory that the host has moved, when nothing but its name was known any more.
+ * Finds a directory that the host has moved, when only its name was known.
  *
- * Somebody may work in it, and on a local file system he would not notice. Only directories are looked for: a file that
- * is open has a descriptor, and one that is not is looked up by name again.
+ * A process may have its working directory there, and on a local file system it would not notice. Only directories are
+ * searched for: an open file has a descriptor, and any other file is looked up by name again.
  */
 #pragma once
 
@@ -16,9 +16,12 @@ struct search {
 	uint64_t ino;
 	bool (*is)(const void *context, const struct statx *stx);
 	const void *context;
-	unsigned left;           /* entries that may still be looked at */
-	char name[NAME_MAX + 1]; /* where it was found */
+	unsigned left;           /* how many entries may still be looked at */
+	char name[NAME_MAX + 1]; /* the name under which it was found */
 };
 
-/* In this directory alone (depth 0), or beneath it, too. An O_PATH descriptor, or -ENOENT. */
+/*
+ * Searches this directory (depth 0), or up to depth levels beneath it as well. Returns an O_PATH descriptor, or
+ * -ENOENT.
+ */
 int search_below(struct search *search, int directory, int depth);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers that a peer may name objects by. */
+/* Ids by which a peer names objects. */
 #include "fileserver/worker/nodes/slots.h"
 
 #include <assert.h>
@@ -65,7 +65,7 @@ void slots_give_back(struct slots *slots, uint64_t id)
 
 	assert(slots_find(slots, id) != NULL);
 	slot->object = NULL;
-	/* 0 is no generation: an id of 0 is none. */
+	/* Generation 0 is left out: id 0 means none. */
 	if (++slot->generation == 0)
 		slot->generation = 1;
 	slot->next_free = slots->free;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbers that a peer may name objects by: slot and generation (PROTO_ID). A slot is used again with the next
- * generation, so that a number that was given back never leads to a newer object. The caller locks.
+ * Ids by which a peer names objects: slot and generation (PROTO_ID). A slot is reused with the next generation, so an
+ * id that was given back never leads to a newer object. The caller must lock.
  */
 #pragma once
 
@@ -18,9 +18,9 @@ struct slots {
 void slots_init(struct slots *slots);
 void slots_done(struct slots *slots);
 
-/* 0 or -ENOMEM. *ret_id is never 0. */
+/* Gives object an id, which is never 0. Returns 0 or -ENOMEM. */
 int slots_take(struct slots *slots, void *object, uint64_t *ret_id);
-/* The object, or NULL. */
+/* The object of an id, or NULL. The peer may send any id. */
 void *slots_find(const struct slots *slots, uint64_t id);
-/* id, which must lead to an object, leads nowhere from now on. */
+/* Frees an id, which must lead to an object. */
 void slots_give_back(struct slots *slots, uint64_t id);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a file appears to the guest: decided in ownership.c, kept with its node. */
+/* How owner and mode of an object appear to the guest: decided in host/ownership.c, kept with its node. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,5 +10,5 @@ struct ownership {
 	uint32_t uid, gid;
 	mode_t mode; /* type and 07777 */
 	uint32_t rdev;
-	bool bare; /* it has no extended attributes that the guest could list */
+	bool bare; /* the object has no extended attributes that the guest could list */
 };

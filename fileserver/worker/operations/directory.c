@@ -14,29 +14,29 @@
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
-/* One request's entries on their way: into the reply's data, and out of it chunk by chunk. */
+/* The entries of one request: collected into the reply's data, sent chunk by chunk. */
 struct listing {
 	struct call *call;
 	struct pinned directory;
 	uint64_t handle;
 	size_t left; /* bytes that may still be added */
 	struct proto_writer writer;
-	bool some; /* there is an entry */
+	bool some; /* at least one entry was added */
 	bool end;
 };
 
-/* An entry that cannot be looked at, and "." and "..": number and type only. */
+/* An entry that cannot be looked at, or "." or "..": inode number and type only. */
 static void entry_plain(const struct dirent64 *from, struct proto_dirent *to)
 {
 	to->node = 0;
 	to->attr = (struct proto_attr){ .ino = from->d_ino, .mode = DTTOIF(from->d_type) };
 }
 
-/* Their numbers as stat() tells them: the host's are not, inside a file system that is mounted in the share. */
+/* "." and "..", with the inode numbers of stat(2): at a mount point in the share d_ino differs. */
 static void entry_dots(struct listing *listing, const struct dirent64 *from, struct proto_dirent *to)
 {
 	struct session *session = listing->call->session;
-	/* What is above the share is nobody's business. */
+	/* The guest must not learn about the directory above the share. */
 	bool top = nodes_id(listing->directory.node) == nodes_root(session->nodes);
 	struct statx stx;
 
@@ -45,7 +45,7 @@ static void entry_dots(struct listing *listing, const struct dirent64 *from, str
 		to->attr.ino = inodes_number(&session->inodes, session->nodes, &stx);
 }
 
-/* False: the entry is gone meanwhile. */
+/* Fills a whole entry. Returns false when the object is gone meanwhile. */
 static bool entry_fill(struct listing *listing, const struct dirent64 *from, struct proto_dirent *to)
 {
 	struct session *session = listing->call->session;
@@ -76,7 +76,7 @@ static bool entry_fill(struct listing *listing, const struct dirent64 *from, str
 	return true;
 }
 
-/* Sends what fills a frame; keeps the rest. */
+/* Sends the data that fill a frame; keeps the rest. */
 static int send_full(struct listing *listing)
 {
 	struct call *call = listing->call;
@@ -99,7 +99,7 @@ static int send_full(struct listing *listing)
 	return r;
 }
 
-/* Adds the entries of one getdents64. 1: there may be more; 0: no more fit; or a negative errno. */
+/* Adds the entries of one getdents64(2). Returns 1: there may be more; 0: no more fit; or a negative errno. */
 static int add_entries(struct listing *listing, const char *bytes, size_t size)
 {
 	for (size_t at = 0; at < size;) {
@@ -122,16 +122,16 @@ static int add_entries(struct listing *listing, const char *bytes, size_t size)
 	return 1;
 }
 
-/* Entries that are there carry references: they are told, and the next request gets the error. */
+/* Entries collected before the error carry references: they are sent, and the next request gets the error. */
 static int listing_failed(struct listing *listing, int error)
 {
-	if (error == -ENOENT) /* the directory was removed */
+	if (error == -ENOENT) /* the directory was removed: no more entries */
 		listing->end = true;
 	return listing->end || listing->some ? 0 : error;
 }
 
 static int list(struct listing *listing, struct handle *handle, uint64_t cookie) LOCK_HELD(handle->lock);
-/* Reads from cookie on. The lock is for the descriptor's position. */
+/* Reads entries from cookie on. The handle's lock guards the descriptor's position. */
 static int list(struct listing *listing, struct handle *handle, uint64_t cookie)
 {
 	char bytes[32768] __attribute__((aligned(8)));

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the table: a handler for each operation on data lanes, and what it is given.
+ * Generated from the table: the handlers of the operations on data lanes, and the requests that they get.
  *
  *	int worker_unlink(struct call *call, const struct worker_unlink *request, struct proto_unlink_reply *ret_reply)
  *
- * returns 0 or a negative errno, which is sent to the guest. The request's fields have been checked one by one, the
- * objects that it names are in use for as long as the handler runs, and the gate has allowed that they are used so:
- * request->parent is an object, not a number. A handler that is missing does not link.
+ * A handler returns 0 or a negative errno, which is sent to the guest. Each field of the request has been checked, the
+ * objects that it names are pinned while the handler runs, and the gate has allowed this use of them: request->parent
+ * is an object, not a number. A missing handler does not link.
  */
 #pragma once
 
 #include "fileserver/worker/session/call.h"
 
-/* How a handler gets what a field of this kind names. */
+/* The type by which a handler gets the object of a field of this kind. */
 #define HANDLER_TYPE_node   struct pinned *
 #define HANDLER_TYPE_handle struct handle *
 #define HANDLER_TYPE_name   const char *

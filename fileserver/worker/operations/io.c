@@ -14,7 +14,7 @@
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
-/* As many bytes as there are, up to size. The number, or a negative errno. */
+/* Reads up to size bytes, fewer only at the end of the file. Returns the number, or a negative errno. */
 static ssize_t read_whole(int fd, uint8_t *bytes, size_t size, uint64_t offset)
 {
 	size_t done = 0;
@@ -38,7 +38,7 @@ void io_read_first(struct call *call, int fd, uint32_t size, struct proto_data *
 {
 	ssize_t n = size == 0 ? 0 : read_whole(fd, call->data, size, 0);
 
-	/* What cannot be read is for READ to say. */
+	/* An error is left to READ, which the guest sends next. */
 	if (n < 0)
 		n = 0;
 	*ret_data = (struct proto_data){ .length = (size_t) n, .available = (size_t) n, .bytes = call->data };
@@ -85,8 +85,8 @@ int worker_read(struct call *call, const struct worker_read *request, struct pro
 }
 
 /*
- * Writes all of it. How much was written before an error, or the error when it is nothing. A disk that is full only of
- * what the guest has just removed gets one more try.
+ * Writes all bytes. Returns how many were written before an error, or the error when it was none. When the disk is full
+ * of objects that the guest has just removed, it is tried once more.
  */
 static ssize_t write_whole(struct session *session, int fd, const uint8_t *bytes, size_t size, uint64_t offset,
                            bool append)
@@ -117,7 +117,7 @@ static ssize_t write_whole(struct session *session, int fd, const uint8_t *bytes
 	return (ssize_t) done;
 }
 
-/* The data comes through the lane's buffer, part by part; most: of it are written. */
+/* Writes at most most bytes of the data, which arrive part by part in the lane's buffer. */
 static ssize_t write_data(struct call *call, int fd, const struct worker_write *request, uint64_t most)
 {
 	bool append = (request->flags & PROTO_WRITE_APPEND) != 0;
@@ -136,7 +136,7 @@ static ssize_t write_data(struct call *call, int fd, const struct worker_write *
 			break;
 		size = call_more_data(call, &bytes);
 		if (size < 0)
-			return -EBADMSG; /* the lane is dead, and nobody is there for an answer */
+			return -EBADMSG; /* the lane is dead: nobody waits for a reply */
 	}
 	return (ssize_t) done;
 }
@@ -154,7 +154,7 @@ int worker_write(struct call *call, const struct worker_write *request, struct p
 	r = space_claim(&session->space, handle->node, handle->fd, request->data.length, &claim);
 	if (r < 0)
 		return r;
-	/* Before the data, as the kernel does: what cannot lose its privileges is not written. */
+	/* Before the data, as the kernel does: if the bits cannot be cleared, nothing is written. */
 	if ((request->flags & PROTO_WRITE_KILL_PRIVILEGES) != 0)
 		r = ownership_kill_privileges(session, handle->fd);
 	if (r == 0) {
@@ -193,7 +193,7 @@ static int allocate(struct session *session, int fd, uint32_t mode, uint64_t off
 	return r;
 }
 
-/* In steps as large as may be claimed at a time: other sessions know nothing of this one's claims. */
+/* In steps of what may be claimed at a time: other sessions do not know of this one's claims. */
 static int allocate_claimed(struct session *session, const struct worker_fallocate *request)
 {
 	const struct handle *handle = request->handle;
@@ -241,7 +241,7 @@ int worker_lseek(struct call *call, const struct worker_lseek *request, struct p
 
 	if (request->whence != SEEK_DATA && request->whence != SEEK_HOLE)
 		return -EINVAL;
-	/* Nothing else uses the position of a file's descriptor. */
+	/* lseek(2) is safe: nothing else uses the position of a file's descriptor. */
 	at = FAULT(WORKER_SEEK, lseek(request->handle->fd, (off_t) request->offset, (int) request->whence));
 	if (at < 0)
 		return -errno;
@@ -249,7 +249,7 @@ int worker_lseek(struct call *call, const struct worker_lseek *request, struct p
 	return 0;
 }
 
-/* Bounded, so that a huge range does not keep a lane for minutes; the guest's kernel asks again for the rest. */
+/* Limit, so that a huge range does not occupy a lane for minutes; the guest's kernel asks again for the rest. */
 enum { COPY_STEP = 64 * 1024 * 1024 };
 
 static int copy(const struct worker_copy_range *request, size_t length, uint64_t *ret_copied)

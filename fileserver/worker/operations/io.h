@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading for an operation that is not READ. */
+/* Reading a file for an operation other than READ. */
 #pragma once
 
 #include "fileserver/worker/session/call.h"
 
 /*
- * The first size bytes of an open file, at most PROTO_CHUNK, into the reply's data; fewer, or none, when they cannot
- * be had.
+ * Reads the first size bytes of an open file, at most PROTO_CHUNK, into the reply's data. Fewer bytes, or none, when
+ * they cannot be read.
  */
 void io_read_first(struct call *call, int fd, uint32_t size, struct proto_data *ret_data);

@@ -14,7 +14,7 @@
 #include "fileserver/worker/host/reach.h"
 #include "protocol/faults.h"
 
-/* By way of /proc/self/fd, which ends at the object itself: a symbolic link is linked, not followed. */
+/* Links by /proc/self/fd, which leads to the object itself: a symbolic link is linked, not followed. */
 static int link_to(struct session *session, int fd, const struct pinned *directory, const char *name)
 {
 	struct lift lift = LIFT_INIT(session);
@@ -29,7 +29,7 @@ static int link_to(struct session *session, int fd, const struct pinned *directo
 	return r;
 }
 
-/* What cannot be told is taken back. */
+/* Fills the reply. If that fails, the new name is removed again. */
 static int linked(struct session *session, struct node *node, int fd, const struct pinned *directory, const char *name,
                   struct proto_link_reply *ret_reply)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What looks and changes nothing: LOOKUP, FORGET, GETATTR, READLINK, ACCESS, STATFS, SYNCFS. */
+/* Operations that change nothing: LOOKUP, FORGET, GETATTR, READLINK, ACCESS, STATFS, SYNCFS. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/statvfs.h>
@@ -15,8 +15,8 @@
 #include "protocol/faults.h"
 
 /*
- * A directory is pinned at once: it may become somebody's working directory without another word from the guest. So is
- * everything else while names change under us.
+ * A directory gets a descriptor at once: it may become a working directory without another request from the guest. So
+ * does any other object while the host is changing names.
  */
 int worker_lookup(struct call *call, const struct worker_lookup *request, struct proto_lookup_reply *ret_reply)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What makes an object at a name: SYMLINK, MKNOD, MKDIR, and what CREATE, TMPFILE and LINK share with them. */
+/* Operations that make an object: SYMLINK, MKNOD, MKDIR, and what CREATE, TMPFILE and LINK share with them. */
 #include "fileserver/worker/operations/make.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
-/* The real owner of a new object, where root serves real numbers. */
+/* Sets the real owner of a new object, if root serves with owner=host. */
 static int chown_new(struct session *session, int fd, const struct ownership *parent, const struct proto_owner *owner)
 {
 	gid_t gid = (parent->mode & S_ISGID) != 0 ? parent->gid : owner->gid;
@@ -51,14 +51,14 @@ int make_known(struct session *session, const struct pinned *directory, const ch
 	set_mode = !S_ISLNK(stx.stx_mode) && (stx.stx_mode & 0777) != (mode & 0777);
 	if (set_mode && FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), (mode & 0777) | (stx.stx_mode & 07000))) < 0)
 		return -errno;
-	/* What has just been made has no record that could be in the way. */
+	/* A new object has no older record that would have to be removed. */
 	record = !ownership_is_default(session, &stx, &wanted);
 	if (record && S_ISLNK(stx.stx_mode)) {
 		link_owners_record(session, directory->fd.fd, &stx, wanted.uid, wanted.gid);
 		entries_changed(session, directory, ret_parent);
 	} else if (record)
 		r = ownership_record(session, fd, &stx, &wanted);
-	/* A file system without user xattrs shows the default owner; a FIFO or a device cannot be without. */
+	/* Without user.* attributes a file shows the default owner; a FIFO or device exists only as a record. */
 	if (r < 0 && (special || r != -EPERM))
 		return r;
 	if (set_mode || record) {
@@ -82,7 +82,7 @@ void make_undo(struct session *session, const struct pinned *directory, const ch
 	while (lift_again(&lift, r));
 }
 
-/* Pins what was just made, and finishes it; what cannot be finished is removed again. */
+/* Opens the new object with O_PATH and finishes it; if that fails, the object is removed again. */
 static int finish(struct session *session, const struct pinned *directory, const char *name,
                   const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
                   struct proto_attr *ret_parent)
@@ -136,7 +136,7 @@ int worker_mknod(struct call *call, const struct worker_mknod *request, struct p
 
 	if (S_ISDIR(mode) || S_ISLNK(mode))
 		return -EINVAL;
-	/* Whatever kind was asked for, on the host it is an empty regular file. */
+	/* Whatever type was asked for, on the host it is an empty regular file. */
 	fd = reach_create(call->session, request->parent->fd.fd, request->name, O_WRONLY, mode);
 	if (fd < 0)
 		return fd;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What opens regular files: OPEN, CREATE, TMPFILE. */
+/* Operations that open regular files: OPEN, CREATE, TMPFILE. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -16,7 +16,7 @@
 #include "fileserver/worker/host/reach.h"
 #include "protocol/cleanup.h"
 
-/* A handle of a file, by which PROTO_OPEN_* allow reading and writing; takes fd on success. */
+/* Makes a handle of a file for the access that PROTO_OPEN_* ask for. Takes over fd on success. */
 static int open_handle(struct session *session, struct node *node, int fd, uint32_t flags, uint64_t *ret_id)
 {
 	struct handle *handle;
@@ -47,9 +47,9 @@ int worker_open(struct call *call, const struct worker_open *request, struct pro
 		r = attributes_of(session, file->node, opened, &ret_reply->attr, NULL);
 	if (r < 0)
 		return r;
-	/* The file's own descriptor may have to make room for the handle's. */
+	/* Gives the node's descriptor back first: it may have to make room for the handle's. */
 	nodes_fd_done(session->nodes, &file->fd);
-	/* After the attributes: older contents must not be taken for theirs. */
+	/* After the attributes: contents older than these would be taken for current. */
 	io_read_first(call, opened, request->size, &ret_reply->data);
 	r = open_handle(session, file->node, opened, request->flags, &ret_reply->handle);
 	if (r == 0)
@@ -57,7 +57,7 @@ int worker_open(struct call *call, const struct worker_open *request, struct pro
 	return r;
 }
 
-/* The file is there already: opens it, unless it is no regular file. *ret_pinned and *ret_fd are the caller's. */
+/* Opens a file that exists already, unless it is not a regular one. The caller owns *ret_pinned and *ret_fd. */
 static int open_existing(struct session *session, const struct pinned *directory, const char *name, uint32_t flags,
                          int *ret_pinned, int *ret_fd)
 {
@@ -148,7 +148,7 @@ int worker_create(struct call *call, const struct worker_create *request, struct
 	return r;
 }
 
-/* A file without a name; with lifting. */
+/* Makes a file without a name, with lifting. */
 static int create_unnamed(struct session *session, const struct pinned *directory, int flags, mode_t mode)
 {
 	struct lift lift = LIFT_INIT(session);
@@ -177,7 +177,7 @@ int worker_tmpfile(struct call *call, const struct worker_tmpfile *request, stru
 	                        &parent, NULL);
 	if (r == 0)
 		r = attributes_of(session, NULL, fd, &ret_reply->entry.attr, &stx);
-	/* It outlives the handle when somebody has it by O_PATH, and no name leads to it. */
+	/* No name leads to it, and it outlives the handle if the guest holds an O_PATH descriptor. */
 	if (r == 0)
 		r = pinned = resolve_reopen(fd, O_PATH);
 	if (r >= 0)

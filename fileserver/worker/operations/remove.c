@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What removes a name: UNLINK and RMDIR. */
+/* Operations that remove a name: UNLINK and RMDIR. */
 #include "fileserver/worker/operations/remove.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ int remove_pin(struct session *session, const struct pinned *directory, const ch
 	struct statx found;
 	int fd = nodes_needs_pin(session->nodes, stx) ? reach_pin(session, directory->fd.fd, name) : -EBADF;
 
-	/* The host may have put another file there since. */
+	/* The host may have put another object there meanwhile. */
 	if (fd >= 0 && (reach_stat(session, fd, &found) < 0 ||
 	                nodes_find(session->nodes, &found) != nodes_find(session->nodes, stx)))
 		fd = close_fd(fd);

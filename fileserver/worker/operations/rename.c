@@ -45,8 +45,8 @@ static bool same_object(const struct statx *left, const struct statx *right)
 }
 
 /*
- * With a whiteout at the old name, when it is asked for. same: both names are one object's, so that nothing happens.
- * Where that fails, the name goes back, unless another object has lost it meanwhile.
+ * Renames, and leaves a whiteout at the old name if that was asked for. same: both names are one object's, so nothing
+ * happens. If the whiteout fails, the rename is undone, unless it replaced an object.
  */
 static int rename_leaving(struct session *session, const struct pinned *from, const struct pinned *to,
                           const struct worker_rename *request, bool replaces, bool same)
@@ -76,7 +76,7 @@ static int rename_leaving(struct session *session, const struct pinned *from, co
 	return r;
 }
 
-/* The owners of links go along to another directory. back: what came from there, or NULL. */
+/* Moves the recorded owners of links to the other directory. back: the object exchanged for it, or NULL. */
 static void rename_links(struct session *session, const struct pinned *from, const struct pinned *to,
                          const struct statx *moved, const struct statx *back)
 {
@@ -103,7 +103,7 @@ static int rename_between(struct session *session, const struct pinned *from, co
 	r = rename_leaving(session, from, to, request, replaces, replaces && same_object(&moved, &replaced));
 	if (r < 0)
 		return r;
-	/* Two names of one object: rename(2) has done nothing. */
+	/* With two names of one object rename(2) does nothing. */
 	if (!replaces || !same_object(&moved, &replaced)) {
 		if (replaces && !exchange)
 			nodes_orphan(session->nodes, &replaced, to->node, request->new_name, TAKE_FD(leaving));
@@ -128,7 +128,7 @@ int worker_rename(struct call *call, const struct worker_rename *request, struct
 	struct pinned *from = request->parent;
 	int r = 0;
 
-	/* A whiteout is made. */
+	/* The whiteout is a new object. */
 	if ((request->flags & PROTO_RENAME_WHITEOUT) != 0)
 		r = space_claim_name(&session->space, from->node, from->fd.fd, &from->claim);
 	return r < 0 ? r : rename_between(session, from, request->new_parent, request, ret_reply);

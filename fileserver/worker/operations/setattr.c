@@ -16,7 +16,7 @@
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
-/* handle: open for writing, or NULL. */
+/* handle: one open for writing, or NULL. */
 static int set_size(struct session *session, int fd, const struct handle *handle, uint64_t size)
 {
 	struct lift lift = LIFT_INIT(session);
@@ -57,8 +57,9 @@ static int set_times(int fd, const struct proto_setattr *set)
 }
 
 /*
- * The permission bits. setuid, setgid and sticky never reach the host's inode. A directory keeps those that the host
- * gave it where the guest leaves them on: chmod(2) would take them away, and new files their group.
+ * The mode bits to set on the host. setuid, setgid and sticky never reach the host's inode. A directory keeps those
+ * that the host set and the guest leaves on: chmod(2) without them would clear them, and new files would lose the
+ * group.
  */
 static mode_t real_mode(mode_t now, mode_t wanted)
 {
@@ -75,7 +76,7 @@ static int set_mode(int fd, mode_t mode)
 	return FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), real_mode(st.st_mode, mode))) < 0 ? -errno : 0;
 }
 
-/* The real owner, where it is shown. */
+/* Sets the real owner, with owner=host. */
 static int set_real_owner(const struct session *session, int fd, const struct proto_setattr *set)
 {
 	uid_t uid = (set->valid & PROTO_SET_UID) != 0 ? set->uid : (uid_t) -1;
@@ -88,8 +89,8 @@ static int set_real_owner(const struct session *session, int fd, const struct pr
 }
 
 /*
- * Owner and mode: what is real is set for real, the rest goes into the record. The mode comes last, so that nothing
- * needs to put an older one back, which could undo what the host set meanwhile.
+ * Sets owner and mode: for real what can be real, the rest in the record. The mode comes last, so that no older mode
+ * needs to be restored, which could undo a change that the host made meanwhile.
  */
 static int set_owner_and_mode(struct session *session, struct node *node, int fd, const struct proto_setattr *set)
 {
@@ -139,7 +140,7 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 	return r;
 }
 
-/* Whatever the owner becomes, ctime changes. The host lets everybody do so to every file: not here. */
+/* Updates ctime, as a change of owner does. The host would let every user do that to every file: not here. */
 static int touch_ctime(const struct session *session, int fd)
 {
 	struct stat st;
@@ -155,7 +156,7 @@ static int set_attributes(struct session *session, struct node *node, int fd, co
                           const struct proto_setattr *set)
 {
 	uint32_t owner = PROTO_SET_UID | PROTO_SET_GID;
-	bool nothing = set->valid == 0; /* chown(-1, -1), which clears setuid like every other */
+	bool nothing = set->valid == 0; /* chown(-1, -1), which clears setuid and setgid like any other */
 	int r = 0;
 
 	if (nothing || (set->valid & owner) != 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* RENAME_WHITEOUT: what takes the old name. */
+/* RENAME_WHITEOUT: makes the whiteout that takes the old name. */
 #include "fileserver/worker/operations/whiteout.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
-/* The kernel's have no bits at all; then nobody could read the record without lifting them. */
+/* The kernel's whiteouts have mode 0, but then the record could be read only with lifting. */
 enum { WHITEOUT_MODE = 0400 };
 
 int whiteout_make(struct session *session, const struct pinned *directory)

@@ -10,7 +10,7 @@
 #include "fileserver/worker/host/xattr-at.h"
 #include "fileserver/worker/host/xattr-names.h"
 
-/* As on any Linux file system: no user.* on anything but these. */
+/* Linux allows user.* attributes only on these (xattr(7)). */
 static bool may_have(const struct pinned *object)
 {
 	mode_t type = nodes_type(object->node);
@@ -65,7 +65,7 @@ int worker_setxattr(struct call *call, const struct worker_setxattr *request, st
 	return r < 0 ? r : durable_attributes(session, object->fd.fd);
 }
 
-/* Keeps the names that the guest may see, as it knows them, in place. The new length. */
+/* Replaces the list, in place, by the names that the guest may see, as it knows them. Returns the new length. */
 static size_t filter_names(const struct session *session, char *names, size_t length)
 {
 	size_t kept = 0;
@@ -94,7 +94,7 @@ int worker_listxattr(struct call *call, const struct worker_listxattr *request, 
 	ssize_t n;
 
 	if (!may_have(request->node))
-		return 0; /* none: the empty list */
+		return 0; /* no attributes: the empty list */
 	n = xattr_at_list(request->node->fd.fd, NULL, names, PROTO_BLOB_MAX);
 	if (n < 0)
 		return (int) n;

@@ -18,7 +18,7 @@ void allotment_take(struct session *session, uint32_t nodes_max, uint32_t descri
 	nodes_unlock(session->nodes);
 }
 
-/* True: less than an eighth is left. */
+/* Whether less than an eighth is left. */
 static bool is_short(const _Atomic uint64_t *used, const _Atomic uint32_t *limit)
 {
 	uint64_t most = atomic_load_explicit(limit, memory_order_relaxed);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a request's handler may ask of the lane. */
+/* The parts of a call that use the lane. */
 #include "fileserver/worker/session/call.h"
 
 #include <errno.h>

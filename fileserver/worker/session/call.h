@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request while it is served: the objects that it names, and where its reply goes. A handler knows nothing of the
- * lane that the request came on, so that it can also be run as a part of another request.
+ * A call: one request while its handler runs, with the objects that it names and where its reply goes. A handler knows
+ * nothing of the lane that the request came on, so it can also run as a part of another request.
  */
 #pragma once
 
@@ -17,13 +17,13 @@ struct call {
 	uint64_t id;
 	bool anew; /* PROTO_FRAME_ANEW: the guest's kernel has just looked the names up */
 
-	/* The reply: its fields, PROTO_SMALL_MAX bytes; and its data, which may lie where the request's data were. */
+	/* Memory for the reply: its fields (PROTO_SMALL_MAX bytes), and its data, which may overlap the request's. */
 	uint8_t *fields, *data;
-	size_t data_size; /* a whole PROTO_CHUNK and one directory entry at least */
+	size_t data_size; /* at least PROTO_CHUNK and one directory entry */
 	/* The lane; NULL for a part of another request, which has all its data at once and replies in one frame. */
 	struct proto_channel *channel;
 
-	/* The gate's: what is in use, with what the row needs it for. */
+	/* The gate's: the pinned objects, and what the row needs each for. */
 	struct call_node {
 		struct pinned pinned;
 		unsigned need;
@@ -40,10 +40,13 @@ struct call {
 	unsigned nodes_count, handles_count, names_count;
 };
 
-/* More of the request's data: how many bytes, 0 at their end, or a negative errno: the lane is dead. */
+/*
+ * Receives more of the request's data. Returns the number of bytes, 0 at their end, or a negative errno: the lane is
+ * dead.
+ */
 ssize_t call_more_data(struct call *call, const void **ret_bytes);
 /*
- * Sends a frame of a reply that comes in several: exactly PROTO_CHUNK bytes of data at the tail of what was encoded.
- * -EMSGSIZE where the reply must fit into one.
+ * Sends one frame of a reply that takes several: the writer's tail is exactly PROTO_CHUNK bytes of data. Returns 0, a
+ * negative errno, or -EMSGSIZE when the reply must fit into one frame.
  */
 int call_send_part(struct call *call, const struct proto_writer *writer);

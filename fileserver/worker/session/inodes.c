@@ -10,7 +10,10 @@ enum { NUMBER_BITS = 26 };
 
 #define SMALL (UINT64_C(1) << 31)
 
-/* From 1; 0 when there are too many. The same disk gets the same one in the next session if nothing is in the way. */
+/*
+ * The number of a device, from 1; 0 when there are too many. If no other device is in the way it is the same one in the
+ * next session.
+ */
 static unsigned disk_number(struct inodes *inodes, uint64_t device)
 {
 	unsigned first = (unsigned) (XXH3_64bits(&device, sizeof(device)) % INODES_DISKS);
@@ -30,7 +33,7 @@ uint64_t inodes_number(struct inodes *inodes, const struct nodes *nodes, const s
 	uint64_t parts[2] = { ((uint64_t) stx->stx_dev_major << 32) | stx->stx_dev_minor, stx->stx_ino };
 
 	if (nodes_on_root_device(nodes, stx)) {
-		/* The numbers that others have here. */
+		/* All but the range that objects on other devices get. */
 		if (stx->stx_ino < SMALL || stx->stx_ino >= 2 * SMALL)
 			return stx->stx_ino;
 	} else if (stx->stx_ino >> NUMBER_BITS == 0) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An object that an operation works on. The gate (gate.h) takes it and puts it back. */
+/* An object that an operation works on. The gate (gate.h) pins and unpins it. */
 #pragma once
 
 #include "fileserver/worker/nodes/nodes.h"
@@ -7,6 +7,6 @@
 
 struct pinned {
 	struct node *node;
-	struct node_fd fd;        /* a descriptor of it */
-	struct space_claim claim; /* a directory: the room for the name that is made in it */
+	struct node_fd fd;        /* a descriptor of the node */
+	struct space_claim claim; /* of a directory: the room claimed for the name that is made in it */
 };

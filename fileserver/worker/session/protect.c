@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gate before everything that could change what the server is steered by. */
+/* Decides what a guest may not change because the server is steered by it. */
 #include "fileserver/worker/session/protect.h"
 
 #include <errno.h>
@@ -65,7 +65,7 @@ int protect_take(struct protect *protect, int fd)
 	return 0;
 }
 
-/* The first entry of this inode number. */
+/* The index of the first entry with this inode number. */
 static size_t first_of(const struct protect *protect, uint64_t ino)
 {
 	size_t low = 0, high = protect->count;
@@ -82,8 +82,8 @@ static size_t first_of(const struct protect *protect, uint64_t ino)
 }
 
 /*
- * Where a directory takes several spellings for one name, every name that could be meant: without regard to case, to
- * dots and spaces at the end, and all that is no ASCII or looks like a short name (VFAT).
+ * For a directory that takes several spellings for one name: whether name could mean wanted. Ignores case, and dots and
+ * spaces at the end; a name that is not ASCII or looks like a short name (VFAT) could mean any.
  */
 static bool is_name_folded(const char *name, const char *wanted)
 {
@@ -97,7 +97,7 @@ static bool is_name_folded(const char *name, const char *wanted)
 	return length == strlen(wanted) && strncasecmp(name, wanted, length) == 0;
 }
 
-/* A secret's own name, and those under which it is written before it gets that: "token.123.tmp", ".token.swp". */
+/* A secret's name, and the names under which it is written before it gets that: "token.123.tmp", ".token.swp". */
 static bool is_secret_name(const struct protect_entry *entry, const char *name)
 {
 	size_t length = strlen(entry->name);
@@ -116,17 +116,20 @@ static bool is_name(const struct protect_entry *entry, const char *name)
 	return (entry->flags & PROTECT_FOLDED) != 0 && is_name_folded(name, entry->name);
 }
 
-/* What an operation is about to do, while the table of nodes is looked through. */
+/* What an operation is about to do; compared with the list for the node and each directory above it. */
 struct question {
 	const struct protect *protect;
-	const char *name; /* of the node, a directory, or NULL: it is about the node itself */
-	bool permissions; /* of the node are changed */
-	bool reading;     /* only what is secret counts */
-	bool handle;      /* by what was opened before */
+	const char *name; /* a name in the node, a directory; or NULL: the node itself is meant */
+	bool permissions; /* the node's permissions are changed */
+	bool reading;     /* it only reads: only secret entries count */
+	bool handle;      /* it goes by a handle opened before */
 	const struct protect_entry *found;
 };
 
-/* Of one file system both have a time of birth or none has, but not all who ask know it: 0, 0. */
+/*
+ * Whether two times of birth may be one object's. A file system has them for all objects or none, but not every caller
+ * knows them: 0, 0.
+ */
 static bool is_one_birth(int64_t seconds, int64_t nanoseconds, int64_t other_seconds, int64_t other_nanoseconds)
 {
 	if ((seconds == 0 && nanoseconds == 0) || (other_seconds == 0 && other_nanoseconds == 0))
@@ -140,7 +143,7 @@ static bool is_of_its_time(const struct protect_entry *entry, const struct linea
 	                    lineage->birth_nanoseconds);
 }
 
-/* By the way that is looked along something else lies at the entry's name than the broker has seen there. */
+/* Whether another object lies at the entry's name, on the path that is checked, than the broker has seen there. */
 static bool is_unseen(const struct protect_entry *entry, const struct lineage *lineage)
 {
 	if (lineage->below_name == NULL ||
@@ -152,7 +155,7 @@ static bool is_unseen(const struct protect_entry *entry, const struct lineage *l
 	                     lineage->below_birth_nanoseconds);
 }
 
-/* Whether an entry is against it. above: 0 the node, 1 its directory, and so on. */
+/* Whether the entry forbids it. lineage->above: 0 the node, 1 its directory, and so on. */
 static bool is_against(const struct question *question, const struct protect_entry *entry,
                        const struct lineage *lineage)
 {
@@ -193,7 +196,7 @@ static bool look(void *context, const struct lineage *lineage)
 			question->found = &protect->entries[i];
 			return true;
 		}
-	/* What was opened before counts by itself, wherever it lies. */
+	/* A handle counts by its object alone, wherever that lies. */
 	return question->reading || question->handle;
 }
 

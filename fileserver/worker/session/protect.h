@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the server is steered by is not changed through a share: settings, policy, token, log, programs, the control
- * socket's directory, the units of the service manager. The broker makes the list (common/protect-list.h), every worker
- * has all of it, and the gate here is asked before each operation's handler.
+ * Keeps guests from changing, through a share, what the server is steered by: settings, policy, token, log, programs,
+ * the control socket's directory, the units of the service manager. The broker makes the list (common/protect-list.h),
+ * every worker has all of it, and the gate asks here before each handler.
  */
 #pragma once
 
@@ -19,8 +19,8 @@ struct protect {
 	struct lock_rw lock;
 	const struct protect_entry *entries;
 	size_t count;
-	_Atomic bool secrets; /* something is kept back from readers, too */
-	/* Called, at most once a second, when a guest tried to change something of this subject. */
+	_Atomic bool secrets; /* an entry is secret: reading is checked, too */
+	/* Called, at most once a second, when a guest tried to change what an entry of this subject protects. */
 	void (*refused)(void *context, uint32_t subject);
 	void *context;
 	_Atomic int64_t told_at;
@@ -31,21 +31,21 @@ struct nodes;
 
 void protect_init(struct protect *protect, struct nodes *nodes);
 void protect_done(struct protect *protect);
-/* Takes the list in fd, which stays the caller's, in place of the one before. 0 or a negative errno. */
+/* Replaces the list by the one in fd, which stays the caller's. Returns 0 or a negative errno. */
 int protect_take(struct protect *protect, int fd);
 
 /*
- * The gate's questions (gate.h), each 0 or -EPERM: whether a node, which may be a file that is about to be opened for
- * it, may be changed, its permissions too; what was opened before; and a name in a directory made, taken away,
- * replaced.
+ * The gate's questions. Each returns 0 or -EPERM: whether a node may be changed, or opened for that (permissions: its
+ * mode or owner changes); whether a node may be changed by a handle opened before; whether a name in a directory may be
+ * made, removed or replaced.
  */
 int protect_change(struct protect *protect, const struct node *node, bool permissions);
 int protect_handle(struct protect *protect, const struct node *node);
 int protect_name(struct protect *protect, const struct node *directory, const char *name);
-/* Whether a node may be opened for reading (-EPERM), a name looked up (-ENOENT: it is kept back that it is there). */
+/* Whether a node may be opened for reading (-EPERM), and a name looked up (-ENOENT: its existence is hidden). */
 int protect_reading(struct protect *protect, const struct node *node);
 int protect_lookup(struct protect *protect, const struct node *directory, const char *name);
-/* The same as protect_change() for an object that was only found beneath the gate: a name that is opened by CREATE. */
+/* As protect_change() for an object that the handler finds only after the gate: an existing file that CREATE opens. */
 int protect_object(struct protect *protect, dev_t device, ino_t ino);
-/* Whether a directory's listing leaves a name out. */
+/* Whether a listing of the directory must leave the name out. */
 bool protect_hides(struct protect *protect, const struct node *directory, const char *name);

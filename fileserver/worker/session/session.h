@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One mounted share, as the operations know it: what is served, how, and what has been learned of it. Threads, lanes
- * and the session's end are the service's (service.h), which makes it and frees it.
+ * One session, as the operations know it: what is served, how, and what has been learned of it. Threads, lanes and the
+ * session's end belong to the service (service.h), which makes and frees it.
  */
 #pragma once
 
@@ -17,8 +17,8 @@
 
 struct session {
 	struct worker_config config;
-	_Atomic bool read_only; /* once true it stays so */
-	uid_t uid;              /* of the serving user */
+	_Atomic bool read_only; /* never changes back to false */
+	uid_t uid;              /* uid of the serving user */
 	bool sync_at_close;     /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	bool may_lift;          /* lift.h */
 	struct nodes *nodes;
@@ -26,10 +26,10 @@ struct session {
 	struct protect protect;
 	struct space space;
 	struct sync sync;
-	struct lock link_owners_lock;                    /* link-owners.h: who changes a directory's record of them */
+	struct lock link_owners_lock;                    /* guards directories' records of links (link-owners.h) */
 	_Atomic uint32_t nodes_limit, descriptors_limit; /* allotment.h */
 	_Atomic int64_t wanted_at;
-	void (*wants)(void); /* NULL: nobody gives more */
+	void (*wants)(void); /* asks the broker for more; NULL: there is no broker */
 	struct proto_counters *counters;
 };
 

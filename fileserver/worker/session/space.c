@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The reserve on the host's disk, which is out of the guest's reach. */
+/* The reserve on the host's disk, which the guest cannot use. */
 #include "fileserver/worker/session/space.h"
 
 #include <errno.h>
@@ -12,10 +12,9 @@
 #include "protocol/faults.h"
 
 enum {
-	SPACE_CHECK_MS = 200, /* what others take meanwhile is noticed so late */
-	SPACE_PARTS = 64,     /* sessions that one server has */
-	SPACE_NAME =
-	        16 * 1024, /* a block for the directory, one for its index, one for the object, one for its record */
+	SPACE_CHECK_MS = 200,   /* longest delay, in ms, until room taken by others is noticed */
+	SPACE_PARTS = 64,       /* most sessions of one server */
+	SPACE_NAME = 16 * 1024, /* a block each for the directory, its index, the object and its record */
 	SPACE_BLOCK = 4096,
 	ORPHANS_MAX = 64,
 	CLOSING_US = 1000,
@@ -48,11 +47,11 @@ void space_hide_reserve(const struct space *space, struct statvfs *st)
 	if (blocks > st->f_blocks / 20)
 		blocks = st->f_blocks / 20;
 	st->f_bavail = less(st->f_bavail, blocks);
-	/* Only one number goes to the guest: that of those which others than root may take. */
+	/* The guest gets only one number of free inodes: how many others than root may use. */
 	st->f_favail = st->f_ffree = less(st->f_favail, st->f_files / 50);
 }
 
-/* What the guest may use of the file system of fd. It may hang: not under a lock. */
+/* Returns the room that the guest may use on the file system of fd. It may block: never call it under a lock. */
 static int ask(const struct space *space, int fd, uint64_t *ret_bytes, uint64_t *ret_files)
 {
 	struct statvfs st;
@@ -60,7 +59,7 @@ static int ask(const struct space *space, int fd, uint64_t *ret_bytes, uint64_t 
 	if (FAULT(WORKER_SPACE, fstatvfs(fd, &st)) < 0)
 		return -errno;
 	space_hide_reserve(space, &st);
-	/* Some count no blocks (ramfs), some no inodes (btrfs). */
+	/* Some file systems count no blocks (ramfs), some no inodes (btrfs). */
 	*ret_bytes = st.f_blocks == 0 ? INT64_MAX : (uint64_t) st.f_bavail * st.f_frsize;
 	*ret_files = st.f_files == 0 ? UINT32_MAX : st.f_favail;
 	return 0;
@@ -72,7 +71,7 @@ static struct space_disk *disk_of(struct space *space, uint64_t device)
 }
 
 static bool take_known(struct space *space, uint64_t device, uint64_t bytes, uint64_t files) LOCK_HELD(space->lock);
-/* Of what was handed out before. */
+/* Takes from the room that was handed out before. Returns false when that is not enough, or too old. */
 static bool take_known(struct space *space, uint64_t device, uint64_t bytes, uint64_t files)
 {
 	struct space_disk *disk = disk_of(space, device);
@@ -87,7 +86,7 @@ static bool take_known(struct space *space, uint64_t device, uint64_t bytes, uin
 
 static uint64_t take_new(struct space *space, uint64_t device, uint64_t bytes, uint64_t files, uint64_t wanted,
                          uint64_t wanted_files) LOCK_HELD(space->lock);
-/* Of what the file system has just said that there is. How many bytes, 0: none. */
+/* Takes from the room that the file system has just reported. Returns the number of bytes; 0: none. */
 static uint64_t take_new(struct space *space, uint64_t device, uint64_t bytes, uint64_t files, uint64_t wanted,
                          uint64_t wanted_files)
 {
@@ -137,8 +136,8 @@ static int claim_once(struct space *space, uint64_t device, int fd, uint64_t wan
 }
 
 /*
- * What the guest has just removed takes room as long as its kernel has not said so, one after the other, and a moment
- * longer until its descriptor is closed. Whether it makes sense to ask again, after so many times.
+ * Objects that the guest has just removed occupy room until its kernel sends FORGET, one after the other, and until
+ * their descriptors are closed a moment later. Returns whether asking again makes sense, after waited earlier tries.
  */
 static bool room_comes(struct space *space, int waited)
 {

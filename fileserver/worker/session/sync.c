@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SYNCFS. */
+/* Runs SYNCFS, one at a time. */
 #include "fileserver/worker/session/sync.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ void sync_done(struct sync *sync)
 }
 
 static void run(struct sync *sync, int fd, dev_t device) LOCK_HELD(sync->lock);
-/* With the lock held, which is given back meanwhile. */
+/* Releases the lock while it waits and syncs. */
 static void run(struct sync *sync, int fd, dev_t device)
 {
 	int64_t wait = sync->at + SYNC_PAUSE_MS - clock_ms();
@@ -38,7 +38,7 @@ static void run(struct sync *sync, int fd, dev_t device)
 		(void) nanosleep(&pause, NULL);
 		lock_take(&sync->lock);
 	}
-	/* Who comes from here on may have written what this one does not see. */
+	/* A caller that comes from now on may have written data that this run does not write back. */
 	number = ++sync->begun;
 	lock_give(&sync->lock);
 	r = FAULT(WORKER_SYNC, syncfs(fd)) < 0 ? -errno : 0;

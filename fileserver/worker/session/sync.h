@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SYNCFS, which writes back all that anybody has written to the host's file system: one at a time in a session, with
- * SYNC_PAUSE_MS between two. Requests that wait meanwhile share the next one.
+ * SYNCFS writes back everything that anybody has written to the host's file system: a session runs one at a time, with
+ * SYNC_PAUSE_MS between two. Requests that arrive meanwhile share the next one.
  */
 #pragma once
 
@@ -18,8 +18,8 @@ struct sync {
 	struct lock lock;
 	pthread_cond_t ended;
 	bool running;
-	uint64_t begun; /* how many have begun */
-	/* The last one that has ended: which, of what device, how, and when (ms). */
+	uint64_t begun; /* number of runs that have begun */
+	/* The last run that has ended: its number, device, result, and the time of its end (ms). */
 	uint64_t last;
 	dev_t device;
 	int result;
@@ -28,6 +28,8 @@ struct sync {
 
 void sync_init(struct sync *sync);
 void sync_done(struct sync *sync);
-/* syncfs() of the file system that fd is on; returns when one has ended that began after this was called. 0 or -errno.
+/*
+ * Runs syncfs(2) on the file system of fd, or waits for a run that began after this call. Returns its result: 0 or a
+ * negative errno.
  */
 int sync_wait(struct sync *sync, int fd);

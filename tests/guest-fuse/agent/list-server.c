@@ -118,8 +118,11 @@ static void answer_resolve(struct list_server *server, const struct proto_header
 
 	server->asked_paths++;
 	if (server->busy > 0 || server->leads_to == NULL) {
-		send_status(server, header, server->busy > 0 ? EBUSY : EACCES);
+		int status = server->busy > 0 ? EBUSY : EACCES;
+
+		/* Before the answer: then the case may change it. */
 		server->busy -= server->busy > 0;
+		send_status(server, header, status);
 		return;
 	}
 	strcpy(reply.path.path, server->leads_to);
