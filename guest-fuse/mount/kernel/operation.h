@@ -37,8 +37,9 @@ static inline struct open_file *file_of(const struct fuse_file_info *fi)
  */
 static inline int target_of(struct thread *thread, fuse_ino_t ino, uint64_t *ret_node)
 {
-	*ret_node = wire(thread, ino);
-	return file_binds_may_change(thread->client->file_binds, ino) ? 0 : -ESTALE;
+	struct client *client = thread->client;
+
+	return file_binds_may_change(client->file_binds, client_node(client, ino), ret_node) ? 0 : -ESTALE;
 }
 
 /* The owner of what is made. -EOVERFLOW in an id-mapped mount that has no number for the process. */

@@ -29,12 +29,13 @@ static bool appends_directly(const struct client *client, int flags)
 }
 
 /*
- * The page cache is kept when it holds the state that OPEN found. When the kernel was told another size or time before,
- * it drops what it knows, so that size and contents fit. Only attributes are invalidated here: to invalidate pages
- * could mean to wait for pages that this or another request is to fill.
+ * node: the server's node that was opened, ino or its target. The page cache is kept when it holds the state that OPEN
+ * found. When the kernel was told another size or time before, it drops what it knows, so that size and contents fit.
+ * Only attributes are invalidated here: to invalidate pages could mean to wait for pages that this or another request
+ * is to fill.
  */
-static int opened(struct thread *thread, fuse_ino_t ino, const struct proto_attr *attr, struct open_file *file,
-                  struct fuse_file_info *fi)
+static int opened(struct thread *thread, fuse_ino_t ino, uint64_t node, const struct proto_attr *attr,
+                  struct open_file *file, struct fuse_file_info *fi)
 {
 	struct client *client = thread->client;
 	struct objects_opened state;
@@ -42,7 +43,7 @@ static int opened(struct thread *thread, fuse_ino_t ino, const struct proto_attr
 	int r = attributes_check(attr);
 
 	if (r == 0)
-		r = objects_opened(client->objects, wire(thread, ino), attr, &state);
+		r = objects_opened(client->objects, node, attr, &state);
 	if (r != 0)
 		return r;
 	bound = file_binds_has(client->file_binds, ino);
@@ -84,8 +85,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int r = file == NULL ? -ENOMEM : 0;
 
 	rebind_look(thread, ino);
-	request.node = wire(thread, ino);
-	if (r == 0 && !file_binds_may_open(thread->client->file_binds, ino))
+	if (!file_binds_may_open(client->file_binds, client_node(client, ino), &request.node) && r == 0)
 		r = -ESTALE;
 	/* The server reads the host's file, so that noatime of this mount must be told to it. */
 	if ((client->options->attributes & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME)
@@ -102,7 +102,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	file->ahead = ahead_put(client->ahead, since, reply.data.bytes, reply.data.length,
 	                        reply.data.length == reply.attr.size);
 	fi->fh = (uint64_t) (uintptr_t) file;
-	r = opened(thread, ino, &reply.attr, file, fi);
+	r = opened(thread, ino, request.node, &reply.attr, file, fi);
 	if (FAULTS_BUILT) /* a test holds this thread back, and other requests must go on */
 		threads_grow(client->threads);
 	(void) FAULT(MOUNT_OPENED, 0);
@@ -142,7 +142,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	}
 	effects_directory_changed(thread, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
-	(void) opened(thread, reply.entry.node, &reply.entry.attr, file, fi);
+	(void) opened(thread, reply.entry.node, reply.entry.node, &reply.entry.attr, file, fi);
 	fill_entry(thread, &reply.entry, &param);
 	if (fuse_reply_create(req, &param, fi) < 0)
 		open_file_not_created(thread, &reply.entry, file);

@@ -214,16 +214,19 @@ void file_binds_told(struct file_binds *binds, uint64_t node, const struct proto
 	lock_give(&binds->lock);
 }
 
-static bool may(struct file_binds *binds, uint64_t node, bool open)
+static bool may(struct file_binds *binds, uint64_t node, bool open, uint64_t *ret_target)
 {
 	struct bound *bound;
 	int64_t now = clock_ns();
 	bool good = true;
 
+	*ret_target = node;
 	if (are_none(binds))
 		return true;
 	lock_take(&binds->lock);
 	bound = find(binds, node);
+	if (bound != NULL)
+		*ret_target = bound->target;
 	if (bound != NULL && bound->changed != 0) {
 		bool settled = now - bound->changed > QUEUED_NS;
 		/* All that was permitted before is permitted now. */
@@ -235,14 +238,14 @@ static bool may(struct file_binds *binds, uint64_t node, bool open)
 	return good;
 }
 
-bool file_binds_may_open(struct file_binds *binds, uint64_t node)
+bool file_binds_may_open(struct file_binds *binds, uint64_t node, uint64_t *ret_target)
 {
-	return may(binds, node, true);
+	return may(binds, node, true, ret_target);
 }
 
-bool file_binds_may_change(struct file_binds *binds, uint64_t node)
+bool file_binds_may_change(struct file_binds *binds, uint64_t node, uint64_t *ret_target)
 {
-	return may(binds, node, false);
+	return may(binds, node, false, ret_target);
 }
 
 bool file_binds_has(struct file_binds *binds, uint64_t node)

@@ -44,10 +44,10 @@ void file_binds_told(struct file_binds *binds, uint64_t node, const struct proto
  * may arrive while the kernel checks for another. So for ten seconds after owner, group or permissions have changed,
  * the target is opened only if it allows all that the targets before it allowed. The kernel does not ask for attributes
  * before it changes a file: a change is refused until they have been the same for a while. True for a node that is not
- * bound.
+ * bound. *ret_target is the target that was decided about: another look-up may change it at any time.
  */
-bool file_binds_may_open(struct file_binds *binds, uint64_t node);
-bool file_binds_may_change(struct file_binds *binds, uint64_t node);
+bool file_binds_may_open(struct file_binds *binds, uint64_t node, uint64_t *ret_target);
+bool file_binds_may_change(struct file_binds *binds, uint64_t node, uint64_t *ret_target);
 
 /* The kernel has forgotten node. Returns its target, of which one look-up is to be given back, or 0. */
 uint64_t file_binds_forget(struct file_binds *binds, uint64_t node);
