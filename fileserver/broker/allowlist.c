@@ -202,7 +202,7 @@ static int go(struct walk *walk)
 }
 
 /* Puts a symbolic link's target before what is still to be walked. link: an O_PATH descriptor of it. */
-static int follow(struct walk *walk, int link, const char *rest)
+static int enter_link(struct walk *walk, int link, const char *rest)
 {
 	char target[PATH_MAX], joined[2 * PATH_MAX];
 	ssize_t length = readlinkat(link, "", target, sizeof(target));
@@ -258,7 +258,7 @@ static int step(struct walk *walk, const char *name, size_t length, const char *
 	if (next < 0 || fstat(next, &st) < 0)
 		return -errno;
 	if (S_ISLNK(st.st_mode))
-		return follow(walk, next, rest);
+		return enter_link(walk, next, rest);
 	if (!S_ISDIR(st.st_mode))
 		return -ENOTDIR;
 	r = paths_append(walk->at, name, length);

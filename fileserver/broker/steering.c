@@ -151,7 +151,7 @@ static void take_object(struct walk *walk, const struct statx *directory, const 
 }
 
 /* Puts a link's target before the rest of the way. False: the way ends here. */
-static bool follow(struct walk *walk, int link)
+static bool enter_link(struct walk *walk, int link)
 {
 	char target[PATH_MAX], joined[sizeof(walk->rest)];
 	ssize_t length = readlinkat(link, "", target, sizeof(target) - 1);
@@ -206,7 +206,7 @@ static bool step(struct walk *walk, const char *name)
 	if (!there)
 		return false;
 	if (S_ISLNK(stx.stx_mode))
-		return follow(walk, next);
+		return enter_link(walk, next);
 	if (last)
 		take_object(walk, &directory, &stx);
 	if (!S_ISDIR(stx.stx_mode))

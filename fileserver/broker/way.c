@@ -43,7 +43,7 @@ int way_next(struct way *way, char ret_name[NAME_MAX + 1])
 }
 
 /* Puts a link's target before the rest of the way. */
-static bool follow(struct way *way, int link)
+static bool enter_link(struct way *way, int link)
 {
 	char target[PATH_MAX], joined[sizeof(way->text)];
 	ssize_t length = readlinkat(link, "", target, sizeof(target) - 1);
@@ -70,7 +70,7 @@ bool way_step(struct way *way, const char *name, int next, const struct stat *st
 	bool up = strcmp(name, "..") == 0;
 
 	if (S_ISLNK(st->st_mode))
-		return follow(way, taken);
+		return enter_link(way, taken);
 	if (!S_ISDIR(st->st_mode) || (up ? 0 : paths_append(way->at, name, strlen(name))) < 0)
 		return false;
 	if (up)

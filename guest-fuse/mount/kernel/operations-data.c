@@ -21,18 +21,17 @@ static void read_data(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		.offset = (uint64_t) offset,
 		.size = (uint32_t) (size < PROTO_DATA_MAX ? size : PROTO_DATA_MAX),
 	};
-	const void *bytes = request_data(&thread->request);
+	struct proto_read_reply reply = { .data.bytes = request_data(&thread->request) };
 	struct client *client = thread->client;
-	size_t length;
 	int r = 0;
 
 	open_file_used(client, file_of(fi));
 	if (file_of(fi)->ahead == 0 ||
 	    !ahead_get(client->ahead, file_of(fi)->ahead, objects_changed_at(client->objects, file_of(fi)->node),
-	               request.offset, request.size, request_data(&thread->request), &length))
-		r = rpc_read_data(&thread->request, &request, &bytes, &length);
+	               request.offset, request.size, request_data(&thread->request), &reply.data.length))
+		r = rpc_read_any(&thread->request, &request, &reply);
 	if (r == 0)
-		(void) fuse_reply_buf(req, bytes, length);
+		(void) fuse_reply_buf(req, reply.data.bytes, reply.data.length);
 	else
 		reply_error(req, r);
 }

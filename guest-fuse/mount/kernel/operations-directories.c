@@ -75,21 +75,21 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	struct proto_opendir_request request = { .node = wire(thread, ino), .size = PROTO_DATA_MAX };
 	struct directory *directory = FAULT_NULL(MOUNT_FILE, calloc(1, sizeof(*directory)));
 	int64_t fetched = clock_ns();
-	size_t length;
-	bool end;
+	struct proto_opendir_reply reply;
 	int r = -ENOMEM;
 
 	if (directory != NULL)
-		r = rpc_opendir_data(&thread->request, &request, &directory->handle, &end, &length);
+		r = rpc_opendir_data(&thread->request, &request, &reply);
 	if (r < 0) {
 		free(directory);
 		reply_error(req, r);
 		return;
 	}
+	directory->handle = reply.handle;
 	directory->node = request.node;
 	directory->window = request.size;
 	lock_init(&directory->lock);
-	r = take_piece(thread, directory, length, 0, fetched, end);
+	r = take_piece(thread, directory, reply.entries.length, 0, fetched, reply.end != 0);
 	fi->fh = (uint64_t) (uintptr_t) directory;
 	if (r < 0)
 		reply_error(req, r);
@@ -134,18 +134,17 @@ static int seek(struct thread *thread, struct directory *directory, uint64_t coo
 	ssize_t index = cookie == 0 && !can_begin(thread->client, directory)
 	                        ? -1
 	                        : directory_piece_find(&directory->piece, cookie);
+	struct proto_readdir_reply reply;
 	int64_t fetched;
-	size_t length;
-	bool end;
 	int r;
 
 	directory->begun = directory->begun || cookie == 0;
 	if (index < 0) {
 		request.size = directory->window = window_at(directory, cookie);
 		fetched = clock_ns();
-		r = rpc_readdir_data(&thread->request, &request, &end, &length);
+		r = rpc_readdir_data(&thread->request, &request, &reply);
 		if (r == 0)
-			r = take_piece(thread, directory, length, cookie, fetched, end);
+			r = take_piece(thread, directory, reply.entries.length, cookie, fetched, reply.end != 0);
 		if (r < 0)
 			return r;
 		index = 0;

@@ -154,37 +154,25 @@ static void read_link(fuse_req_t req, fuse_ino_t ino)
 		reply_error(req, r);
 }
 
-static void unlink_name(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct thread *thread = thread_current();
-	struct proto_unlink_request request = { .parent = wire(thread, parent) };
-	struct proto_unlink_reply reply;
-	int r = proto_name_set(&request.name, name);
-
-	if (r == 0)
-		r = rpc_unlink(&thread->request, &request, &reply);
-	if (r == 0) {
-		effects_directory_changed(thread, request.parent, &reply.parent);
-		effects_changed(thread, reply.node);
+/* unlink_name(), rmdir_name(): two operations that differ in nothing but what is removed. */
+#define REMOVES(op)                                                                                                    \
+	static void op##_name(fuse_req_t req, fuse_ino_t parent, const char *name)                                     \
+	{                                                                                                              \
+		struct thread *thread = thread_current();                                                              \
+		struct proto_##op##_request request = { .parent = wire(thread, parent) };                              \
+		struct proto_##op##_reply reply;                                                                       \
+		int r = proto_name_set(&request.name, name);                                                           \
+                                                                                                                       \
+		if (r == 0)                                                                                            \
+			r = rpc_##op(&thread->request, &request, &reply);                                              \
+		if (r == 0) {                                                                                          \
+			effects_directory_changed(thread, request.parent, &reply.parent);                              \
+			effects_changed(thread, reply.node);                                                           \
+		}                                                                                                      \
+		reply_error(req, r);                                                                                   \
 	}
-	reply_error(req, r);
-}
-
-static void remove_directory(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct thread *thread = thread_current();
-	struct proto_rmdir_request request = { .parent = wire(thread, parent) };
-	struct proto_rmdir_reply reply;
-	int r = proto_name_set(&request.name, name);
-
-	if (r == 0)
-		r = rpc_rmdir(&thread->request, &request, &reply);
-	if (r == 0) {
-		effects_directory_changed(thread, request.parent, &reply.parent);
-		effects_changed(thread, reply.node);
-	}
-	reply_error(req, r);
-}
+REMOVES(unlink)
+REMOVES(rmdir)
 
 static void renamed(struct thread *thread, const struct proto_rename_request *request,
                     const struct proto_rename_reply *reply)
@@ -249,7 +237,7 @@ void operations_fill_names(struct fuse_lowlevel_ops *ops)
 	ops->symlink = make_symlink;
 	ops->readlink = read_link;
 	ops->unlink = unlink_name;
-	ops->rmdir = remove_directory;
+	ops->rmdir = rmdir_name;
 	ops->rename = rename_name;
 	ops->link = link_name;
 }

@@ -119,7 +119,7 @@ static void note_gone(struct objects *objects, uint64_t id, int64_t changed)
 
 static struct object *add(struct objects *objects, uint64_t id, uint32_t mode)
 {
-	struct object *object = FAULT_NULL(MOUNT_NODE, calloc(1, sizeof(*object)));
+	struct object *object = FAULT_NULL(MOUNT_OBJECT, calloc(1, sizeof(*object)));
 
 	if (object == NULL)
 		return NULL;
@@ -136,7 +136,7 @@ static struct object *add(struct objects *objects, uint64_t id, uint32_t mode)
 
 int objects_new(uint64_t root, struct objects **ret_objects)
 {
-	struct objects *objects = FAULT_NULL(MOUNT_NODES, calloc(1, sizeof(*objects)));
+	struct objects *objects = FAULT_NULL(MOUNT_OBJECTS, calloc(1, sizeof(*objects)));
 
 	(void) pthread_once(&seed_once, seed_choose);
 	if (objects == NULL)
@@ -247,7 +247,7 @@ static void place(struct object *object, uint64_t parent, const char *name)
 	object->parent = parent;
 	if (object->name != NULL && strcmp(object->name, name) == 0)
 		return;
-	copy = FAULT_NULL(MOUNT_NODE_NAME, strdup(name));
+	copy = FAULT_NULL(MOUNT_OBJECT_NAME, strdup(name));
 	if (copy == NULL)
 		return;
 	free(object->name);

@@ -3,6 +3,7 @@
 #include "guest-fuse/mount/server/rpc.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "guest-fuse/mount/server/exchange.h"
 #include "guest-fuse/mount/server/request.h"
@@ -66,78 +67,49 @@ int rpc_open_data(struct request *from, const struct proto_open_request *request
 	               : r;
 }
 
-/* A reply that fits into the connection's receive buffer is taken from there. */
-static int read_small(struct request *from, const struct proto_read_request *request, const void **ret_bytes,
-                      size_t *ret_length)
-{
-	struct proto_read_reply reply;
-	int r = rpc_read(from, request, &reply);
+/*
+ * rpc_opendir_data() and so on: the reply ends in data, which comes in any number of frames and lies at
+ * request_data(from).
+ */
+#define CALL_DATA(SYMBOL, op, field)                                                                                   \
+	int rpc_##op##_data(struct request *from, const struct proto_##op##_request *request,                          \
+	                    struct proto_##op##_reply *ret_reply)                                                      \
+	{                                                                                                              \
+		uint8_t fixed[PROTO_MOST_##op##_reply];                                                                \
+		struct proto_writer writer;                                                                            \
+		struct proto_reader reader;                                                                            \
+		size_t length;                                                                                         \
+		int r;                                                                                                 \
+                                                                                                                       \
+		proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);                                            \
+		r = proto_encode_##op##_request(&writer, request);                                                     \
+		if (r == 0)                                                                                            \
+			r = exchange_data(from, PROTO_##SYMBOL, &writer, fixed, sizeof(fixed), request->size,          \
+			                  &length);                                                                    \
+		if (r < 0)                                                                                             \
+			return r;                                                                                      \
+		/* Each frame says how much of the data is its own. */                                                 \
+		memset(fixed + sizeof(fixed) - PROTO_MOST_data, 0, PROTO_MOST_data);                                   \
+		proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));                                       \
+		r = checked(from, PROTO_##SYMBOL, proto_decode_##op##_reply(&reader, ret_reply));                      \
+		ret_reply->field =                                                                                     \
+		        (struct proto_data){ .length = length, .available = length, .bytes = request_data(from) };     \
+		return r;                                                                                              \
+	}
+CALL_DATA(OPENDIR, opendir, entries)
+CALL_DATA(READDIR, readdir, entries)
 
-	if (r < 0)
-		return r;
-	if (reply.data.length > request->size)
-		return exchange_broken(from, PROTO_READ, "more than asked for");
-	*ret_bytes = reply.data.bytes;
-	*ret_length = reply.data.length;
-	return 0;
-}
+CALL_DATA(READ, read, data)
 
-int rpc_read_data(struct request *from, const struct proto_read_request *request, const void **ret_bytes,
-                  size_t *ret_length)
+int rpc_read_any(struct request *from, const struct proto_read_request *request, struct proto_read_reply *ret_reply)
 {
-	struct proto_writer writer;
-	uint8_t fixed[PROTO_MOST_read_reply];
 	int r;
 
-	if (request->size <= PROTO_BLOB_MAX)
-		return read_small(from, request, ret_bytes, ret_length);
-	*ret_bytes = request_data(from);
-	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
-	r = proto_encode_read_request(&writer, request);
-	if (r < 0)
-		return r;
-	return exchange_data(from, PROTO_READ, &writer, fixed, sizeof(fixed), request->size, ret_length);
-}
-
-int rpc_opendir_data(struct request *from, const struct proto_opendir_request *request, uint64_t *ret_handle,
-                     bool *ret_end, size_t *ret_length)
-{
-	uint8_t fixed[PROTO_MOST_opendir_reply];
-	struct proto_writer writer;
-	struct proto_reader reader;
-	uint32_t last;
-	int r;
-
-	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
-	r = proto_encode_opendir_request(&writer, request);
-	if (r == 0)
-		r = exchange_data(from, PROTO_OPENDIR, &writer, fixed, sizeof(fixed), request->size, ret_length);
-	if (r < 0)
-		return r;
-	proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));
-	proto_get_handle(&reader, ret_handle);
-	proto_get_u32(&reader, &last);
-	*ret_end = last != 0;
-	return 0;
-}
-
-int rpc_readdir_data(struct request *from, const struct proto_readdir_request *request, bool *ret_end,
-                     size_t *ret_length)
-{
-	uint8_t fixed[PROTO_MOST_readdir_reply];
-	struct proto_writer writer;
-	struct proto_reader reader;
-	uint32_t last;
-	int r;
-
-	proto_writer_init(&writer, from->message, PROTO_SMALL_MAX);
-	r = proto_encode_readdir_request(&writer, request);
-	if (r == 0)
-		r = exchange_data(from, PROTO_READDIR, &writer, fixed, sizeof(fixed), request->size, ret_length);
-	if (r < 0)
-		return r;
-	proto_reader_init(&reader, fixed, sizeof(fixed), sizeof(fixed));
-	proto_get_u32(&reader, &last);
-	*ret_end = last != 0;
-	return 0;
+	if (request->size > PROTO_BLOB_MAX)
+		return rpc_read_data(from, request, ret_reply);
+	/* A reply that fits into the connection's receive buffer is taken from there. */
+	r = rpc_read(from, request, ret_reply);
+	return r == 0 && ret_reply->data.length > request->size
+	               ? exchange_broken(from, PROTO_READ, "more than asked for")
+	               : r;
 }

@@ -27,12 +27,12 @@ struct request;
 #undef PROTOTYPE_LIST
 #undef PROTOTYPE_HANDSHAKE
 
-/* At most request->size bytes, in memory that is valid until the next call for from. */
+/* At most request->size bytes of data, in memory that is valid until the next call for from. */
 int rpc_open_data(struct request *from, const struct proto_open_request *request, struct proto_open_reply *ret_reply);
-int rpc_read_data(struct request *from, const struct proto_read_request *request, const void **ret_bytes,
-                  size_t *ret_length);
-/* Those whose reply ends in data, which lies at request_data(from): at most request->size bytes. */
-int rpc_opendir_data(struct request *from, const struct proto_opendir_request *request, uint64_t *ret_handle,
-                     bool *ret_end, size_t *ret_length);
-int rpc_readdir_data(struct request *from, const struct proto_readdir_request *request, bool *ret_end,
-                     size_t *ret_length);
+int rpc_read_any(struct request *from, const struct proto_read_request *request, struct proto_read_reply *ret_reply);
+/* The same where the data may be more than a frame's: they lie at request_data(from). */
+int rpc_read_data(struct request *from, const struct proto_read_request *request, struct proto_read_reply *ret_reply);
+int rpc_opendir_data(struct request *from, const struct proto_opendir_request *request,
+                     struct proto_opendir_reply *ret_reply);
+int rpc_readdir_data(struct request *from, const struct proto_readdir_request *request,
+                     struct proto_readdir_reply *ret_reply);

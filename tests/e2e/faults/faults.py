@@ -243,7 +243,7 @@ def _stat(path):
 
 @case
 def the_client_without_memory_says_so_and_lives_on():
-    rig = Rig(mount_faults="mount.file:1:ENOMEM,mount.file:3:ENOMEM,mount.node:2:ENOMEM,mount.node-name:2:ENOMEM,"
+    rig = Rig(mount_faults="mount.file:1:ENOMEM,mount.file:3:ENOMEM,mount.object:2:ENOMEM,mount.object-name:2:ENOMEM,"
                            "mount.listing:1:ENOMEM,mount.listing:3:ENOMEM,mount.forgets:1:ENOMEM")
     names = [f"file{number}" for number in range(20)]
     for name in names:

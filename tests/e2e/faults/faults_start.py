@@ -70,7 +70,7 @@ def a_client_that_cannot_start_leaves_nothing():
             ("channel.send:1:EIO", 40, ["cannot reach the file server", "Input/output error"]),
             ("channel.receive:1:EIO", 40, ["cannot reach the file server", "Input/output error"]),
             ("channel.send:2:EIO", 40, ["cannot reach the file server"]),
-            ("mount.nodes:1:ENOMEM", 2, ["out of memory"]), ("mount.node:1:ENOMEM", 2, ["out of memory"]),
+            ("mount.objects:1:ENOMEM", 2, ["out of memory"]), ("mount.object:1:ENOMEM", 2, ["out of memory"]),
             ("mount.device:1:ENOENT", 2, ["/dev/fuse cannot be opened: load the kernel's module fuse"]),
             ("mount.context:1:ENODEV", 2, ["fsopen", "No such device"]),
             ("mount.option:1:EINVAL", 32, ["setting the mount's options", "Invalid argument"]),

@@ -448,7 +448,8 @@ static void try_fault(const struct operation *operation, enum faults_point point
 	assert_int_equal(faults_fired(), 1);
 	arm("");
 	/* It does without a name, and a listing without a node. */
-	if (r == 0 && (point == FAULTS_MOUNT_NODE_NAME || (point == FAULTS_MOUNT_NODE && operation->run == list_plus)))
+	if (r == 0 &&
+	    (point == FAULTS_MOUNT_OBJECT_NAME || (point == FAULTS_MOUNT_OBJECT && operation->run == list_plus)))
 		expected = 0;
 	if (r != expected)
 		fail_msg("%s with %s: %d in place of %d", operation->name, rule, r, expected);
@@ -476,7 +477,7 @@ static unsigned sweep(const struct operation *operation, enum faults_point point
 
 static void without_memory_an_operation_fails_and_nothing_is_kept(void **state)
 {
-	static const enum faults_point points[] = { FAULTS_MOUNT_FILE, FAULTS_MOUNT_NODE, FAULTS_MOUNT_NODE_NAME,
+	static const enum faults_point points[] = { FAULTS_MOUNT_FILE, FAULTS_MOUNT_OBJECT, FAULTS_MOUNT_OBJECT_NAME,
 		                                    FAULTS_MOUNT_LISTING };
 
 	for (size_t i = 0; i < ARRAY_SIZE(points); i++) {

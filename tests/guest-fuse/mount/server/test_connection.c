@@ -251,8 +251,7 @@ static void read_too_much(struct fixture *fixture, uint32_t size)
 	struct proto_read_request request = { .handle = PROTO_ID(1, 1), .size = size };
 	uint8_t *bytes = calloc(1, 4 + (size_t) size + 1);
 	struct proto_writer writer;
-	const void *data;
-	size_t length;
+	struct proto_read_reply reply;
 
 	assert_non_null(bytes);
 	proto_writer_init(&writer, bytes, 4 + (size_t) size + 1);
@@ -261,7 +260,7 @@ static void read_too_much(struct fixture *fixture, uint32_t size)
 	add_frame(fixture, &header, &writer);
 	free(bytes);
 	assert_int_equal(pthread_create(&fixture->thread, NULL, answer, fixture), 0);
-	assert_int_equal(rpc_read_data(&fixture->request, &request, &data, &length), -EIO);
+	assert_int_equal(rpc_read_any(&fixture->request, &request, &reply), -EIO);
 	assert_int_equal(pthread_join(fixture->thread, NULL), 0);
 	assert_false(fixture->connection.connected);
 }
