@@ -30,9 +30,9 @@ struct proto_channel {
 };
 
 /*
- * Takes over fd on success. capacity: size of the receive buffer in bytes, at least PROTO_SMALL_MAX + PROTO_HEADER_SIZE
- * for a lane; a handshake needs less. Makes the socket blocking and sets its time-outs. Returns 0, -ENOMEM, or an error
- * of setsockopt(2).
+ * Takes over fd on success. capacity: size of the receive buffer in bytes, PROTO_HEADER_SIZE and the longest message
+ * that is expected: PROTO_SMALL_MAX on a data lane, PROTO_MOST_EVENT, PROTO_MOST_LIST_REPLY. A longer frame is
+ * -EBADMSG. Makes the socket blocking and sets its time-outs. Returns 0, -ENOMEM, or an error of setsockopt(2).
  */
 int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, int stall_ms);
 void proto_channel_done(struct proto_channel *channel);

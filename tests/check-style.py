@@ -16,12 +16,24 @@ FREE_OF_SPDX = {"LICENSE", ".gitignore"}
 # another in a circle, a source and its header being one file.
 MOUNT = "guest-fuse/mount/"
 MOUNT_LEAVES = (MOUNT + "mount-options.h", MOUNT + "exits.h")
+WORKER = "fileserver/worker/"
+WORKER_BELOW = ("protocol/", "fileserver/common/")
 ROOMS = {
     MOUNT + "known": ("protocol/", MOUNT + "known/"),
     MOUNT + "server": ("protocol/", MOUNT + "known/", MOUNT + "server/", *MOUNT_LEAVES),
     MOUNT + "kernel": ("protocol/", MOUNT + "known/", MOUNT + "server/", MOUNT + "kernel/", "guest-fuse/file-bind.h",
                        *MOUNT_LEAVES),
+    WORKER + "nodes": (*WORKER_BELOW, WORKER + "nodes/"),
+    WORKER + "session": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "session/"),
+    WORKER + "host": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "session/", WORKER + "host/"),
+    WORKER + "operations": (*WORKER_BELOW, WORKER + "nodes/nodes.h", WORKER + "session/", WORKER + "host/",
+                            WORKER + "operations/"),
 }
+# From numbers to objects: a handler gets objects, so nothing but the gate and what makes a session includes this.
+IDS = WORKER + "nodes/ids.h"
+MAY_RESOLVE = (WORKER + "gate.c", WORKER + "service.c", WORKER + "nodes/", "tests/", "bench/")
+# Two files that are one object: a node stays as long as another has its name in it.
+ONE_OBJECT = {WORKER + "nodes/places": WORKER + "nodes/table"}
 
 
 def tracked():
@@ -57,15 +69,24 @@ def against_the_direction(names):
             for number, header in includes(name):
                 if not header.startswith(allowed):
                     yield f"{name}:{number}: {header} does not belong in this folder's includes"
+        if name.endswith((".c", ".h")) and not name.startswith(MAY_RESOLVE):
+            for number, header in includes(name):
+                if header == IDS:
+                    yield f"{name}:{number}: {header} is the gate's: a handler gets objects and no numbers"
+
+
+def unit_of(name):
+    unit = os.path.splitext(name)[0]
+    return ONE_OBJECT.get(unit, unit)
 
 
 def circles(names):
     graph = {}
     for name in names:
         if os.path.dirname(name) in ROOMS and name.endswith((".c", ".h")):
-            unit = os.path.splitext(name)[0]
+            unit = unit_of(name)
             graph.setdefault(unit, set()).update(
-                other for other in (os.path.splitext(header)[0] for _, header in includes(name)) if other != unit)
+                other for other in (unit_of(header) for _, header in includes(name)) if other != unit)
     # What includes nothing that is left goes, until nothing more does: the rest leads into circles.
     while True:
         done = {unit for unit, others in graph.items() if not others & graph.keys()}

@@ -9,6 +9,7 @@
 #include "fileserver/worker/nodes/fds.h"
 #include "fileserver/worker/nodes/places.h"
 #include "fileserver/worker/nodes/reopen.h"
+#include "fileserver/worker/nodes/table.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"

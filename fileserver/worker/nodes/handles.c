@@ -6,6 +6,7 @@
 
 #include "fileserver/worker/nodes/fds.h"
 #include "fileserver/worker/nodes/ids.h"
+#include "fileserver/worker/nodes/table.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 

@@ -81,7 +81,3 @@ struct nodes {
 	unsigned closing_count;
 	struct devices devices; /* has its own lock */
 };
-
-/* Both are in nodes.c. nodes_same() needs no lock: the identity of a node does not change. */
-void nodes_release(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
-bool nodes_same(struct nodes *nodes, const struct node *node, const struct statx *stx);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fileserver/worker/nodes/table.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"
 

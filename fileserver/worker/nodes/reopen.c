@@ -11,6 +11,7 @@
 #include "fileserver/worker/nodes/fds.h"
 #include "fileserver/worker/nodes/places.h"
 #include "fileserver/worker/nodes/search.h"
+#include "fileserver/worker/nodes/table.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"

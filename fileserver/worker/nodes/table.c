@@ -3,6 +3,7 @@
 #include "fileserver/worker/nodes/fds.h"
 #include "fileserver/worker/nodes/ids.h"
 #include "fileserver/worker/nodes/places.h"
+#include "fileserver/worker/nodes/table.h"
 
 #include <assert.h>
 #include <errno.h>
