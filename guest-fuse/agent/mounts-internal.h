@@ -12,6 +12,7 @@ struct mounts_entry {
 	struct share_list_entry share; /* as the server told last */
 	struct mountpoint mountpoint;  /* a thread's while the state is a busy one */
 	enum mount_state state;
+	bool undoes; /* the thread's job; it does not read state, which may change meanwhile */
 	enum mount_wish wish;
 	bool tried;               /* once, with whatever result: guestd is ready when all are */
 	bool identical, is_apart; /* of mountpoint, as it was when a thread had it last */

@@ -242,7 +242,7 @@ static void run_job(uv_work_t *work)
 
 	entry->mountpoint.error[0] = '\0';
 	entry->result = 0;
-	if (entry->state == MOUNT_UNDOING)
+	if (entry->undoes)
 		mountpoint_undo(&entry->mountpoint);
 	else
 		entry->result = mountpoint_make(&entry->mountpoint);
@@ -265,17 +265,16 @@ static void on_job_done(uv_work_t *work, int status)
 {
 	struct mounts_entry *entry = work->data;
 	struct mounts *mounts = entry->mounts;
-	bool was_undone = entry->state == MOUNT_UNDOING;
 
 	mounts->busy--;
 	if (status < 0)
 		take(entry, MOUNT_EVENT_CANCELLED);
-	else if (was_undone)
+	else if (entry->undoes)
 		undone(entry);
 	else
 		made(entry);
 	/* A try that left nothing behind changes no record, and there may be a thousand of them. */
-	if (status == 0 && (was_undone || entry->result == 0 || entry->mountpoint.made.count > 0))
+	if (status == 0 && (entry->undoes || entry->result == 0 || entry->mountpoint.made.count > 0))
 		tell(mounts);
 	else if (mounts->phase <= MOUNTS_FOLLOWING)
 		mounts->changed(mounts->context);
@@ -288,6 +287,7 @@ static void on_job_done(uv_work_t *work, int status)
 static void start_job(struct mounts_entry *entry, enum mount_event event)
 {
 	take(entry, event);
+	entry->undoes = event == MOUNT_EVENT_UNDO;
 	if (uv_queue_work(entry->mounts->loop, &entry->work, run_job, on_job_done) < 0) {
 		take(entry, MOUNT_EVENT_CANCELLED);
 		back_off(entry);
