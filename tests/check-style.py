@@ -98,6 +98,15 @@ def circles(names):
         yield "files that include one another in a circle, or such files: " + ", ".join(sorted(graph))
 
 
+def suppressions(name):
+    """What a sanitizer is to overlook is in files that are there: a file that moved would be reported again."""
+    with open(name, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            found = re.match(r"\w+:([\w-]+/.*\.c)$", line)
+            if found and not os.path.isfile(found.group(1)):
+                yield f"{name}:{number}: there is no {found.group(1)}"
+
+
 def check(name):
     with open(name, encoding="utf-8") as file:
         lines = file.read().split("\n")
@@ -128,6 +137,9 @@ def main():
     problems = [problem for name in names for problem in check(name)]
     problems += against_the_direction(names)
     problems += circles(names)
+    for name in names:
+        if name.endswith(".supp"):
+            problems += suppressions(name)
     for problem in problems:
         print(problem)
     return 1 if problems else 0
