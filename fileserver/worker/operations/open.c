@@ -130,8 +130,8 @@ int worker_create(struct call *call, const struct worker_create *request, struct
 {
 	struct session *session = call->session;
 	_cleanup_close_ int fd = -EBADF;
-	struct node *node;
-	bool made;
+	struct node *node = NULL;
+	bool made = false;
 	int r = create_or_open(session, request, ret_reply, &fd, &node, &made);
 
 	if (r < 0)
