@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks into the doctor's findings, for its tests. */
+/* Looks into the doctor's findings, for its tests; needs cmocka.h before it. */
 #pragma once
 
 #include <string.h>
@@ -33,4 +33,28 @@ static inline const char *found(const struct findings *findings, const char *che
 		                json_string_value(json_object_get(finding, "text")), advice == NULL ? "" : " / ",
 		                advice == NULL ? "" : advice);
 	return text;
+}
+
+/* Fails the test unless the first finding of a check has these words. */
+static inline void found_assert(const struct findings *findings, const char *check, const char *words)
+{
+	const char *text = found(findings, check);
+
+	if (strstr(text, words) == NULL)
+		fail_msg("%s: \"%s\" has no \"%s\"", check, text, words);
+}
+
+/* Fails it unless there are at least so many findings, all are "ok" and none has an advice. */
+static inline void found_assert_sound(const struct findings *findings, size_t least)
+{
+	const json_t *finding;
+	size_t i;
+
+	assert_true(json_array_size(findings->list) >= least);
+	json_array_foreach(findings->list, i, finding)
+	{
+		if (strcmp(json_string_value(json_object_get(finding, "level")), "ok") != 0)
+			fail_msg("%s", json_string_value(json_object_get(finding, "text")));
+		assert_true(json_is_null(json_object_get(finding, "advice")));
+	}
 }

@@ -29,16 +29,8 @@ static char request[256]; /* as it came */
 
 static int set_up(void **state)
 {
-	const char *path;
-
 	(void) scratch_make();
-	path = scratch_path("sock");
-	assert_true(strlen(path) < sizeof(name.sun_path));
-	name.sun_family = AF_UNIX;
-	strcpy(name.sun_path, path);
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(listener, (struct sockaddr *) &name, sizeof(name)), 0);
-	assert_int_equal(listen(listener, 1), 0);
+	listener = scratch_listen("sock", 1, &name);
 	return 0;
 }
 

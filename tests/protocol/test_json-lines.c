@@ -30,18 +30,10 @@ static struct sockaddr_un name;
 
 static int set_up(void **state)
 {
-	const char *path;
-
 	(void) scratch_make();
-	path = scratch_path("sock");
-	assert_true(strlen(path) < sizeof(name.sun_path));
-	name.sun_family = AF_UNIX;
-	strcpy(name.sun_path, path);
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(listener, (struct sockaddr *) &name, sizeof(name)), 0);
-	assert_int_equal(listen(listener, 0), 0);
+	listener = scratch_listen("sock", 0, &name);
 	lines = (struct json_lines){ .line_max = LINE_MAX_BYTES };
-	assert_int_equal(json_lines_open(&lines, path, LONG_MS), 0);
+	assert_int_equal(json_lines_open(&lines, name.sun_path, LONG_MS), 0);
 	other = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(other >= 0);
 	object = NULL;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -71,4 +72,17 @@ const char *scratch_directory(const char *name)
 
 	assert_int_equal(mkdir(path, 0755), 0);
 	return path;
+}
+
+int scratch_listen(const char *name, int backlog, struct sockaddr_un *ret_name)
+{
+	const char *path = scratch_path(name);
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(strlen(path) < sizeof(ret_name->sun_path));
+	*ret_name = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	strcpy(ret_name->sun_path, path);
+	assert_int_equal(bind(listener, (struct sockaddr *) ret_name, sizeof(*ret_name)), 0);
+	assert_int_equal(listen(listener, backlog), 0);
+	return listener;
 }

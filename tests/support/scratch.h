@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 enum { SCRATCH_PATH = 256 };
 
@@ -19,3 +20,5 @@ const char *scratch_path(const char *name);
 /* Makes a file with this text, or a directory. Returns the path as scratch_path(). */
 const char *scratch_file(const char *name, const char *text, mode_t mode);
 const char *scratch_directory(const char *name);
+/* A unix stream socket of that name that listens, with room for backlog more connections. Returns its descriptor. */
+int scratch_listen(const char *name, int backlog, struct sockaddr_un *ret_name);

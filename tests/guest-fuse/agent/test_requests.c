@@ -69,8 +69,8 @@ int mounts_table(const struct mounts *unused, struct binds_table *ret_table)
 {
 	*ret_table = (struct binds_table){ .known = true, .shares = calloc(1, sizeof(struct binds_share)), .count = 1 };
 	ret_table->shares[0] = (struct binds_share){
-		.path = strdup("/work"),
-		.canonical = strdup("/work"),
+		.path = strdup("/home/me"),
+		.canonical = strdup("/home/me"),
 		.mount = strdup(scratch_path("mount")),
 		.state = mounted ? BINDS_MOUNTED : BINDS_PENDING,
 	};
@@ -79,7 +79,7 @@ int mounts_table(const struct mounts *unused, struct binds_table *ret_table)
 
 json_t *mounts_json(const struct mounts *unused)
 {
-	return json_pack("[{ss}]", "path", "/work");
+	return json_pack("[{ss}]", "path", "/home/me");
 }
 
 static int set_up(void **state)
@@ -253,19 +253,19 @@ static void a_line_that_is_too_long_is_refused(void **state)
 
 static void each_source_has_its_answer_in_its_place(void **state)
 {
-	ask("[\"/work/dir\", \"/work/none\", {\"path\":\"/work/new\",\"create\":true}]", 0);
+	ask("[\"/home/me/dir\", \"/home/me/none\", {\"path\":\"/home/me/new\",\"create\":true}]", 0);
 	hear();
 	assert_string_equal(decided(0, "verdict"), "share");
 	assert_string_equal(decided(1, "code"), "missing");
 	assert_string_equal(decided(2, "kind"), "missing");
-	assert_string_equal(told, "/work/none 3");
+	assert_string_equal(told, "/home/me/none 3");
 	assert_int_equal(asked, 0);
 }
 
 static void one_who_waits_is_answered_when_the_mount_is_there(void **state)
 {
 	mounted = false;
-	ask("[\"/work/dir\"]", 60000);
+	ask("[\"/home/me/dir\"]", 60000);
 	hear_nothing();
 	requests_look(&requests); /* something changed, but not this */
 	hear_nothing();
@@ -278,7 +278,7 @@ static void one_who_waits_is_answered_when_the_mount_is_there(void **state)
 static void a_change_while_it_is_decided_is_not_missed(void **state)
 {
 	mounted = false;
-	ask("[\"/work/dir\"]", 60000);
+	ask("[\"/home/me/dir\"]", 60000);
 	for (unsigned i = 0; i < 3; i++) {
 		(void) uv_run(&loop, UV_RUN_NOWAIT);
 		requests_look(&requests);
@@ -292,18 +292,18 @@ static void a_change_while_it_is_decided_is_not_missed(void **state)
 static void one_who_does_not_wait_is_told_how_it_is(void **state)
 {
 	mounted = false;
-	ask("[\"/work/dir\"]", 0);
+	ask("[\"/home/me/dir\"]", 0);
 	hear();
 	assert_string_equal(decided(0, "code"), "not-mounted");
-	ask("[\"/work/dir\"]", 50);
+	ask("[\"/home/me/dir\"]", 50);
 	hear();
 	assert_string_equal(decided(0, "code"), "not-mounted");
 }
 
 static void the_server_is_asked_about_what_lies_in_no_share_one_by_one(void **state)
 {
-	leads_to = "/work/dir";
-	ask("[\"/link\", \"/work/dir\", \"/other\"]", 0);
+	leads_to = "/home/me/dir";
+	ask("[\"/link\", \"/home/me/dir\", \"/other\"]", 0);
 	hear();
 	assert_int_equal(asked, 2);
 	assert_string_equal(decided(0, "rest"), "dir");
@@ -344,7 +344,7 @@ static void one_who_leaves_while_the_server_thinks_harms_nobody(void **state)
 	turn();
 	answers_late = false;
 	turn();
-	ask("[\"/work/dir\"]", 0);
+	ask("[\"/home/me/dir\"]", 0);
 	hear();
 	assert_string_equal(decided(0, "verdict"), "share");
 }

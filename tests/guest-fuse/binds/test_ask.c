@@ -27,16 +27,8 @@ static json_t *answer;
 
 static int set_up(void **state)
 {
-	const char *path;
-
 	(void) scratch_make();
-	path = scratch_path("sock");
-	assert_true(strlen(path) < sizeof(name.sun_path));
-	name.sun_family = AF_UNIX;
-	strcpy(name.sun_path, path);
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(listener, (struct sockaddr *) &name, sizeof(name)), 0);
-	assert_int_equal(listen(listener, 0), 0);
+	listener = scratch_listen("sock", 0, &name);
 	answer = NULL;
 	error[0] = '\0';
 	return 0;
