@@ -20,10 +20,7 @@
 #endif
 
 /* The caller must hold it. */
-#define LOCK_HELD(...)         LOCK_ATTRIBUTE(requires_capability(__VA_ARGS__))
-#define LOCK_HELD_TO_READ(...) LOCK_ATTRIBUTE(requires_shared_capability(__VA_ARGS__))
-/* The caller must not hold it: the function takes it, or waits for a thread that may need it. */
-#define LOCK_NOT_HELD(...) LOCK_ATTRIBUTE(locks_excluded(__VA_ARGS__))
+#define LOCK_HELD(...) LOCK_ATTRIBUTE(requires_capability(__VA_ARGS__))
 /* The function returns with it held; the function releases it. */
 #define LOCK_TAKES(...)         LOCK_ATTRIBUTE(acquire_capability(__VA_ARGS__))
 #define LOCK_GIVES(...)         LOCK_ATTRIBUTE(release_capability(__VA_ARGS__))
