@@ -171,7 +171,7 @@ static bool give(struct client *client, struct directory *directory, struct dire
 	struct proto_entry entry = { .node = dirent->node, .attr = dirent->attr };
 
 	if (item->held ? objects_learn(client->objects, directory->node, dirent->name.text, &entry, 1) < 0
-	               : !objects_learn_again(client->objects, &entry))
+	               : !objects_learn_again(client->objects, directory->node, dirent->name.text, &entry))
 		return false;
 	objects_note_flags(client->objects, entry.node, entry.attr.flags, directory->piece.fetched);
 	item->held = false;

@@ -166,6 +166,7 @@ static void read_link(fuse_req_t req, fuse_ino_t ino)
 		if (r == 0)                                                                                            \
 			r = rpc_##op(&thread->request, &request, &reply);                                              \
 		if (r == 0) {                                                                                          \
+			objects_unname(thread->client->objects, request.parent, name);                                 \
 			effects_directory_changed(thread, request.parent, &reply.parent);                              \
 			effects_changed(thread, reply.node);                                                           \
 		}                                                                                                      \
@@ -181,6 +182,9 @@ static void renamed(struct thread *thread, const struct proto_rename_request *re
 
 	effects_changed(thread, reply->node);
 	effects_changed(thread, reply->replaced);
+	/* Also where the server knows neither object: these are not what the names led to before. */
+	objects_unname(nodes, request->parent, request->name.text);
+	objects_unname(nodes, request->new_parent, request->new_name.text);
 	objects_moved(nodes, reply->node, request->new_parent, request->new_name.text);
 	if ((request->flags & PROTO_RENAME_EXCHANGE) != 0)
 		objects_moved(nodes, reply->replaced, request->parent, request->name.text);

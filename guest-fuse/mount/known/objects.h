@@ -38,15 +38,15 @@ bool objects_read_buffered(struct objects *objects, uint64_t id);
 
 /*
  * Call before a reply tells the kernel of an object: adds one look-up of the kernel's, and references that the server
- * counts for us. 0; -ENOMEM; -EIO when the server's entry is impossible: the root as a child, an invalid id, or a type
- * that differs from the object's. After an error, or when the kernel did not take the reply, the caller gives the
- * references back (server/forgets.h).
+ * counts for us. The name leads to this object then, and to no other one. 0; -ENOMEM; -EIO when the server's entry is
+ * impossible: the root as a child, an invalid id, or a type that differs from the object's. After an error, or when the
+ * kernel did not take the reply, the caller gives the references back (server/forgets.h).
  */
 int objects_learn(struct objects *objects, uint64_t parent, const char *name, const struct proto_entry *entry,
                   uint64_t references);
 
 /* The same without a reference of the server's: only for an object that is in the table. */
-bool objects_learn_again(struct objects *objects, const struct proto_entry *entry);
+bool objects_learn_again(struct objects *objects, uint64_t parent, const char *name, const struct proto_entry *entry);
 
 /* At this time (clock_ns()) the kernel sent a LOOKUP whose answer was this object. */
 void objects_looked_up(struct objects *objects, uint64_t id, int64_t asked);
@@ -62,8 +62,23 @@ uint64_t objects_forget(struct objects *objects, uint64_t id, uint64_t lookups);
 /* The kernel is told these attributes. 0, or -EIO when the type differs from the object's. */
 int objects_told(struct objects *objects, uint64_t id, const struct proto_attr *attr);
 
-/* Its last known parent and name. False: not in the table, the root, or no name is known. */
+/*
+ * Its place: the parent and name under which the kernel was told of it last. It stays the same when the name leads to
+ * another object or to nothing since. False: not in the table, the root, or no name is known.
+ */
 bool objects_place(struct objects *objects, uint64_t id, uint64_t *ret_parent, struct proto_name *ret_name);
+/*
+ * The object that the kernel was last told of under this name; 0: none is known. Of a file with several names only its
+ * place leads to it, so the kernel may know more names than these.
+ */
+uint64_t objects_named(struct objects *objects, uint64_t parent, const char *name);
+/*
+ * All objects whose place is in this directory, also those whose names do not lead to them any more; parent 0: every
+ * object but the root. 0, and the caller frees *ret_ids; or -ENOMEM.
+ */
+int objects_children(struct objects *objects, uint64_t parent, uint64_t **ret_ids, size_t *ret_count);
+/* The name leads to nothing any more. */
+void objects_unname(struct objects *objects, uint64_t parent, const char *name);
 
 /*
  * PROTO_ATTR_* flags that the server sent with an answer to a request of since (clock_ns()); and those that still hold:
@@ -72,7 +87,10 @@ bool objects_place(struct objects *objects, uint64_t id, uint64_t *ret_parent, s
 void objects_note_flags(struct objects *objects, uint64_t id, uint32_t flags, int64_t since);
 uint32_t objects_flags(struct objects *objects, const struct validity *validity, uint64_t id);
 
-/* After a RENAME from here: the object's new parent and name. */
+/*
+ * After a RENAME from here: the object's new parent and name. Without memory for the name it is among the directory's
+ * children, and no name leads to it.
+ */
 void objects_moved(struct objects *objects, uint64_t id, uint64_t parent, const char *name);
 
 /* It was changed from here: nothing that was read of it before may reach the kernel any more. */

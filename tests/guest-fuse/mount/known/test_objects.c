@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is known of objects: counts that agree with the kernel's, a server that lies, the page cache's state. */
+/* What is known of objects: counts that agree with the kernel's, a server that lies. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,14 +43,14 @@ static void the_last_forget_gives_all_references_back(void **state)
 
 	assert_int_equal(learn(objects, NODE, S_IFREG), 0);
 	assert_int_equal(learn(objects, NODE, S_IFREG), 0);
-	assert_true(objects_learn_again(objects, &entry));
+	assert_true(objects_learn_again(objects, ROOT, "name", &entry));
 	assert_int_equal(objects_count(objects), 2);
 	assert_int_equal(objects_forget(objects, NODE, 2), 0);
 	/* Three look-ups of the kernel's, of which the server knows two. */
 	assert_int_equal(objects_forget(objects, NODE, 1), 2);
 	assert_int_equal(objects_count(objects), 1);
 	assert_int_equal(objects_forget(objects, NODE, 1), 0);
-	assert_false(objects_learn_again(objects, &entry));
+	assert_false(objects_learn_again(objects, ROOT, "name", &entry));
 }
 
 static void a_forget_of_too_much_ends_at_nothing(void **state)
@@ -68,7 +68,7 @@ static void a_server_that_lies_is_not_believed(void **state)
 	struct objects_opened opened;
 
 	assert_int_equal(learn(*state, ROOT, S_IFDIR), -EIO);
-	assert_false(objects_learn_again(*state, &entry));
+	assert_false(objects_learn_again(*state, ROOT, "name", &entry));
 	assert_int_equal(learn(*state, 0, S_IFREG), -EIO);
 	assert_int_equal(learn(*state, 1, S_IFREG), -EIO);
 	assert_int_equal(learn(*state, 12345, S_IFREG), -EIO);
@@ -78,102 +78,6 @@ static void a_server_that_lies_is_not_believed(void **state)
 	assert_int_equal(objects_told(*state, ROOT, &attr), -EIO);
 	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), -EIO);
 	assert_int_equal(objects_forget(*state, NODE, 1), 1);
-}
-
-static bool keeps(struct objects *objects, const struct proto_attr *attr)
-{
-	struct objects_opened opened;
-
-	assert_int_equal(objects_opened(objects, NODE, attr, &opened), 0);
-	assert_true(opened.keep_cache == (opened.drop == 0));
-	if (opened.drop != 0)
-		objects_dropped(objects, NODE, opened.drop);
-	return opened.keep_cache;
-}
-
-static void pages_are_not_kept_before_they_were_dropped(void **state)
-{
-	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
-	struct objects_opened first, second, third;
-
-	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
-	assert_true(keeps(*state, &attr));
-	attr.mtime.nanoseconds++;
-	assert_int_equal(objects_opened(*state, NODE, &attr, &first), 0);
-	assert_int_equal(objects_opened(*state, NODE, &attr, &second), 0);
-	assert_false(first.keep_cache || second.keep_cache);
-	/* Another change in between: what was dropped for the first does not count for it. */
-	attr.mtime.nanoseconds++;
-	assert_int_equal(objects_opened(*state, NODE, &attr, &third), 0);
-	assert_false(third.keep_cache);
-	objects_dropped(*state, NODE, first.drop);
-	assert_int_equal(objects_opened(*state, NODE, &attr, &second), 0);
-	assert_false(second.keep_cache);
-	objects_dropped(*state, NODE, third.drop);
-	assert_true(keeps(*state, &attr));
-}
-
-static void pages_are_kept_while_the_file_stays_as_it_is(void **state)
-{
-	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
-
-	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
-	assert_true(keeps(*state, &attr));
-	assert_true(keeps(*state, &attr));
-	attr.mtime.nanoseconds++;
-	assert_false(keeps(*state, &attr));
-	assert_true(keeps(*state, &attr));
-	attr.size++;
-	assert_false(keeps(*state, &attr));
-	/* The host wrote, and put the time of change back: only the time of the inode tells. */
-	attr.ctime.seconds++;
-	assert_false(keeps(*state, &attr));
-}
-
-static void own_writes_keep_the_pages(void **state)
-{
-	struct proto_attr attr = entry_of(NODE, S_IFREG).attr, earlier = attr;
-
-	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
-	assert_true(keeps(*state, &attr));
-	attr.size += 5;
-	attr.ctime.seconds++;
-	objects_wrote(*state, NODE, &attr);
-	objects_wrote(*state, NODE, &earlier); /* a reply that was overtaken */
-	assert_true(keeps(*state, &attr));
-	objects_unsure(*state, NODE);
-	assert_false(keeps(*state, &attr));
-	assert_true(keeps(*state, &attr));
-}
-
-static void a_change_of_mode_does_not_hide_what_the_host_wrote(void **state)
-{
-	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
-
-	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
-	assert_true(keeps(*state, &attr));
-	attr.ctime.seconds++;
-	objects_touched(*state, NODE, &attr);
-	assert_true(keeps(*state, &attr));
-	attr.mtime.seconds++;
-	objects_touched(*state, NODE, &attr);
-	assert_false(keeps(*state, &attr));
-}
-
-static void the_kernel_is_told_of_another_size(void **state)
-{
-	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
-	struct objects_opened opened;
-
-	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
-	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
-	assert_false(opened.attr_differ);
-	attr.size = 11;
-	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
-	assert_true(opened.attr_differ);
-	assert_int_equal(objects_told(*state, NODE, &attr), 0);
-	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
-	assert_false(opened.attr_differ);
 }
 
 static void changes_are_dated(void **state)
@@ -200,11 +104,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_last_forget_gives_all_references_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_forget_of_too_much_ends_at_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_server_that_lies_is_not_believed, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(pages_are_kept_while_the_file_stays_as_it_is, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(own_writes_keep_the_pages, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(pages_are_not_kept_before_they_were_dropped, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_change_of_mode_does_not_hide_what_the_host_wrote, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_kernel_is_told_of_another_size, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changes_are_dated, set_up, tear_down),
 	};
 

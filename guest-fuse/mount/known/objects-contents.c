@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which state of an object's contents the kernel has: what it was told, and what its page cache holds. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "guest-fuse/mount/known/objects-internal.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "protocol/clock.h"
+
+struct stamp objects_stamp(const struct proto_attr *attr)
+{
+	return (struct stamp){
+		.size = attr->size,
+		.mtime = attr->mtime.seconds,
+		.ctime = attr->ctime.seconds,
+		.mtime_ns = attr->mtime.nanoseconds,
+		.ctime_ns = attr->ctime.nanoseconds,
+	};
+}
+
+static bool same_data(const struct stamp *left, const struct stamp *right)
+{
+	return left->size == right->size && left->mtime == right->mtime && left->mtime_ns == right->mtime_ns;
+}
+
+static bool older(const struct stamp *left, const struct stamp *right)
+{
+	return left->ctime < right->ctime || (left->ctime == right->ctime && left->ctime_ns < right->ctime_ns);
+}
+
+int objects_told(struct objects *objects, uint64_t id, const struct proto_attr *attr)
+{
+	struct object *object;
+	int r = 0;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL && object->type != (attr->mode & S_IFMT))
+		r = -EIO;
+	else if (object != NULL)
+		object->told = objects_stamp(attr);
+	lock_give(&objects->lock);
+	return r;
+}
+
+void objects_wrote(struct objects *objects, uint64_t id, const struct proto_attr *attr)
+{
+	struct stamp stamp = objects_stamp(attr);
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL) {
+		object->changed = clock_ns();
+		/* Replies on two connections may come in either order. */
+		if (object->state == CONTENTS_NONE ||
+		    (object->state == CONTENTS_KNOWN && !older(&stamp, &object->contents))) {
+			object->contents = stamp;
+			object->state = CONTENTS_KNOWN;
+		}
+	}
+	lock_give(&objects->lock);
+}
+
+void objects_touched(struct objects *objects, uint64_t id, const struct proto_attr *attr)
+{
+	struct stamp stamp = objects_stamp(attr);
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL) {
+		object->changed = clock_ns();
+		/* A different mtime or size may be from a change on the host, which the next open must find. */
+		if (object->state == CONTENTS_KNOWN && same_data(&object->contents, &stamp))
+			object->contents = stamp;
+	}
+	lock_give(&objects->lock);
+}
+
+void objects_unsure(struct objects *objects, uint64_t id)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL) {
+		object->changed = clock_ns();
+		object->state = CONTENTS_UNSURE;
+	}
+	lock_give(&objects->lock);
+}
+
+void objects_mappable(struct objects *objects, uint64_t id, int change)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL && object->mappable != UINT16_MAX && (change > 0 || object->mappable > 0))
+		object->mappable = (uint16_t) (object->mappable + change);
+	lock_give(&objects->lock);
+}
+
+bool objects_may_be_mapped(struct objects *objects, uint64_t id)
+{
+	struct object *object;
+	bool may;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	may = object != NULL && object->mappable > 0;
+	lock_give(&objects->lock);
+	return may;
+}
+
+uint64_t objects_unread(struct objects *objects, uint64_t id)
+{
+	struct object *object;
+	uint64_t size;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	size = object == NULL || object->state == CONTENTS_KNOWN ? 0 : object->told.size;
+	lock_give(&objects->lock);
+	return size;
+}
+
+int objects_opened(struct objects *objects, uint64_t id, const struct proto_attr *attr,
+                   struct objects_opened *ret_opened)
+{
+	struct stamp stamp = objects_stamp(attr);
+	struct object *object;
+	int r = 0;
+
+	*ret_opened = (struct objects_opened){ .attr_differ = true };
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL && object->type != (attr->mode & S_IFMT)) {
+		r = -EIO;
+	} else if (object != NULL) {
+		ret_opened->attr_differ = !same_data(&object->told, &stamp);
+		bool same = object->state == CONTENTS_KNOWN && memcmp(&stamp, &object->contents, sizeof(stamp)) == 0;
+
+		ret_opened->keep_cache = object->state == CONTENTS_NONE || (same && !object->dropping);
+		if (!ret_opened->keep_cache && (!same || !object->dropping)) {
+			object->drop = object->drop == UINT32_MAX ? 1 : object->drop + 1;
+			object->dropping = true;
+		}
+		ret_opened->drop = ret_opened->keep_cache ? 0 : object->drop;
+		object->contents = stamp;
+		object->state = CONTENTS_KNOWN;
+	}
+	lock_give(&objects->lock);
+	return r;
+}
+
+void objects_dropped(struct objects *objects, uint64_t id, uint32_t drop)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL && object->drop == drop)
+		object->dropping = false;
+	lock_give(&objects->lock);
+}

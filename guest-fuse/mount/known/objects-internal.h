@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of objects: private to objects.c, objects-names.c and objects-contents.c. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guest-fuse/mount/known/hash.h"
+#define HASH_FUNCTION(key, length, result) ((result) = hash_bytes((key), (length)))
+#define HASH_NONFATAL_OOM                  1
+#define uthash_nonfatal_oom(element)                                                                                   \
+	do {                                                                                                           \
+		(element)->out_of_memory = true;                                                                       \
+	} while (0)
+#include <uthash.h>
+
+#include "guest-fuse/mount/known/names.h"
+#include "protocol/fields.h"
+#include "protocol/lock.h"
+
+/* One state of a file. Two states with equal stamps have equal contents. */
+struct stamp {
+	uint64_t size;
+	int64_t mtime, ctime;
+	uint32_t mtime_ns, ctime_ns;
+};
+
+enum contents {
+	CONTENTS_NONE,   /* never opened: the page cache is empty */
+	CONTENTS_KNOWN,  /* the page cache holds parts of the state that object.contents names */
+	CONTENTS_UNSURE, /* it may hold another state */
+};
+
+struct object {
+	struct named named; /* its last known place; the name is the object's */
+	uint64_t id;
+	uint64_t lookups, references;
+	int64_t changed, looked_up;
+	struct stamp told, contents;
+	int64_t flags_at;
+	uint32_t type, flags; /* PROTO_ATTR_* as the server said at flags_at */
+	uint8_t state;        /* enum contents */
+	bool out_of_memory;
+	uint16_t mappable;        /* open files that allow a shared mapping; stays at the largest value */
+	uint32_t opens, buffered; /* open files; those that use the page cache */
+	uint32_t drop;            /* numbers the states for which the kernel was to drop its pages */
+	bool dropping;            /* it may not have done so yet for the last of them */
+	UT_hash_handle hh;
+};
+
+enum { OBJECTS_GONE = 1024 };
+
+struct objects {
+	struct lock lock; /* guards all but count and most */
+	struct object *table;
+	struct names names;
+	uint64_t root;
+	_Atomic size_t count, most; /* objects; 0: no limit */
+	struct object *hand;        /* where objects_oldest() goes on: after this one; NULL: with the first */
+	/* The last change of any object with this slot (modulo OBJECTS_GONE) that the kernel has forgotten since. */
+	int64_t gone[OBJECTS_GONE];
+};
+
+/* NULL: not in the table. */
+struct object *objects_find(struct objects *objects, uint64_t id) LOCK_HELD(objects->lock);
+
+/* The kernel is told of the object under this name: its place. 0; -ENOMEM: the place is as it was. */
+int objects_settle(struct objects *objects, struct object *object, uint64_t parent, const char *name)
+        LOCK_HELD(objects->lock);
+/* The object has no place any more. */
+void objects_unsettle(struct objects *objects, struct object *object) LOCK_HELD(objects->lock);
+
+struct stamp objects_stamp(const struct proto_attr *attr);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which state of an object's contents the kernel has: when the page cache is kept, and when it is not. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "guest-fuse/mount/known/objects.h"
+
+#define ROOT PROTO_ID(7, 0)
+#define NODE PROTO_ID(9, 3)
+
+static int set_up(void **state)
+{
+	return objects_new(ROOT, (struct objects **) state);
+}
+
+static int tear_down(void **state)
+{
+	objects_free(*state);
+	return 0;
+}
+
+static struct proto_entry entry_of(uint64_t object, uint32_t type)
+{
+	return (struct proto_entry){ .node = object, .attr = { .mode = type | 0644, .size = 10, .mtime = { 100, 5 } } };
+}
+
+static int learn(struct objects *objects, uint64_t object, uint32_t type)
+{
+	struct proto_entry entry = entry_of(object, type);
+
+	return objects_learn(objects, ROOT, "name", &entry, 1);
+}
+
+static bool keeps(struct objects *objects, const struct proto_attr *attr)
+{
+	struct objects_opened opened;
+
+	assert_int_equal(objects_opened(objects, NODE, attr, &opened), 0);
+	assert_true(opened.keep_cache == (opened.drop == 0));
+	if (opened.drop != 0)
+		objects_dropped(objects, NODE, opened.drop);
+	return opened.keep_cache;
+}
+
+static void pages_are_not_kept_before_they_were_dropped(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
+	struct objects_opened first, second, third;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_true(keeps(*state, &attr));
+	attr.mtime.nanoseconds++;
+	assert_int_equal(objects_opened(*state, NODE, &attr, &first), 0);
+	assert_int_equal(objects_opened(*state, NODE, &attr, &second), 0);
+	assert_false(first.keep_cache || second.keep_cache);
+	/* Another change in between: what was dropped for the first does not count for it. */
+	attr.mtime.nanoseconds++;
+	assert_int_equal(objects_opened(*state, NODE, &attr, &third), 0);
+	assert_false(third.keep_cache);
+	objects_dropped(*state, NODE, first.drop);
+	assert_int_equal(objects_opened(*state, NODE, &attr, &second), 0);
+	assert_false(second.keep_cache);
+	objects_dropped(*state, NODE, third.drop);
+	assert_true(keeps(*state, &attr));
+}
+
+static void pages_are_kept_while_the_file_stays_as_it_is(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_true(keeps(*state, &attr));
+	assert_true(keeps(*state, &attr));
+	attr.mtime.nanoseconds++;
+	assert_false(keeps(*state, &attr));
+	assert_true(keeps(*state, &attr));
+	attr.size++;
+	assert_false(keeps(*state, &attr));
+	/* The host wrote, and put the time of change back: only the time of the inode tells. */
+	attr.ctime.seconds++;
+	assert_false(keeps(*state, &attr));
+}
+
+static void own_writes_keep_the_pages(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr, earlier = attr;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_true(keeps(*state, &attr));
+	attr.size += 5;
+	attr.ctime.seconds++;
+	objects_wrote(*state, NODE, &attr);
+	objects_wrote(*state, NODE, &earlier); /* a reply that was overtaken */
+	assert_true(keeps(*state, &attr));
+	objects_unsure(*state, NODE);
+	assert_false(keeps(*state, &attr));
+	assert_true(keeps(*state, &attr));
+}
+
+static void a_change_of_mode_does_not_hide_what_the_host_wrote(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_true(keeps(*state, &attr));
+	attr.ctime.seconds++;
+	objects_touched(*state, NODE, &attr);
+	assert_true(keeps(*state, &attr));
+	attr.mtime.seconds++;
+	objects_touched(*state, NODE, &attr);
+	assert_false(keeps(*state, &attr));
+}
+
+static void the_kernel_is_told_of_another_size(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
+	struct objects_opened opened;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
+	assert_false(opened.attr_differ);
+	attr.size = 11;
+	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
+	assert_true(opened.attr_differ);
+	assert_int_equal(objects_told(*state, NODE, &attr), 0);
+	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
+	assert_false(opened.attr_differ);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(pages_are_not_kept_before_they_were_dropped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(pages_are_kept_while_the_file_stays_as_it_is, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(own_writes_keep_the_pages, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_change_of_mode_does_not_hide_what_the_host_wrote, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_kernel_is_told_of_another_size, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
