@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How much memory the client needs for each node that the kernel references: memory-client [NODES] [NAME-LENGTH].
- * Counts what the process grew by, allocator's overhead and all.
+ * How much memory the client needs for each node that the kernel references, and for each name that the kernel was told
+ * not to exist: memory-client [NODES] [NAME-LENGTH]. Counts what the process grew by, allocator's overhead and all.
  */
 #include <sys/stat.h>
 
 #include "bench/memory.h"
+#include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/objects.h"
 
-int main(int argc, char **argv)
+static int nodes(struct memory_arguments arguments)
 {
-	struct memory_arguments arguments = memory_arguments(argc, argv);
 	struct proto_entry entry = { .attr = { .mode = S_IFREG | 0644, .nlink = 1 } };
 	uint64_t root = PROTO_ID(1, 0);
 	struct objects *objects;
@@ -33,4 +33,30 @@ int main(int argc, char **argv)
 	}
 	memory_report("client", arguments, memory_resident() - before);
 	return EXIT_SUCCESS;
+}
+
+static int absent_names(struct memory_arguments arguments)
+{
+	struct absent *absent = absent_new((size_t) arguments.nodes);
+	long before = memory_resident();
+	struct absent_name evicted;
+	char name[256];
+
+	for (long i = 0; i < arguments.nodes; i++) {
+		memory_name(name, arguments.name_length, i);
+		if (absent == NULL || absent_add(absent, (uint64_t) i / 100 + 1, name, &evicted) != 0) {
+			fprintf(stderr, "memory-client: no absent name\n");
+			return EXIT_FAILURE;
+		}
+	}
+	memory_report("client, absent names", arguments, memory_resident() - before);
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct memory_arguments arguments = memory_arguments(argc, argv);
+	int code = nodes(arguments);
+
+	return code == EXIT_SUCCESS ? absent_names(arguments) : code;
 }

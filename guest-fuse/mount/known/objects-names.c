@@ -15,11 +15,23 @@ static struct object *object_of(struct named *named)
 	return (struct object *) named;
 }
 
+/* In this directory, and no name leads to it. */
+static void settle_unnamed(struct objects *objects, struct object *object, uint64_t parent) LOCK_HELD(objects->lock);
+static void settle_unnamed(struct objects *objects, struct object *object, uint64_t parent)
+{
+	objects_unsettle(objects, object);
+	names_add(&objects->names, &object->named, parent, NULL);
+}
+
 int objects_settle(struct objects *objects, struct object *object, uint64_t parent, const char *name)
 {
 	struct named *named = &object->named;
 	char *copy;
 
+	if (*name == '\0') {
+		settle_unnamed(objects, object, parent);
+		return 0;
+	}
 	if (named->name != NULL && named->parent == parent && strcmp(named->name, name) == 0) {
 		names_index(&objects->names, named);
 		return 0;
@@ -47,11 +59,9 @@ void objects_moved(struct objects *objects, uint64_t id, uint64_t parent, const 
 	lock_take(&objects->lock);
 	object = objects_find(objects, id);
 	if (object != NULL && id != objects->root) {
-		if (objects_settle(objects, object, parent, name) < 0) {
-			/* The old place would be wrong. Who drops all that is in the directory still finds it. */
-			objects_unsettle(objects, object);
-			names_add(&objects->names, &object->named, parent, NULL);
-		}
+		/* The old place would be wrong. Who drops all that is in the directory still finds it. */
+		if (objects_settle(objects, object, parent, name) < 0)
+			settle_unnamed(objects, object, parent);
 		object->changed = clock_ns();
 	}
 	lock_give(&objects->lock);

@@ -64,6 +64,7 @@ int objects_new(uint64_t root, struct objects **ret_objects)
 	return 0;
 }
 
+static void object_free(struct objects *objects, struct object *object) LOCK_HELD(objects->lock);
 static void object_free(struct objects *objects, struct object *object)
 {
 	if (objects->hand == object)
@@ -80,8 +81,10 @@ void objects_free(struct objects *objects)
 
 	if (objects == NULL)
 		return;
+	lock_take(&objects->lock);
 	HASH_ITER (hh, objects->table, object, next)
 		object_free(objects, object);
+	lock_give(&objects->lock);
 	names_done(&objects->names);
 	lock_done(&objects->lock);
 	free(objects);

@@ -38,9 +38,9 @@ bool objects_read_buffered(struct objects *objects, uint64_t id);
 
 /*
  * Call before a reply tells the kernel of an object: adds one look-up of the kernel's, and references that the server
- * counts for us. The name leads to this object then, and to no other one. 0; -ENOMEM; -EIO when the server's entry is
- * impossible: the root as a child, an invalid id, or a type that differs from the object's. After an error, or when the
- * kernel did not take the reply, the caller gives the references back (server/forgets.h).
+ * counts for us. The name leads to this object then, and to no other one; "" is no name (O_TMPFILE). 0; -ENOMEM; -EIO
+ * when the server's entry is impossible: the root as a child, an invalid id, or a type that differs from the object's.
+ * After an error, or when the kernel did not take the reply, the caller gives the references back (server/forgets.h).
  */
 int objects_learn(struct objects *objects, uint64_t parent, const char *name, const struct proto_entry *entry,
                   uint64_t references);

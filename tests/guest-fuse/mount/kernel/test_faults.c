@@ -447,9 +447,8 @@ static void try_fault(const struct operation *operation, enum faults_point point
 	r = operation->run(mounted);
 	assert_int_equal(faults_fired(), 1);
 	arm("");
-	/* It does without a name, and a listing without a node. */
-	if (r == 0 &&
-	    (point == FAULTS_MOUNT_OBJECT_NAME || (point == FAULTS_MOUNT_OBJECT && operation->run == list_plus)))
+	/* A listing does without a node. */
+	if (r == 0 && point != FAULTS_MOUNT_FILE && operation->run == list_plus)
 		expected = 0;
 	if (r != expected)
 		fail_msg("%s with %s: %d in place of %d", operation->name, rule, r, expected);
@@ -500,6 +499,56 @@ static void an_answer_that_the_kernel_does_not_take_is_given_back(void **state)
 	assert_true(faults >= ARRAY_SIZE(operations));
 }
 
+static int rename_to(struct mounted *mounted, const char *name, const char *new_name, uint32_t flags)
+{
+	struct fuse_rename2_in in = { .newdir = FUSE_ROOT_ID, .flags = flags };
+	char names[64];
+	int length = snprintf(names, sizeof(names), "%s%c%s", name, '\0', new_name);
+
+	return ask(mounted, FUSE_RENAME2, FUSE_ROOT_ID, &in, sizeof(in), names, (size_t) length + 1);
+}
+
+static uint64_t named(const struct mounted *mounted, const char *name)
+{
+	return objects_named(mounted->client->objects, mounted->client->root, name);
+}
+
+static void names_lead_to_what_operations_make_of_them(void **state)
+{
+	struct mounted *mounted = mounted_new();
+	uint64_t file = mounted->file, other;
+
+	assert_int_equal(look_up(mounted), 0);
+	other = mounted->got_node;
+	assert_int_equal(named(mounted, "file"), file);
+	assert_int_equal(named(mounted, "other"), other);
+	assert_int_equal(rename_to(mounted, "other", "file", RENAME_EXCHANGE), 0);
+	assert_int_equal(named(mounted, "file"), other);
+	assert_int_equal(named(mounted, "other"), file);
+	assert_int_equal(rename_to(mounted, "other", "file", 0), 0);
+	assert_int_equal(named(mounted, "file"), file);
+	assert_int_equal(named(mounted, "other"), 0);
+	/* Without memory for the new name the old one leads nowhere all the same. */
+	arm("mount.object-name:1:ENOMEM");
+	assert_int_equal(rename_to(mounted, "file", "other", 0), 0);
+	assert_int_equal(faults_fired(), 1);
+	arm("");
+	assert_int_equal(named(mounted, "file"), 0);
+	assert_int_equal(named(mounted, "other"), 0);
+	assert_int_equal(look_up(mounted), 0);
+	assert_int_equal(mounted->got_node, file);
+	assert_int_equal(named(mounted, "other"), file);
+	assert_int_equal(remove_name(mounted), 0);
+	assert_int_equal(named(mounted, "other"), 0);
+	give_back(mounted);
+	assert_int_equal(make_directory(mounted), 0);
+	assert_int_equal(named(mounted, "new"), mounted->got_node);
+	assert_int_equal(ask_name(mounted, FUSE_RMDIR, "", 0, "new"), 0);
+	assert_int_equal(named(mounted, "new"), 0);
+	forget(mounted, other, 1);
+	mounted_free(mounted);
+}
+
 static int set_up(void **state)
 {
 	const char *arguments[] = { "--control", control, NULL };
@@ -525,6 +574,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_memory_an_operation_fails_and_nothing_is_kept),
 		cmocka_unit_test(an_answer_that_the_kernel_does_not_take_is_given_back),
+		cmocka_unit_test(names_lead_to_what_operations_make_of_them),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -186,6 +186,25 @@ static void a_name_that_is_gone_leads_to_nothing_and_the_place_stays(void **stat
 	assert_int_equal(objects_named(*state, ROOT, "name"), OTHER);
 }
 
+static void a_file_without_a_name_is_among_the_children(void **state)
+{
+	struct proto_name name;
+	uint64_t parent;
+
+	learn(*state, ONE, DIRECTORY, "");
+	learn(*state, OTHER, DIRECTORY, "");
+	assert_int_equal(objects_named(*state, DIRECTORY, ""), 0);
+	assert_false(objects_place(*state, ONE, &parent, &name));
+	assert_int_equal(children(*state, DIRECTORY), 2);
+	/* It is linked to a name. */
+	learn(*state, ONE, ROOT, "name");
+	assert_int_equal(objects_named(*state, ROOT, "name"), ONE);
+	assert_true(is_child(*state, ROOT, ONE));
+	assert_int_equal(children(*state, DIRECTORY), 1);
+	assert_int_equal(objects_forget(*state, OTHER, 1), 1);
+	assert_int_equal(children(*state, DIRECTORY), 0);
+}
+
 static void children_do_not_need_their_directory_in_the_table(void **state)
 {
 	char name[16];
@@ -272,6 +291,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(exchanged_objects_have_each_others_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_name_that_is_gone_leads_to_nothing_and_the_place_stays, set_up,
 		                                tear_down),
+		cmocka_unit_test_setup_teardown(a_file_without_a_name_is_among_the_children, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(children_do_not_need_their_directory_in_the_table, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_threads_leave_nothing_behind, set_up, tear_down),
 	};
