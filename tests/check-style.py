@@ -24,6 +24,7 @@ ROOMS = {
     MOUNT + "kernel": ("protocol/", MOUNT + "known/", MOUNT + "server/", MOUNT + "kernel/", "guest-fuse/file-bind.h",
                        *MOUNT_LEAVES),
     WORKER + "nodes": (*WORKER_BELOW, WORKER + "nodes/"),
+    WORKER + "leases": (*WORKER_BELOW, WORKER + "leases/"),
     WORKER + "session": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "session/"),
     WORKER + "host": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "session/", WORKER + "host/"),
     WORKER + "operations": (*WORKER_BELOW, WORKER + "nodes/nodes.h", WORKER + "session/", WORKER + "host/",
