@@ -16,6 +16,9 @@ struct proto_counters {
 	_Atomic uint64_t lanes, nodes, handles, descriptors;
 	/* Connections that the broker has passed to the worker and that became a lane or were refused. */
 	_Atomic uint64_t lanes_taken;
+	/* Watched directories; changes by others in them; how often the host's queue of them overflowed. */
+	_Atomic uint64_t leases, lease_events, lease_overflows;
+	_Atomic uint64_t leases_state; /* enum leases_state */
 };
 
 static inline void proto_counter_add(_Atomic uint64_t *counter, uint64_t more)

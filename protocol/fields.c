@@ -223,6 +223,26 @@ void proto_get_name(struct proto_reader *reader, struct proto_name *ret_value)
 		fail(&reader->error, r);
 }
 
+void proto_put_child_name(struct proto_writer *writer, const struct proto_name *value)
+{
+	if (value->length == 0)
+		put_integer(writer, 0, 2);
+	else
+		proto_put_name(writer, value);
+}
+
+void proto_get_child_name(struct proto_reader *reader, struct proto_name *ret_value)
+{
+	int r;
+
+	ret_value->length = get_string(reader, ret_value->text, 0, PROTO_NAME_MAX);
+	if (reader->error != 0 || ret_value->length == 0)
+		return;
+	r = name_check(ret_value->text, ret_value->length);
+	if (r < 0)
+		fail(&reader->error, r);
+}
+
 void proto_put_xattr_name(struct proto_writer *writer, const struct proto_name *value)
 {
 	put_string(writer, value->text, value->length);

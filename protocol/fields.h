@@ -134,8 +134,9 @@ enum {
 	PROTO_OPEN_NOATIME = 1 << 6,
 	PROTO_OPEN_ALL = (1 << 7) - 1,
 
-	PROTO_ATTR_BARE = 1 << 30, /* the object has no extended attributes that the client could list */
-	PROTO_ATTR_ALL = PROTO_ATTR_BARE,
+	PROTO_ATTR_BARE = 1 << 30,   /* the object has no extended attributes that the client could list */
+	PROTO_ATTR_LEASED = 1 << 29, /* INVALIDATE will say when these attributes do not hold any more */
+	PROTO_ATTR_ALL = PROTO_ATTR_BARE | PROTO_ATTR_LEASED,
 
 	PROTO_RENAME_NOREPLACE = 1 << 0,
 	PROTO_RENAME_EXCHANGE = 1 << 1,
@@ -164,6 +165,14 @@ enum {
 	PROTO_SET_MTIME_NOW = 1 << 7,
 	PROTO_SET_KILL_PRIVILEGES = 1 << 8,
 	PROTO_SET_ALL = (1 << 9) - 1,
+
+	/* What does not hold any more (INVALIDATE). */
+	PROTO_INVALIDATE_NAME = 1 << 0,       /* the name leads elsewhere, or there was none, or there is none now */
+	PROTO_INVALIDATE_ATTRIBUTES = 1 << 1, /* of the object at the name; without a name, of the directory */
+	PROTO_INVALIDATE_CONTENTS = 1 << 2,   /* of the object at the name; with the next two, of all objects there */
+	PROTO_INVALIDATE_DIRECTORY = 1 << 3,  /* every name in the directory, with attributes */
+	PROTO_INVALIDATE_ALL = 1 << 4,        /* every name and attribute under a lease */
+	PROTO_INVALIDATE_MASK = (1 << 5) - 1,
 };
 
 /*
@@ -179,6 +188,7 @@ enum {
 	KIND(node, uint64_t, 8, "8 bytes: slot in the low 32 bits, generation in the high ones; 0 is none") \
 	KIND(handle, uint64_t, 8, "8 bytes: slot in the low 32 bits, generation in the high ones; 0 is none") \
 	KIND(name, struct proto_name, 2 + PROTO_NAME_MAX, "2 bytes length, then bytes: 1 to 255, no NUL, no `/`, neither `.` nor `..`") \
+	KIND(child_name, struct proto_name, 2 + PROTO_NAME_MAX, "as name, or 2 bytes 0: none") \
 	KIND(xattr_name, struct proto_name, 2 + PROTO_NAME_MAX, "2 bytes length, then bytes: 1 to 255, no NUL") \
 	KIND(target, struct proto_target, 2 + PROTO_TARGET_MAX, "2 bytes length, then bytes: 1 to 4095, no NUL") \
 	KIND(text, struct proto_text, 2 + PROTO_TEXT_MAX, "2 bytes length, then bytes: 0 to 1023, no NUL") \
@@ -187,7 +197,7 @@ enum {
 	KIND(blob, struct proto_blob, 4 + PROTO_BLOB_MAX, "4 bytes length, then bytes: 0 to 65536") \
 	KIND(data, struct proto_data, 4, "4 bytes length, then bytes to the end of the frame: 0 to 1 MiB") \
 	KIND(time, struct proto_time, 12, "8 bytes seconds (signed) and 4 bytes nanoseconds below 1,000,000,000") \
-	KIND(attr, struct proto_attr, 80, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30") \
+	KIND(attr, struct proto_attr, 80, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30, with LEASES PROTO_ATTR_LEASED 2^29") \
 	KIND(entry, struct proto_entry, 88, "node (not 0) and attr") \
 	KIND(mode, uint32_t, 4, "4 bytes: a file type of stat(2) or none, and the bits of 07777") \
 	KIND(owner, struct proto_owner, 8, "4 bytes uid, 4 bytes gid; neither is 2^32-1") \

@@ -58,8 +58,10 @@ int proto_header_decode(const uint8_t bytes[PROTO_HEADER_SIZE], struct proto_hea
 	bool reply = (header.flags & PROTO_FRAME_REPLY) != 0;
 
 	if (info == NULL || header.reserved != 0 || header.id == 0 ||
-	    (header.flags & ~(unsigned) (PROTO_FRAME_REPLY | PROTO_FRAME_MORE | PROTO_FRAME_ANEW)) != 0 ||
+	    (header.flags &
+	     ~(unsigned) (PROTO_FRAME_REPLY | PROTO_FRAME_MORE | PROTO_FRAME_ANEW | PROTO_FRAME_LEASED)) != 0 ||
 	    ((header.flags & PROTO_FRAME_ANEW) != 0 && (reply || info->lane != PROTO_LANE_DATA)) ||
+	    ((header.flags & PROTO_FRAME_LEASED) != 0 && (!reply || info->lane != PROTO_LANE_DATA)) ||
 	    header.length > payload_limit(header.op, reply))
 		return -EBADMSG;
 	if (reply && (info->replay == PROTO_REPLAY_NOREPLY || header.status < 0 || header.status > 4095 ||

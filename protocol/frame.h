@@ -12,8 +12,9 @@ enum {
 	PROTO_SMALL_MAX = PROTO_BLOB_MAX + 4096,
 
 	PROTO_FRAME_REPLY = 1 << 0,
-	PROTO_FRAME_MORE = 1 << 1, /* another frame of the same reply follows */
-	PROTO_FRAME_ANEW = 1 << 2, /* a request's names were just looked up, or it has none: not compared */
+	PROTO_FRAME_MORE = 1 << 1,   /* another frame of the same reply follows */
+	PROTO_FRAME_ANEW = 1 << 2,   /* a request's names were just looked up, or it has none: not compared */
+	PROTO_FRAME_LEASED = 1 << 3, /* a reply: INVALIDATE will say when its names do not hold any more */
 };
 
 /* Little-endian, in this order, 24 bytes. */

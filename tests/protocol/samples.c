@@ -55,6 +55,11 @@ void sample_name(struct samples *samples, struct proto_name *ret_value)
 	ret_value->length = text(samples, ret_value->text, 3, PROTO_NAME_MAX);
 }
 
+void sample_child_name(struct samples *samples, struct proto_name *ret_value)
+{
+	ret_value->length = text(samples, ret_value->text, 0, PROTO_NAME_MAX);
+}
+
 void sample_xattr_name(struct samples *samples, struct proto_name *ret_value)
 {
 	sample_name(samples, ret_value);
