@@ -24,15 +24,17 @@ ROOMS = {
     MOUNT + "kernel": ("protocol/", MOUNT + "known/", MOUNT + "server/", MOUNT + "kernel/", "guest-fuse/file-bind.h",
                        *MOUNT_LEAVES),
     WORKER + "nodes": (*WORKER_BELOW, WORKER + "nodes/"),
-    WORKER + "leases": (*WORKER_BELOW, WORKER + "leases/"),
-    WORKER + "session": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "session/"),
-    WORKER + "host": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "session/", WORKER + "host/"),
-    WORKER + "operations": (*WORKER_BELOW, WORKER + "nodes/nodes.h", WORKER + "session/", WORKER + "host/",
+    WORKER + "leases": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "leases/"),
+    WORKER + "session": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "leases/leases.h", WORKER + "session/"),
+    WORKER + "host": (*WORKER_BELOW, WORKER + "nodes/", WORKER + "leases/leases.h", WORKER + "session/",
+                      WORKER + "host/"),
+    WORKER + "operations": (*WORKER_BELOW, WORKER + "nodes/nodes.h", WORKER + "leases/leases.h", WORKER + "session/",
+                            WORKER + "host/",
                             WORKER + "operations/"),
 }
 # From numbers to objects: a handler gets objects, so nothing but the gate and what makes a session includes this.
 IDS = WORKER + "nodes/ids.h"
-MAY_RESOLVE = (WORKER + "gate.c", WORKER + "service.c", WORKER + "nodes/", "tests/", "bench/")
+MAY_RESOLVE = (WORKER + "gate.c", WORKER + "service.c", WORKER + "nodes/", WORKER + "leases/", "tests/", "bench/")
 # Two files that are one object: a node stays as long as another has its name in it.
 ONE_OBJECT = {WORKER + "nodes/places": WORKER + "nodes/table"}
 

@@ -97,7 +97,7 @@ static int answer(const struct call *call, int result, const struct proto_writer
 {
 	struct proto_header header = {
 		.op = (uint16_t) call->op,
-		.flags = PROTO_FRAME_REPLY,
+		.flags = (uint16_t) (PROTO_FRAME_REPLY | (call->leased ? PROTO_FRAME_LEASED : 0)),
 		.id = call->id,
 		.status = result < 0 ? -result : 0,
 	};
@@ -122,6 +122,7 @@ int dispatch_request(struct call *call, const struct proto_header *header, struc
 		return -EBADMSG;
 	call->op = header->op;
 	call->id = header->id;
+	call->leased = false;
 	call->anew = (header->flags & PROTO_FRAME_ANEW) != 0;
 	proto_writer_init(&writer, call->fields, PROTO_SMALL_MAX);
 	result = serve[header->op](call, reader, &writer);

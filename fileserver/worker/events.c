@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "fileserver/worker/lanes.h"
+#include "fileserver/worker/leases/leases.h"
 
 enum { SILENT_HEARTBEATS = 3 };
 
@@ -37,6 +38,13 @@ static int events_lane_state(struct service *service, const struct proto_lane_st
                              struct proto_lane_state_reply *ret_reply)
 {
 	lanes_state(service, request->lane, ret_reply);
+	return 0;
+}
+
+static int events_invalidated(struct service *service, const struct proto_invalidated_request *request,
+                              struct proto_invalidated_reply *ret_reply)
+{
+	leases_acknowledged(service->session.leases, request->sequence);
 	return 0;
 }
 
@@ -132,6 +140,16 @@ static void *serve_events(void *argument)
 	return NULL;
 }
 
+/* Tells the guest what changes. */
+static void *serve_leases(void *argument)
+{
+	struct service *service = argument;
+
+	leases_run(service->session.leases, service->end_fd);
+	service_thread_ended(service);
+	return NULL;
+}
+
 int events_start(struct service *service)
 {
 	int r = service_welcome(service, &service->event, service->session.config.proof_id, 0);
@@ -139,7 +157,9 @@ int events_start(struct service *service)
 	if (r < 0)
 		return r;
 	lock_take(&service->lock);
-	r = service_run(service, serve_events, service);
+	r = service->session.leases == NULL ? 0 : service_run(service, serve_leases, service);
+	if (r == 0)
+		r = service_run(service, serve_events, service);
 	lock_give(&service->lock);
 	return r;
 }

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "fileserver/worker/leases/leases.h"
 #include "fileserver/worker/nodes/ids.h"
 
 static bool wants_change(const struct proto_op_info *info, const struct proto_reader *reader)
@@ -47,6 +48,7 @@ int gate_node(struct call *call, enum gate_need need, uint64_t id, struct pinned
 	if (r < 0)
 		return r;
 	slot->pinned.fd = (struct node_fd){ .fd = -EBADF };
+	slot->pinned.leased = false;
 	slot->pinned.claim = (struct space_claim){ .disk = NULL };
 	slot->need = need;
 	call->nodes_count++;
@@ -206,7 +208,13 @@ static bool goes_by_names(const struct call *call, enum gate_need need)
 	}
 }
 
-static int use_node(struct call *call, struct call_node *slot)
+static bool is_directory(unsigned need)
+{
+	return need == GATE_node_directory || need == GATE_node_names || need == GATE_node_make;
+}
+
+/* The watch stands before anything is read. first: of the request's directories. */
+static int use_node(struct call *call, struct call_node *slot, bool first)
 {
 	struct session *session = call->session;
 	struct pinned *pinned = &slot->pinned;
@@ -214,6 +222,10 @@ static int use_node(struct call *call, struct call_node *slot)
 
 	if (r == 0)
 		r = nodes_fd(session->nodes, pinned->node, &pinned->fd);
+	if (r == 0 && is_directory(slot->need)) {
+		pinned->leased = leases_hold(session->leases, pinned->node, pinned->fd.fd);
+		call->leased = pinned->leased && (call->leased || first);
+	}
 	if (r == 0 && slot->need == GATE_node_make)
 		r = space_claim_name(&session->space, pinned->node, pinned->fd.fd, &pinned->claim);
 	return r;
@@ -222,9 +234,12 @@ static int use_node(struct call *call, struct call_node *slot)
 int gate_pass(struct call *call, const struct proto_reader *reader)
 {
 	int r = permit(call, reader);
+	bool first = true;
 
-	for (unsigned i = 0; r == 0 && i < call->nodes_count; i++)
-		r = use_node(call, &call->nodes[i]);
+	for (unsigned i = 0; r == 0 && i < call->nodes_count; i++) {
+		r = use_node(call, &call->nodes[i], first);
+		first = first && !is_directory(call->nodes[i].need);
+	}
 	return r;
 }
 

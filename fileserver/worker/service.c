@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "fileserver/worker/host/attributes.h"
 #include "fileserver/worker/host/lift.h"
+#include "fileserver/worker/leases/leases.h"
 #include "fileserver/worker/nodes/ids.h"
 #include "fileserver/worker/host/reach.h"
 #include "protocol/cleanup.h"
@@ -49,6 +51,41 @@ static void init_session(struct session *session, const struct worker_config *co
 	sync_init(&session->sync);
 }
 
+static int send_invalidate(void *context, const struct proto_invalidate_request *message)
+{
+	struct service *service = context;
+	uint8_t memory[PROTO_MOST_invalidate_request];
+	struct proto_header header = { .op = PROTO_INVALIDATE, .id = message->sequence };
+	struct proto_writer writer;
+	int r;
+
+	proto_writer_init(&writer, memory, sizeof(memory));
+	r = proto_encode_invalidate_request(&writer, message);
+	return r < 0 ? r : service_send_event(service, &header, &writer);
+}
+
+static void on_synced(void *context, uint64_t ticket)
+{
+	struct service *service = context;
+
+	if (service->synced != NULL)
+		service->synced(ticket);
+}
+
+/* Without leases the guest keeps everything for a second at most. */
+static void init_leases(struct service *service, int root)
+{
+	struct session *session = &service->session;
+	const struct leases_sink sink = { .send = send_invalidate, .synced = on_synced, .context = service };
+	bool wanted = (session->config.features & PROTO_FEATURE_LEASES) != 0;
+	int r = wanted ? leases_new(session->nodes, root, 0, &sink, session->counters, &session->leases) : 0;
+
+	if (r < 0)
+		log_info("no leases: %s", strerror(-r));
+	if (r < 0 || !wanted)
+		atomic_store(&session->counters->leases_state, wanted ? LEASES_NO_WATCH : LEASES_NOT_ASKED);
+}
+
 int service_new(const struct worker_config *config, int root, int event, struct proto_counters *counters,
                 struct service **ret_service)
 {
@@ -69,6 +106,8 @@ int service_new(const struct worker_config *config, int root, int event, struct 
 		                       (int) config->heartbeat_ms);
 	if (r == 0)
 		r = nodes_new(root, config->nodes_max, config->descriptors_max, counters, &session->nodes);
+	if (r == 0)
+		init_leases(service, root);
 	protect_init(&session->protect, session->nodes);
 	space_init(&session->space, session->nodes, config->disk_reserve);
 	if (r < 0) {
@@ -90,6 +129,7 @@ void service_free(struct service *service)
 	close_fd(service->end_fd);
 	proto_channel_done(&service->event);
 	nodes_free(service->session.nodes);
+	leases_free(service->session.leases);
 	protect_done(&service->session.protect);
 	space_done(&service->session.space);
 	sync_done(&service->session.sync);

@@ -32,9 +32,10 @@ struct lane {
 
 struct service {
 	struct session session;
-	struct proto_channel event; /* the event lane */
-	struct lock event_lock;     /* guards sending on it */
-	int end_fd;                 /* eventfd: readable once the session has ended */
+	struct proto_channel event;      /* the event lane */
+	struct lock event_lock;          /* guards sending on it */
+	int end_fd;                      /* eventfd: readable once the session has ended */
+	void (*synced)(uint64_t ticket); /* the guest has caught up (leases.h); NULL: there is no broker */
 	_Atomic bool ended;
 	_Atomic bool blamed; /* the guest broke the protocol, or left before WELCOME */
 	struct lock lock;

@@ -17,6 +17,7 @@
 #include "fileserver/worker/session/allotment.h"
 #include "fileserver/worker/events.h"
 #include "fileserver/worker/lanes.h"
+#include "fileserver/worker/leases/leases.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"
@@ -93,6 +94,7 @@ static bool take_message(struct service *service, struct worker_message *message
 	case WORKER_PROTECT: {
 		int r = descriptor < 0 ? -EBADF : protect_take(&service->session.protect, descriptor);
 
+		leases_drop_names(service->session.leases);
 		if (r == 0)
 			return true;
 		(void) fail("cannot protect what the server is steered by", r);

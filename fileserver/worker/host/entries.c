@@ -5,6 +5,25 @@
 #include "fileserver/worker/host/attributes.h"
 #include "fileserver/worker/host/link-owners.h"
 #include "fileserver/worker/host/ownership.h"
+#include "fileserver/worker/leases/leases.h"
+
+/*
+ * Directories have leases of their own. Their attributes are read once more, since the watch must stand before; the
+ * first time they are needed to know the directory.
+ */
+static void lease_directory(struct session *session, struct node *node, struct proto_attr *attr)
+{
+	struct proto_attr watched;
+	struct node_fd fd;
+
+	if (session->leases == NULL || nodes_fd(session->nodes, node, &fd) < 0)
+		return;
+	if (leases_hold(session->leases, node, fd.fd) && attributes_of(session, node, fd.fd, &watched, NULL) == 0) {
+		*attr = watched;
+		attr->flags |= PROTO_ATTR_LEASED;
+	}
+	nodes_fd_done(session->nodes, &fd);
+}
 
 int entries_learn(struct session *session, const struct pinned *directory, const char *name, struct statx *stx,
                   int pinned, struct proto_entry *ret_entry, struct node **ret_node)
@@ -26,6 +45,10 @@ int entries_learn(struct session *session, const struct pinned *directory, const
 	if (read)
 		ownership_keep(session, node, stx, &ret_entry->attr);
 	ret_entry->node = nodes_id(node);
+	if (S_ISDIR(stx->stx_mode))
+		lease_directory(session, node, &ret_entry->attr);
+	else if (directory->leased && stx->stx_nlink == 1)
+		ret_entry->attr.flags |= PROTO_ATTR_LEASED;
 	if (ret_node != NULL)
 		*ret_node = node;
 	else
@@ -37,4 +60,6 @@ void entries_changed(struct session *session, const struct pinned *directory, st
 {
 	if (attributes_of(session, directory->node, directory->fd.fd, ret_attr, NULL) < 0)
 		*ret_attr = (struct proto_attr){ .mode = 0 };
+	else if (directory->leased)
+		ret_attr->flags |= PROTO_ATTR_LEASED;
 }

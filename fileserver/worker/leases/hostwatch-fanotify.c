@@ -92,7 +92,9 @@ static int unmark(int fd, int directory, const struct hostwatch_key *key)
 
 static int flush(int fd)
 {
-	return fanotify_mark(fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL) < 0 ? -errno : 0;
+	int r = FAULT(WORKER_WATCH_MARK, fanotify_mark(fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL));
+
+	return r < 0 ? -errno : 0;
 }
 
 /* The record that names the directory, and in it the name. false: there is none, and no telling what changed. */

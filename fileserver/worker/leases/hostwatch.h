@@ -13,7 +13,9 @@
  * What ends a watch in silence: with fanotify, that its file system is unmounted. With both, a directory that was
  * removed is GONE when its last descriptor has been closed and not before; the name is told to its parent's watch.
  *
- * Here (Linux 6.18, ext4 and tmpfs, without privilege) a new watch takes 4 us with fanotify and 3 us with inotify.
+ * Here (Linux 6.18, ext4 and tmpfs, without privilege) a new watch takes 3 to 5 us with fanotify and 2 to 4 us with
+ * inotify, 180 bytes of this process and 110 of the kernel, which also keeps the directory's inode in memory for it.
+ * hostwatch_free() may wait tens of milliseconds for the kernel.
  */
 #pragma once
 

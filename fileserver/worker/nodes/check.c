@@ -131,9 +131,9 @@ static int check_way(struct nodes *nodes, struct node *to, const struct way *way
 }
 
 /* The number-th of the places that the guest may go by, or NULL. Needs the lock. */
-static const struct place *place_at(const struct node *node, unsigned number, int64_t now)
+static struct place *place_at(const struct node *node, unsigned number, int64_t now)
 {
-	const struct place *place = node->place;
+	struct place *place = node->place;
 
 	for (unsigned i = 0; place != NULL && i < number; i++)
 		place = place->next;
@@ -169,9 +169,22 @@ static int check_place(struct nodes *nodes, struct node *node, unsigned number, 
 	return r;
 }
 
+/* From now on the place counts as one that the guest was told of without a lease. */
+static void end_lease(struct nodes *nodes, struct node *node, unsigned number, int64_t now)
+{
+	struct place *place;
+
+	nodes_lock(nodes);
+	place = place_at(node, number, now);
+	if (place != NULL && place->told == PLACE_LEASED)
+		place->told = now;
+	nodes_unlock(nodes);
+}
+
 int nodes_check(struct nodes *nodes, struct node *node)
 {
 	int64_t now = clock_coarse_ms();
+	unsigned number;
 	int r = 0;
 
 	nodes_lock(nodes);
@@ -179,8 +192,11 @@ int nodes_check(struct nodes *nodes, struct node *node)
 	if (node == nodes->root || node->orphan || node->place == NULL)
 		r = 1;
 	nodes_unlock(nodes);
-	for (unsigned number = 0; r == 0 && number < PLACES_MAX; number++)
+	for (number = 0; r == 0 && number < PLACES_MAX; number++)
 		r = check_place(nodes, node, number, now);
+	/* Under a lease the guest has been told by now, or is being told. */
+	if (r == -ESTALE && number > 1)
+		end_lease(nodes, node, number - 1, now);
 	/* The guest looks it up now: what is found must still be there when it asks again. */
 	if (r == -ESTALE)
 		reopen_name_moved(nodes);

@@ -48,6 +48,8 @@ struct node {
 	bool was_opened; /* the guest may hold its contents in its page cache: its descriptor leaves late */
 	bool orphan;     /* the guest removed its name, so only the descriptor leads to it: leaves last */
 	bool listed;     /* fd is in a list */
+	/* Of a directory: changes in it are seen (leases/); asked: since leases were last looked through. */
+	_Atomic bool watched, asked;
 };
 
 /* Newest first; only nodes whose fd nobody uses are in it. */
@@ -72,6 +74,8 @@ struct nodes {
 	struct descriptor_list lists[3];
 	struct proto_counters *counters;
 	nodes_pin *pin;
+	nodes_freed *freed;
+	void *freed_context;
 	void *pin_context;
 	int timer;      /* timerfd, readable when nodes_tick() is due */
 	bool ticking;   /* the timer is set */

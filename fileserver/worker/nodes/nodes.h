@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "protocol/counters.h"
+#include "protocol/fields.h"
 #include "protocol/lock.h"
 
 struct node;
@@ -52,6 +53,28 @@ int nodes_new(int root, uint32_t nodes_max, uint32_t descriptors_max, struct pro
 typedef int nodes_pin(void *context, int directory, const char *name);
 void nodes_set_pin(struct nodes *nodes, nodes_pin *pin, void *context);
 void nodes_free(struct nodes *nodes);
+
+/*
+ * For leases. Whether changes in a directory are seen; is_watched() also notes that somebody asked, and was_asked()
+ * says whether somebody has since was_asked() was called last. Any thread, without a lock.
+ */
+void nodes_set_watched(struct node *node, bool watched);
+bool nodes_is_watched(struct node *node);
+bool nodes_was_asked(struct node *node);
+/*
+ * Called, with the table's lock held, before a watched directory leaves the table. fd: its descriptor or -EBADF. told:
+ * the guest still refers to it.
+ */
+typedef void nodes_freed(void *context, uint64_t id, int fd, bool told);
+void nodes_set_freed(struct nodes *nodes, nodes_freed *freed, void *context);
+/* Where the guest was told of the node last: pins the directory. Returns 0, or -ESTALE as nodes_parent(). */
+int nodes_place(struct nodes *nodes, struct node *node, struct node **ret_parent, char ret_name[PROTO_NAME_MAX + 1]);
+/*
+ * Pins a directory and returns it with the name of an object in it that is no directory: the only name that the guest
+ * was told of, in a watched directory. Returns 0, or -ENOENT.
+ */
+int nodes_watched_name(struct nodes *nodes, struct node *node, struct node **ret_directory,
+                       char ret_name[PROTO_NAME_MAX + 1]);
 
 /* The mask for statx(2) that nodes need. NODES_STATX_SUBVOLUME is STATX_SUBVOL of Linux 6.10. */
 enum { NODES_STATX_SUBVOLUME = 0x8000, NODES_STATX = STATX_BASIC_STATS | STATX_BTIME | NODES_STATX_SUBVOLUME };
@@ -118,6 +141,8 @@ void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t count);
  * nodes_fd_done().
  */
 int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd);
+/* The same, but a directory that is not where it was is not searched for, which takes long: -ESTALE. */
+int nodes_fd_in_place(struct nodes *nodes, struct node *node, struct node_fd *ret_fd);
 void nodes_fd_done(struct nodes *nodes, struct node_fd *fd);
 
 /*

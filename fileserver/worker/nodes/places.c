@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fileserver/worker/nodes/fds.h"
 #include "fileserver/worker/nodes/table.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"
@@ -40,6 +41,40 @@ void places_drop(struct nodes *nodes, struct node *node, const struct node *pare
 		}
 }
 
+static void pin_place(const struct place *place, struct node **ret_parent, char *ret_name)
+{
+	*ret_parent = place->parent;
+	place->parent->pins++;
+	memcpy(ret_name, place->name, strlen(place->name) + 1);
+}
+
+int nodes_place(struct nodes *nodes, struct node *node, struct node **ret_parent, char ret_name[PROTO_NAME_MAX + 1])
+{
+	bool found;
+
+	nodes_lock(nodes);
+	found = node->place != NULL;
+	if (found)
+		pin_place(node->place, ret_parent, ret_name);
+	nodes_unlock(nodes);
+	return found ? 0 : -ESTALE;
+}
+
+int nodes_watched_name(struct nodes *nodes, struct node *node, struct node **ret_directory,
+                       char ret_name[PROTO_NAME_MAX + 1])
+{
+	const struct place *place;
+	bool found;
+
+	nodes_lock(nodes);
+	place = node->place;
+	found = place != NULL && place->next == NULL && !S_ISDIR(node->type) && atomic_load(&place->parent->watched);
+	if (found)
+		pin_place(place, ret_directory, ret_name);
+	nodes_unlock(nodes);
+	return found ? 0 : -ENOENT;
+}
+
 /*
  * Whether node is beneath ancestor. A parent beneath its own child would close the chain to a ring: the host's
  * directories are always a tree, but two renames seen in the wrong order look like one.
@@ -67,14 +102,14 @@ static void drop_old(struct nodes *nodes, struct node *node, int64_t now)
 }
 
 /* If the node has this place already, moves it to the front. */
-static bool place_again(struct node *node, const struct node *parent, const char *name, int64_t now)
+static bool place_again(struct node *node, const struct node *parent, const char *name, int64_t told)
 {
 	for (struct place **link = &node->place; *link != NULL; link = &(*link)->next) {
 		struct place *place = *link;
 
 		if (place->parent != parent || strcmp(place->name, name) != 0)
 			continue;
-		place->told = now;
+		place->told = told;
 		*link = place->next;
 		place->next = node->place;
 		node->place = place;
@@ -85,11 +120,14 @@ static bool place_again(struct node *node, const struct node *parent, const char
 
 int places_note(struct nodes *nodes, struct node *node, struct node *parent, const char *name)
 {
-	int64_t now = clock_coarse_ms();
+	int64_t now = clock_coarse_ms(), told;
 	struct place *place;
 	size_t size;
 
-	if (node == nodes->root || parent == NULL || place_again(node, parent, name, now))
+	if (node == nodes->root || parent == NULL)
+		return 0;
+	told = atomic_load(&parent->watched) ? PLACE_LEASED : now;
+	if (place_again(node, parent, name, told))
 		return 0;
 	if (node->place != NULL && S_ISDIR(node->type) && is_beneath(parent, node))
 		return 0;
@@ -97,7 +135,7 @@ int places_note(struct nodes *nodes, struct node *node, struct node *parent, con
 	place = FAULT_NULL(WORKER_NODE_NAME, malloc(sizeof(*place) + size));
 	if (place == NULL)
 		return -ENOMEM;
-	*place = (struct place){ .next = node->place, .parent = parent, .told = now };
+	*place = (struct place){ .next = node->place, .parent = parent, .told = told };
 	memcpy(place->name, name, size);
 	parent->children++;
 	if (node->place != NULL)

@@ -14,6 +14,9 @@ enum {
 	PLACES_MAX = 64,
 };
 
+/* Under a lease a guest goes by a name until it is told otherwise. */
+#define PLACE_LEASED INT64_MAX
+
 int places_note(struct nodes *nodes, struct node *node, struct node *parent, const char *name)
         LOCK_HELD(nodes->lock); /* 0 or -ENOMEM */
 void places_drop(struct nodes *nodes, struct node *node, const struct node *parent, const char *name)

@@ -119,7 +119,7 @@ static int find_again(struct nodes *nodes, struct node *node, const struct node_
  * Reopens node from its parent, which has a descriptor. The table is not locked during the system calls, since they can
  * block for ever; if the guest renames the node meanwhile, it is tried again.
  */
-static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *parent)
+static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *parent, bool search)
 {
 	char name[PROTO_NAME_MAX + 1];
 	struct statx stx;
@@ -162,7 +162,7 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 			return 0;
 		close_fd(fd);
 		if (!moved)
-			return find_again(nodes, node, parent, 0);
+			return search ? find_again(nodes, node, parent, 0) : -ESTALE;
 	}
 	return -ESTALE;
 }
@@ -187,7 +187,7 @@ static int nearest(struct nodes *nodes, struct node *node, struct node_fd *ret_f
 	return r;
 }
 
-int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
+static int get_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd, bool search)
 {
 	/* Each round reopens the node one level further down, unless other threads' descriptors push it out again. */
 	for (int rounds = 0; rounds < 4 * DEPTH_MAX; rounds++) {
@@ -201,13 +201,23 @@ int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
 			*ret_fd = above;
 			return 0;
 		}
-		r = reopen_below(nodes, below, &above);
+		r = reopen_below(nodes, below, &above, search);
 		nodes_fd_done(nodes, &above);
 		nodes_put(nodes, below);
-		if (r == -ESTALE)
+		if (r == -ESTALE && search)
 			r = find_again(nodes, node, &(struct node_fd){ .fd = nodes->root->fd }, SEARCH_DEPTH);
 		if (r < 0 && r != -EAGAIN)
 			return r;
 	}
 	return -ESTALE;
+}
+
+int nodes_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
+{
+	return get_fd(nodes, node, ret_fd, true);
+}
+
+int nodes_fd_in_place(struct nodes *nodes, struct node *node, struct node_fd *ret_fd)
+{
+	return get_fd(nodes, node, ret_fd, false);
 }

@@ -58,6 +58,8 @@ static struct node *node_remove(struct nodes *nodes, struct node *node)
 	if (nodes->hand == node)
 		nodes->hand = node->hh.prev;
 	HASH_DEL(nodes->by_identity, node);
+	if (atomic_load(&node->watched) && nodes->freed != NULL)
+		nodes->freed(nodes->freed_context, node->id, node->fd, node->lookups > 0);
 	fds_drop(nodes, node);
 	nodes->orphans -= node->orphan ? 1 : 0;
 	slots_give_back(&nodes->slots, node->id);
@@ -191,6 +193,12 @@ void nodes_set_pin(struct nodes *nodes, nodes_pin *pin, void *context)
 	nodes->pin_context = context;
 }
 
+void nodes_set_freed(struct nodes *nodes, nodes_freed *freed, void *context)
+{
+	nodes->freed = freed;
+	nodes->freed_context = context;
+}
+
 static void free_handles(struct nodes *nodes)
 {
 	for (uint32_t i = 0; i < nodes->handles.used; i++) {
@@ -254,6 +262,24 @@ int nodes_parent(struct nodes *nodes, struct node *node, struct node **ret_paren
 		(*ret_parent)->pins++;
 	nodes_unlock(nodes);
 	return *ret_parent == NULL ? -ESTALE : 0;
+}
+
+void nodes_set_watched(struct node *node, bool watched)
+{
+	atomic_store(&node->watched, watched);
+}
+
+bool nodes_is_watched(struct node *node)
+{
+	/* Not written when it is set already: many threads look. */
+	if (!atomic_load_explicit(&node->asked, memory_order_relaxed))
+		atomic_store_explicit(&node->asked, true, memory_order_relaxed);
+	return atomic_load(&node->watched);
+}
+
+bool nodes_was_asked(struct node *node)
+{
+	return atomic_exchange(&node->asked, false);
 }
 
 uint64_t nodes_device(const struct node *node)

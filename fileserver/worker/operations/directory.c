@@ -11,6 +11,7 @@
 #include "fileserver/worker/operations/handlers.h"
 #include "fileserver/worker/host/lift.h"
 #include "fileserver/worker/host/reach.h"
+#include "fileserver/worker/leases/leases.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -166,6 +167,7 @@ static int serve(struct listing *listing, struct handle *handle, uint64_t cookie
 	r = nodes_fd(session->nodes, handle->node, &listing->directory.fd);
 	if (r < 0)
 		return r;
+	call->leased = listing->directory.leased = leases_hold(session->leases, handle->node, listing->directory.fd.fd);
 	lock_take(&handle->lock);
 	r = list(listing, handle, cookie);
 	lock_give(&handle->lock);

@@ -2,6 +2,7 @@
 /* Operations that change nothing: LOOKUP, FORGET, GETATTR, READLINK, ACCESS, STATFS, SYNCFS. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -11,8 +12,20 @@
 #include "fileserver/worker/operations/handlers.h"
 #include "fileserver/worker/host/lift.h"
 #include "fileserver/worker/host/reach.h"
+#include "fileserver/worker/leases/leases.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
+
+/*
+ * Whether the directory does not exist any more. Its name may lead to another one by now, in which the guest means to
+ * look: its kernel is to look that up before it takes the name for missing.
+ */
+static bool is_removed(int directory)
+{
+	struct stat st;
+
+	return fstat(directory, &st) == 0 && st.st_nlink == 0;
+}
 
 /*
  * A directory gets a descriptor at once: it may become a working directory without another request from the guest. So
@@ -26,6 +39,8 @@ int worker_lookup(struct call *call, const struct worker_lookup *request, struct
 	struct statx stx;
 	int r = reach_stat_name(session, directory->fd.fd, request->name, &stx);
 
+	if (r == -ENOENT && session->leases != NULL && !call->anew && is_removed(directory->fd.fd))
+		return -ESTALE;
 	if (r < 0)
 		return r;
 	if (S_ISDIR(stx.stx_mode) || nodes_names_move(session->nodes)) {
@@ -51,11 +66,43 @@ int worker_forget(struct call *call, const struct worker_forget *request, struct
 	return 0;
 }
 
+/*
+ * Whether the attributes of an object that are read after this are leased: those of a directory that is watched, and of
+ * what has one name, in a watched directory. The name must still lead there: an event about the last but one name may
+ * be on its way.
+ */
+static bool is_leased(struct session *session, const struct pinned *object)
+{
+	char name[PROTO_NAME_MAX + 1];
+	struct node *directory;
+	struct node_fd fd;
+	struct statx stx;
+	bool leased = false;
+
+	if (session->leases == NULL)
+		return false;
+	if (S_ISDIR(nodes_type(object->node)))
+		return leases_hold(session->leases, object->node, object->fd.fd);
+	if (nodes_watched_name(session->nodes, object->node, &directory, name) < 0)
+		return false;
+	if (nodes_fd(session->nodes, directory, &fd) == 0) {
+		leased = leases_hold(session->leases, directory, fd.fd) &&
+		         reach_stat_name(session, fd.fd, name, &stx) == 0 && stx.stx_nlink == 1 &&
+		         nodes_find(session->nodes, &stx) == nodes_id(object->node);
+		nodes_fd_done(session->nodes, &fd);
+	}
+	nodes_put(session->nodes, directory);
+	return leased;
+}
+
 int worker_getattr(struct call *call, const struct worker_getattr *request, struct proto_getattr_reply *ret_reply)
 {
+	bool leased = is_leased(call->session, request->node);
 	struct statx stx;
 	int r = attributes_of(call->session, request->node->node, request->node->fd.fd, &ret_reply->attr, &stx);
 
+	if (r == 0 && leased && (S_ISDIR(stx.stx_mode) || stx.stx_nlink == 1))
+		ret_reply->attr.flags |= PROTO_ATTR_LEASED;
 	if (r == 0 && (stx.stx_mask & STATX_BTIME) != 0)
 		ret_reply->btime = attributes_time(&stx.stx_btime);
 	return r;

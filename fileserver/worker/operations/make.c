@@ -68,6 +68,8 @@ int make_known(struct session *session, const struct pinned *directory, const ch
 	}
 	if (name == NULL)
 		return 0;
+	if (directory->leased)
+		ret_parent->flags |= PROTO_ATTR_LEASED;
 	r = durable_names(session, directory->fd.fd);
 	return r < 0 ? r : entries_learn(session, directory, name, &stx, pinned, ret_entry, ret_node);
 }

@@ -8,5 +8,6 @@
 struct pinned {
 	struct node *node;
 	struct node_fd fd;        /* a descriptor of the node */
+	bool leased;              /* of a directory: what is read of it now may be replied as leased */
 	struct space_claim claim; /* of a directory: the room claimed for the name that is made in it */
 };

@@ -15,6 +15,8 @@
 #include "fileserver/worker/session/sync.h"
 #include "protocol/lock.h"
 
+struct leases;
+
 struct session {
 	struct worker_config config;
 	_Atomic bool read_only; /* never changes back to false */
@@ -22,6 +24,7 @@ struct session {
 	bool sync_at_close;     /* PROTO_WELCOME_SYNC_AT_CLOSE */
 	bool may_lift;          /* lift.h */
 	struct nodes *nodes;
+	struct leases *leases; /* NULL: the guest gets none */
 	struct inodes inodes;
 	struct protect protect;
 	struct space space;

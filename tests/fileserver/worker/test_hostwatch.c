@@ -365,6 +365,48 @@ static void a_call_that_fails_leaves_nothing_behind(void **state)
 	assert_int_equal(hostwatch_flush(watching.hostwatch), 0);
 	assert_int_equal(watching_marks(&watching), 0);
 }
+
+static void *remove_first(void *argument)
+{
+	watching_remove(&watching, "first", FIRST);
+	return NULL;
+}
+
+static void *flush_once(void *argument)
+{
+	return hostwatch_flush(watching.hostwatch) < 0 ? "flushing failed" : NULL;
+}
+
+/* Adds the directory while another thread is about to remove its mark. */
+static void add_during(void *(*removal)(void *argument))
+{
+	char error[128];
+	pthread_t thread;
+	void *failure;
+
+	add("first", FIRST);
+	assert_int_equal(faults_arm("worker.watch-mark:1:delay=200ms", error, sizeof(error)), 0);
+	assert_int_equal(pthread_create(&thread, NULL, removal, NULL), 0);
+	while (faults_passed(FAULTS_WORKER_WATCH_MARK) == 0)
+		(void) usleep(1000);
+	add("first", SECOND);
+	assert_int_equal(pthread_join(thread, &failure), 0);
+	assert_null(failure);
+	assert_int_equal(faults_arm("", error, sizeof(error)), 0);
+	assert_int_equal(watching_marks(&watching), 1);
+	assert_int_equal(write_to("first/file"), 0);
+	assert_true(is_told(SECOND, "file"));
+}
+
+static void what_is_added_while_it_is_removed_stays(void **state)
+{
+	add_during(remove_first);
+}
+
+static void what_is_added_while_all_is_flushed_stays(void **state)
+{
+	add_during(flush_once);
+}
 #endif
 
 static int set_up(void **state)
@@ -411,6 +453,8 @@ int main(void)
 		TEST(flushing_takes_no_mark_of_a_watch_that_stays),
 #ifdef BINDSHARE_WITH_FAULTS
 		TEST(a_call_that_fails_leaves_nothing_behind),
+		TEST(what_is_added_while_it_is_removed_stays),
+		TEST(what_is_added_while_all_is_flushed_stays),
 #endif
 	};
 

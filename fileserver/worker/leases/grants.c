@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which directories are watched. */
+#include "fileserver/worker/leases/leases.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/vfs.h>
+
+#include "fileserver/worker/leases/internal.h"
+#include "fileserver/worker/nodes/ids.h"
+#include "fileserver/worker/nodes/nodes.h"
+#include "protocol/cleanup.h"
+#include "protocol/faults.h"
+
+/* Ids are the table's own: slots of this process, nothing that a guest can choose. */
+#define HASH_NONFATAL_OOM 1
+#define uthash_nonfatal_oom(element)                                                                                   \
+	do {                                                                                                           \
+		(element)->id = 0;                                                                                     \
+	} while (0)
+#include <uthash.h>
+
+enum { MOST = 65536, SHARE_OF_MARKS = 4, EVICT_TRIES = 64 };
+
+struct lease {
+	uint64_t id; /* of the directory's node */
+	UT_hash_handle hh;
+	uint64_t batch; /* the batch that changes counts */
+	uint32_t changes;
+};
+
+/*
+ * File systems that nobody but this kernel writes to: statfs(2). On any other, a change that another machine makes, or
+ * that is made beneath the file system, raises no event here.
+ */
+static bool is_local(int fd)
+{
+	static const uint32_t local[] = {
+		EXT4_SUPER_MAGIC,          XFS_SUPER_MAGIC,      BTRFS_SUPER_MAGIC,
+		F2FS_SUPER_MAGIC,          TMPFS_MAGIC,          MSDOS_SUPER_MAGIC,
+		0xca451a4e /* bcachefs */, 0x2fc12fc1 /* ZFS */, 0x2011bab0 /* exfat */,
+		0x7366746e /* ntfs3 */,
+	};
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(local); i++)
+		if ((uint32_t) st.f_type == local[i])
+			return true;
+	return false;
+}
+
+/* The same, remembered by device. */
+static bool may_be_watched(struct leases *leases, const struct node *node, int directory)
+{
+	uint64_t device = nodes_device(node);
+	bool known = false, local = false;
+
+	lock_take(&leases->lock);
+	for (unsigned i = 0; i < leases->devices_count && !known; i++) {
+		known = leases->devices[i].device == device;
+		local = known && leases->devices[i].local;
+	}
+	lock_give(&leases->lock);
+	if (known)
+		return local;
+	local = is_local(directory);
+	lock_take(&leases->lock);
+	if (leases->devices_count < DEVICES_KNOWN) {
+		leases->devices[leases->devices_count].device = device;
+		leases->devices[leases->devices_count++].local = local;
+	}
+	lock_give(&leases->lock);
+	return local;
+}
+
+void leases_show_state(struct leases *leases, enum leases_state state)
+{
+	if (leases->counters != NULL)
+		atomic_store_explicit(&leases->counters->leases_state, state, memory_order_relaxed);
+}
+
+static struct lease *find(struct leases *leases, uint64_t id) LOCK_HELD(leases->lock);
+static struct lease *find(struct leases *leases, uint64_t id)
+{
+	struct lease *lease;
+
+	HASH_FIND(hh, leases->table, &id, sizeof(id), lease);
+	return lease;
+}
+
+static void show_count(struct leases *leases) LOCK_HELD(leases->lock);
+static void show_count(struct leases *leases)
+{
+	if (leases->counters != NULL)
+		atomic_store_explicit(&leases->counters->leases, leases->count, memory_order_relaxed);
+}
+
+static bool add(struct leases *leases, uint64_t id) LOCK_HELD(leases->lock);
+static bool add(struct leases *leases, uint64_t id)
+{
+	struct lease *lease;
+
+	if (find(leases, id) != NULL)
+		return true;
+	lease = FAULT_NULL(WORKER_LEASE, calloc(1, sizeof(*lease)));
+	if (lease == NULL)
+		return false;
+	lease->id = id;
+	HASH_ADD(hh, leases->table, id, sizeof(lease->id), lease);
+	if (lease->id == 0) {
+		free(lease);
+		return false;
+	}
+	leases->count++;
+	show_count(leases);
+	return true;
+}
+
+static bool drop(struct leases *leases, uint64_t id) LOCK_HELD(leases->lock);
+/* False: there was none. */
+static bool drop(struct leases *leases, uint64_t id)
+{
+	struct lease *lease = find(leases, id);
+
+	if (lease == NULL)
+		return false;
+	if (leases->hand == lease)
+		leases->hand = lease->hh.prev;
+	HASH_DELETE(hh, leases->table, lease);
+	free(lease);
+	leases->count--;
+	show_count(leases);
+	return true;
+}
+
+static void lose(struct leases *leases, uint64_t id) LOCK_HELD(leases->lock);
+/* The guest is to be told that it has no lease on this directory any more. */
+static void lose(struct leases *leases, uint64_t id)
+{
+	if (leases->lost_count == leases->lost_size) {
+		size_t size = leases->lost_size == 0 ? 64 : 2 * leases->lost_size;
+		uint64_t *lost = FAULT_NULL(WORKER_LEASE, realloc(leases->lost, size * sizeof(*lost)));
+
+		if (lost == NULL) {
+			leases->lost_all = PROTO_INVALIDATE_ALL | PROTO_INVALIDATE_CONTENTS;
+			return;
+		}
+		leases->lost = lost;
+		leases->lost_size = size;
+	}
+	leases->lost[leases->lost_count++] = id;
+	(void) eventfd_write(leases->wake, 1);
+}
+
+/* The table of nodes frees a watched one, under its lock. told: the guest still refers to it. */
+static void on_freed(void *context, uint64_t id, int fd, bool told)
+{
+	struct leases *leases = context;
+
+	lock_take(&leases->lock);
+	if (drop(leases, id) && told)
+		lose(leases, id);
+	lock_give(&leases->lock);
+	hostwatch_remove(leases->watch, id, fd);
+}
+
+static void unwatch(struct leases *leases, struct node *node)
+{
+	uint64_t id = nodes_id(node);
+	struct node_fd fd;
+	bool opened = nodes_fd_in_place(leases->nodes, node, &fd) == 0;
+
+	nodes_set_watched(node, false);
+	hostwatch_remove(leases->watch, id, opened ? fd.fd : -EBADF);
+	if (opened)
+		nodes_fd_done(leases->nodes, &fd);
+	lock_take(&leases->lock);
+	if (drop(leases, id))
+		lose(leases, id);
+	lock_give(&leases->lock);
+}
+
+/* The id of the lease whose turn it is to be looked at, or 0. */
+static uint64_t next_victim(struct leases *leases)
+{
+	uint64_t id = 0;
+
+	lock_take(&leases->lock);
+	if (leases->count >= leases->most && leases->table != NULL) {
+		leases->hand = leases->hand == NULL ? NULL : leases->hand->hh.next;
+		if (leases->hand == NULL)
+			leases->hand = leases->table;
+		id = leases->hand->id;
+	}
+	lock_give(&leases->lock);
+	return id;
+}
+
+/* At the limit: ends the lease of a directory that nobody has asked about for the longest. */
+static void make_room(struct leases *leases)
+{
+	for (int tries = 0; tries < EVICT_TRIES; tries++) {
+		uint64_t id = next_victim(leases);
+		struct node *node;
+
+		if (id == 0)
+			return;
+		if (nodes_get(leases->nodes, id, &node) < 0)
+			continue;
+		if (!nodes_was_asked(node) || tries == EVICT_TRIES - 1)
+			unwatch(leases, node);
+		nodes_put(leases->nodes, node);
+	}
+}
+
+static bool begin(struct leases *leases, uint64_t id, uint64_t *ret_restarts)
+{
+	bool added;
+
+	lock_take(&leases->lock);
+	*ret_restarts = leases->restarts;
+	added = leases->most > 0 && add(leases, id);
+	lock_give(&leases->lock);
+	return added;
+}
+
+static bool watch(struct leases *leases, struct node *node, int directory)
+{
+	uint64_t id = nodes_id(node), restarts;
+	bool watched;
+	int r;
+
+	if (!may_be_watched(leases, node, directory))
+		return false;
+	make_room(leases);
+	if (!begin(leases, id, &restarts))
+		return false;
+	r = hostwatch_add(leases->watch, directory, id);
+	lock_take(&leases->lock);
+	/* A restart, or the end of the directory, may have come in between. */
+	watched = r == 0 && restarts == leases->restarts && find(leases, id) != NULL;
+	if (watched) {
+		nodes_set_watched(node, true);
+	} else {
+		(void) drop(leases, id);
+		/* Other programs of the user have taken the marks: this many fit. */
+		if (r == -ENOSPC)
+			leases->most = leases->count;
+	}
+	lock_give(&leases->lock);
+	if (r == -ENOSPC)
+		leases_show_state(leases, LEASES_NO_MARKS);
+	return watched;
+}
+
+bool leases_hold(struct leases *leases, struct node *node, int directory)
+{
+	if (leases == NULL || atomic_load_explicit(&leases->behind, memory_order_relaxed))
+		return false;
+	return nodes_is_watched(node) || watch(leases, node, directory);
+}
+
+uint32_t leases_take_lost(struct leases *leases, uint64_t **ret_ids, size_t *ret_count)
+{
+	uint32_t all;
+
+	lock_take(&leases->lock);
+	*ret_ids = leases->lost;
+	*ret_count = leases->lost_count;
+	all = leases->lost_all;
+	leases->lost = NULL;
+	leases->lost_count = leases->lost_size = 0;
+	leases->lost_all = 0;
+	lock_give(&leases->lock);
+	return all;
+}
+
+void leases_lose_all(struct leases *leases, uint32_t more)
+{
+	lock_take(&leases->lock);
+	leases->lost_all |= PROTO_INVALIDATE_ALL | more;
+	lock_give(&leases->lock);
+	(void) eventfd_write(leases->wake, 1);
+}
+
+void leases_watch_gone(struct leases *leases, uint64_t id)
+{
+	struct node *node;
+
+	if (nodes_get(leases->nodes, id, &node) < 0)
+		return;
+	nodes_set_watched(node, false);
+	lock_take(&leases->lock);
+	(void) drop(leases, id);
+	lock_give(&leases->lock);
+	nodes_put(leases->nodes, node);
+}
+
+void leases_restart(struct leases *leases)
+{
+	struct lease *lease, *next;
+	uint64_t *ids;
+	size_t count = 0;
+
+	lock_take(&leases->lock);
+	leases->restarts++;
+	ids = malloc((leases->count + 1) * sizeof(*ids));
+	HASH_ITER (hh, leases->table, lease, next) {
+		if (ids != NULL)
+			ids[count++] = lease->id;
+		HASH_DELETE(hh, leases->table, lease);
+		free(lease);
+	}
+	leases->count = 0;
+	leases->hand = NULL;
+	leases->lost_all = PROTO_INVALIDATE_ALL | PROTO_INVALIDATE_CONTENTS;
+	show_count(leases);
+	lock_give(&leases->lock);
+	for (size_t i = 0; i < count; i++) {
+		struct node *node;
+
+		if (nodes_get(leases->nodes, ids[i], &node) < 0)
+			continue;
+		nodes_set_watched(node, false);
+		nodes_put(leases->nodes, node);
+	}
+	free(ids);
+	(void) hostwatch_flush(leases->watch);
+}
+
+uint32_t leases_count_change(struct leases *leases, uint64_t id)
+{
+	struct lease *lease;
+	uint32_t changes = 1;
+
+	lock_take(&leases->lock);
+	lease = find(leases, id);
+	if (lease != NULL) {
+		lease->changes = lease->batch == leases->batch ? lease->changes + 1 : 1;
+		lease->batch = leases->batch;
+		changes = lease->changes;
+	}
+	lock_give(&leases->lock);
+	return changes;
+}
+
+static int new_watch(struct hostwatch **ret_watch, enum hostwatch_kind *ret_kind)
+{
+	int r;
+
+	*ret_kind = HOSTWATCH_FANOTIFY;
+	r = hostwatch_new(*ret_kind, ret_watch);
+	if (r < 0) {
+		*ret_kind = HOSTWATCH_INOTIFY;
+		r = hostwatch_new(*ret_kind, ret_watch);
+	}
+	return r;
+}
+
+/* The user's other programs watch files, too: editors, for instance. */
+static uint32_t limit(enum hostwatch_kind kind)
+{
+	uint32_t quarter = hostwatch_limit(kind) / SHARE_OF_MARKS;
+
+	return quarter < MOST ? quarter : MOST;
+}
+
+int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases_sink *sink,
+               struct proto_counters *counters, struct leases **ret_leases)
+{
+	struct leases *leases = FAULT_NULL(WORKER_LEASES, calloc(1, sizeof(*leases)));
+	enum hostwatch_kind kind = HOSTWATCH_FANOTIFY;
+	int r;
+
+	*ret_leases = NULL;
+	if (leases == NULL)
+		return -ENOMEM;
+	leases->nodes = nodes;
+	leases->sink = *sink;
+	leases->counters = counters;
+	lock_init(&leases->lock);
+	leases->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = leases->wake < 0 ? -errno : mounts_new(root, &leases->mounts);
+	if (r == 0)
+		r = new_watch(&leases->watch, &kind);
+	if (r < 0) {
+		leases_free(leases);
+		return r;
+	}
+	leases->most = most > 0 ? most : limit(kind);
+	leases_show_state(leases, is_local(root) ? LEASES_GIVEN : LEASES_FILE_SYSTEM);
+	nodes_set_freed(nodes, on_freed, leases);
+	*ret_leases = leases;
+	return 0;
+}
+
+void leases_free(struct leases *leases)
+{
+	struct lease *lease, *next;
+
+	if (leases == NULL)
+		return;
+	HASH_ITER (hh, leases->table, lease, next) {
+		HASH_DELETE(hh, leases->table, lease);
+		free(lease);
+	}
+	hostwatch_free(leases->watch);
+	mounts_free(leases->mounts);
+	close_fd(leases->wake);
+	free(leases->lost);
+	lock_done(&leases->lock);
+	free(leases);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The leases of a session: private to this folder. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "fileserver/worker/leases/hostwatch.h"
+#include "fileserver/worker/leases/leases.h"
+#include "fileserver/worker/leases/mounts.h"
+#include "protocol/counters.h"
+#include "protocol/lock.h"
+
+enum {
+	WINDOW = 256,      /* messages without an acknowledgement: they fit into a socket's buffer */
+	SYNCS_MAX = 64,    /* waiting at a time */
+	DEVICES_KNOWN = 8, /* file systems whose kind is remembered */
+};
+
+struct lease;
+
+struct leases {
+	struct nodes *nodes;
+	struct hostwatch *watch;
+	struct leases_sink sink;
+	struct proto_counters *counters;
+	struct mounts *mounts;
+	int wake; /* eventfd: leases_run() has something to do */
+
+	struct lock lock;           /* guards the members down to the empty line */
+	struct lease *table, *hand; /* hand: the lease after which eviction continues, in the table's order */
+	uint32_t count, most;
+	uint64_t restarts;
+	uint64_t *lost; /* directories whose leases have ended: the guest is to be told */
+	size_t lost_count, lost_size;
+	uint32_t lost_all;                /* PROTO_INVALIDATE_*: ALL, as if all were in it; 0: not so */
+	uint64_t wanted_syncs[SYNCS_MAX]; /* tickets, 0: free */
+	struct {
+		uint64_t ticket, sequence;
+	} syncs[SYNCS_MAX]; /* waiting for an acknowledgement */
+	struct {
+		uint64_t device;
+		bool local;
+	} devices[DEVICES_KNOWN];
+	unsigned devices_count;
+
+	_Atomic uint64_t sequence, acknowledged; /* of messages */
+	_Atomic bool behind;  /* nothing is sent, and no lease is given, until the guest has caught up */
+	_Atomic bool waiting; /* for an acknowledgement */
+	int end;              /* descriptor that says that the session is over */
+	uint64_t batch;       /* leases_run(): numbers the rounds of reading */
+};
+
+/* What has ended since the last call, for leases_run(). The caller frees *ret_ids. Not 0: lost_all. */
+uint32_t leases_take_lost(struct leases *leases, uint64_t **ret_ids, size_t *ret_count);
+/* The guest is to be told ALL. more: PROTO_INVALIDATE_CONTENTS or 0. */
+void leases_lose_all(struct leases *leases, uint32_t more);
+/* Forgets a directory whose watch is gone. */
+void leases_watch_gone(struct leases *leases, uint64_t id);
+/* Ends all watches. */
+void leases_restart(struct leases *leases);
+/* How many changes of this directory there were in this batch, with this one. */
+uint32_t leases_count_change(struct leases *leases, uint64_t id);
+void leases_show_state(struct leases *leases, enum leases_state state);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Leases: what the guest may keep without a time limit, since it is told when it does not hold any more.
+ *
+ * The unit is a directory. While it is watched (hostwatch.h) there is a lease on its names, also on missing ones, on
+ * its own attributes, and on the attributes of what is in it, except directories, which have leases of their own, and
+ * objects with more than one name, which can change by the other name. Whoever replies asks leases_hold() before he
+ * reads what he replies. Foreign changes are sent to the guest as INVALIDATE, by a thread of its own.
+ *
+ * There is no lease rather than a wrong one: on file systems that others can write to, when the user has no mark left,
+ * when the guest is behind. Where a watch ends, the guest is told to drop what it knows.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/messages.h"
+
+struct leases;
+struct node;
+struct nodes;
+struct proto_counters;
+
+enum leases_state {
+	LEASES_GIVEN = 1,   /* leases are given */
+	LEASES_NOT_ASKED,   /* the guest has no use for them (cache=none) */
+	LEASES_NO_WATCH,    /* this machine has neither fanotify nor inotify for the user */
+	LEASES_NO_MARKS,    /* the user has no mark left */
+	LEASES_FILE_SYSTEM, /* others can write to the share's file system (NFS, FUSE, overlayfs and so on) */
+	LEASES_BEHIND,      /* the guest does not keep up */
+};
+
+struct leases_sink {
+	/* Sends one message to the guest. Called by the thread that runs leases_run() only. */
+	int (*send)(void *context, const struct proto_invalidate_request *message);
+	/* The guest has acted on every change that was made before leases_sync() was called with this ticket. */
+	void (*synced)(void *context, uint64_t ticket);
+	void *context;
+};
+
+/*
+ * root: the share. most: the largest number of watched directories, 0 for a quarter of what the user may have. 0, or a
+ * negative errno; then *ret_leases is NULL, and there are no leases: every function accepts NULL.
+ */
+int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases_sink *sink,
+               struct proto_counters *counters, struct leases **ret_leases);
+/* After leases_run() has returned, or when it never ran, and after the nodes are freed. */
+void leases_free(struct leases *leases);
+/* Serves until end, a descriptor, is readable. Blocks. */
+void leases_run(struct leases *leases, int end);
+
+/*
+ * Watches a directory unless it is watched already. directory: an O_PATH descriptor of node. True: what is read from
+ * now on may be replied as leased. Any thread; never under the table's lock.
+ */
+bool leases_hold(struct leases *leases, struct node *node, int directory);
+
+/* The guest has acted on every message up to this one. It may send any number. Any thread. */
+void leases_acknowledged(struct leases *leases, uint64_t sequence);
+/* Sees to it that sink.synced() is called. Any thread. */
+void leases_sync(struct leases *leases, uint64_t ticket);
+/* Names are hidden or shown from now on: none that the guest knows may be right, though contents are. Any thread. */
+void leases_drop_names(struct leases *leases);

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From events of the host's kernel to messages to the guest. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "fileserver/worker/leases/internal.h"
+#include "fileserver/worker/nodes/ids.h"
+#include "fileserver/worker/nodes/nodes.h"
+#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/faults.h"
+#include "protocol/log.h"
+
+enum {
+	DIRECTORY_CHANGES = 64, /* so many changes of one directory at once are one message */
+	PATIENCE_MS = 1000,
+	WHOLE = PROTO_INVALIDATE_DIRECTORY | PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS,
+	PENDING = 128, /* messages that are gathered, so that changes of one object are one of them */
+	/*
+	 * After events that were the session's own: they come with every request that changes something, and to be
+	 * woken for each would cost more than the request. A foreign change is seen so much later at most.
+	 */
+	NAP_US = 400,
+};
+
+struct round {
+	struct leases *leases;
+	struct proto_invalidate_request pending[PENDING];
+	unsigned count;
+	unsigned foreign;
+};
+
+/*
+ * Whether one more message fits into the window. If not, waits for the guest for a while: this thread serves no one
+ * else, and meanwhile the host's kernel gathers what changes.
+ */
+static bool has_room(struct leases *leases)
+{
+	struct pollfd fds[] = { { .fd = leases->wake, .events = POLLIN }, { .fd = leases->end, .events = POLLIN } };
+	uint64_t sequence = atomic_load(&leases->sequence);
+	int64_t until = clock_ms() + PATIENCE_MS, left;
+	eventfd_t count;
+
+	if (sequence - atomic_load(&leases->acknowledged) < WINDOW)
+		return true;
+	atomic_store(&leases->waiting, true);
+	while (sequence - atomic_load(&leases->acknowledged) >= WINDOW && (left = until - clock_ms()) > 0 &&
+	       fds[1].revents == 0) {
+		if (poll(fds, ARRAY_SIZE(fds), (int) left) > 0 && fds[0].revents != 0)
+			(void) eventfd_read(leases->wake, &count);
+	}
+	atomic_store(&leases->waiting, false);
+	/* There may have been another reason to be woken. */
+	(void) eventfd_write(leases->wake, 1);
+	return sequence - atomic_load(&leases->acknowledged) < WINDOW;
+}
+
+static void send(struct leases *leases, struct proto_invalidate_request *message)
+{
+	uint64_t sequence = atomic_load(&leases->sequence);
+
+	if (atomic_load(&leases->behind))
+		return;
+	if (!has_room(leases)) {
+		atomic_store(&leases->behind, true);
+		leases_show_state(leases, LEASES_BEHIND);
+		return;
+	}
+	message->sequence = sequence + 1;
+	atomic_store(&leases->sequence, sequence + 1);
+	(void) leases->sink.send(leases->sink.context, message);
+}
+
+/* more: PROTO_INVALIDATE_CONTENTS or 0. */
+static void send_all(struct leases *leases, uint32_t more)
+{
+	struct proto_invalidate_request message = { .what = PROTO_INVALIDATE_ALL | more };
+
+	send(leases, &message);
+}
+
+static void flush(struct round *round)
+{
+	for (unsigned i = 0; i < round->count; i++)
+		send(round->leases, &round->pending[i]);
+	round->count = 0;
+}
+
+/* Adds a message, or adds to one that is about the same name. */
+static void gather(struct round *round, uint64_t directory, uint64_t node, uint32_t what, const char *name)
+{
+	struct proto_invalidate_request *message;
+
+	for (unsigned i = round->count; i > 0; i--) {
+		message = &round->pending[i - 1];
+		if (message->directory != directory || strcmp(message->name.text, name) != 0)
+			continue;
+		if (node != 0 && message->node != 0 && node != message->node)
+			break;
+		message->what |= what;
+		message->node |= node;
+		return;
+	}
+	if (round->count == PENDING)
+		flush(round);
+	message = &round->pending[round->count];
+	*message = (struct proto_invalidate_request){ .what = what, .directory = directory, .node = node };
+	if (name[0] != '\0' && proto_name_set(&message->name, name) < 0)
+		return;
+	round->count++;
+}
+
+/* The file at a name that was just made, if it has several: its number of links has changed at the other ones. */
+static uint64_t linked(struct leases *leases, int directory, const char *name)
+{
+	struct statx stx;
+
+	return statx(directory, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, NODES_STATX, &stx) == 0 &&
+	                       !S_ISDIR(stx.stx_mode) && stx.stx_nlink > 1
+	               ? nodes_find(leases->nodes, &stx)
+	               : 0;
+}
+
+/*
+ * A directory that was removed is told of before what was removed in it, and those above it before: or for a moment the
+ * guest would look names up in directories whose names lead to others by now, and find them missing.
+ */
+static void gather_removed(struct round *round, struct node *directory)
+{
+	struct leases *leases = round->leases;
+	char name[PROTO_NAME_MAX + 1];
+	struct node *parent;
+	struct node_fd fd;
+	struct stat st;
+	bool is_there;
+
+	/* One that is not where it was, and has no descriptor, may as well have been removed. */
+	is_there = nodes_fd_in_place(leases->nodes, directory, &fd) == 0;
+	if (is_there) {
+		is_there = fstat(fd.fd, &st) == 0 && st.st_nlink > 0;
+		nodes_fd_done(leases->nodes, &fd);
+	}
+	if (is_there || nodes_place(leases->nodes, directory, &parent, name) < 0)
+		return;
+	gather_removed(round, parent);
+	gather(round, nodes_id(parent), 0, PROTO_INVALIDATE_NAME, name);
+	nodes_put(leases->nodes, parent);
+}
+
+/* A name has changed. Returns what the guest is to be told of besides: the id of a file, or 0. */
+static uint64_t take_name(struct round *round, const struct hostwatch_event *event)
+{
+	struct leases *leases = round->leases;
+	struct node *directory;
+	struct node_fd fd;
+	uint64_t node = 0;
+
+	if (nodes_get(leases->nodes, event->watch, &directory) < 0)
+		return 0;
+	gather_removed(round, directory);
+	if (!event->directory && event->name[0] != '\0' && nodes_fd_in_place(leases->nodes, directory, &fd) == 0) {
+		node = linked(leases, fd.fd, event->name);
+		nodes_fd_done(leases->nodes, &fd);
+	}
+	nodes_put(leases->nodes, directory);
+	return node;
+}
+
+static uint32_t what_of(const struct hostwatch_event *event)
+{
+	uint32_t what = 0;
+
+	if ((event->what & HOSTWATCH_NAME) != 0)
+		what |= PROTO_INVALIDATE_NAME;
+	if ((event->what & HOSTWATCH_ATTRIBUTES) != 0)
+		what |= PROTO_INVALIDATE_ATTRIBUTES;
+	if ((event->what & HOSTWATCH_CONTENTS) != 0)
+		what |= PROTO_INVALIDATE_CONTENTS;
+	/* A directory's own record holds what symbolic links in it look like, and its mode who may look into it. */
+	if (event->name[0] == '\0')
+		what |= PROTO_INVALIDATE_DIRECTORY | PROTO_INVALIDATE_ATTRIBUTES;
+	return what;
+}
+
+static void take(void *context, const struct hostwatch_event *event)
+{
+	struct round *round = context;
+	struct leases *leases = round->leases;
+	uint64_t node = 0;
+
+	if ((event->what & HOSTWATCH_OVERFLOW) != 0) {
+		if (leases->counters != NULL)
+			proto_counter_add(&leases->counters->lease_overflows, 1);
+		round->foreign++;
+		round->count = 0;
+		leases_lose_all(leases, PROTO_INVALIDATE_CONTENTS);
+		return;
+	}
+	/* Its parent's watch has told that the name is gone. */
+	if ((event->what & HOSTWATCH_GONE) != 0)
+		leases_watch_gone(leases, event->watch);
+	if (event->own || (event->what & ~(unsigned) HOSTWATCH_GONE) == 0)
+		return;
+	round->foreign++;
+	if (leases->counters != NULL)
+		proto_counter_add(&leases->counters->lease_events, 1);
+	if (atomic_load(&leases->behind))
+		return;
+	if (leases_count_change(leases, event->watch) > DIRECTORY_CHANGES) {
+		gather(round, event->watch, 0, WHOLE, "");
+		return;
+	}
+	if ((event->what & HOSTWATCH_NAME) != 0)
+		node = take_name(round, event);
+	gather(round, event->watch, node, what_of(event), event->name);
+}
+
+/* Tells the guest which directories are not watched any more. */
+static void tell_lost(struct leases *leases)
+{
+	uint32_t all;
+	uint64_t *ids;
+	size_t count;
+
+	all = leases_take_lost(leases, &ids, &count);
+	if (all != 0) {
+		send_all(leases, all & PROTO_INVALIDATE_CONTENTS);
+		count = 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct proto_invalidate_request message = { .what = WHOLE, .directory = ids[i] };
+
+		send(leases, &message);
+	}
+	free(ids);
+}
+
+/* Reads what is queued, and sends it. Returns how many events were not the session's own; negative: an error. */
+static int read_events(struct leases *leases, int *ret_read)
+{
+	struct round round = { .leases = leases };
+
+	leases->batch++;
+	*ret_read = hostwatch_read(leases->watch, take, &round);
+	/* Some may have been lost. */
+	if (*ret_read < 0)
+		leases_lose_all(leases, PROTO_INVALIDATE_CONTENTS);
+	flush(&round);
+	tell_lost(leases);
+	return (int) round.foreign;
+}
+
+/* The guest has caught up: leases are given again, and it forgets what it knew before. */
+static void catch_up(struct leases *leases)
+{
+	if (!atomic_load(&leases->behind) || atomic_load(&leases->acknowledged) < atomic_load(&leases->sequence))
+		return;
+	atomic_store(&leases->behind, false);
+	leases_show_state(leases, LEASES_GIVEN);
+	send_all(leases, PROTO_INVALIDATE_CONTENTS);
+}
+
+/* Calls synced() for those whose changes the guest has acted on. */
+static void answer_syncs(struct leases *leases)
+{
+	uint64_t acknowledged = atomic_load(&leases->acknowledged), done[SYNCS_MAX];
+	unsigned count = 0;
+
+	lock_take(&leases->lock);
+	for (unsigned i = 0; i < SYNCS_MAX; i++) {
+		if (leases->syncs[i].ticket == 0 || leases->syncs[i].sequence > acknowledged)
+			continue;
+		done[count++] = leases->syncs[i].ticket;
+		leases->syncs[i].ticket = 0;
+	}
+	lock_give(&leases->lock);
+	while (count > 0)
+		leases->sink.synced(leases->sink.context, done[--count]);
+}
+
+/* Tickets that came before the last reading of events wait for an acknowledgement of what was sent by now. */
+static void begin_syncs(struct leases *leases, const uint64_t tickets[SYNCS_MAX])
+{
+	uint64_t sequence = atomic_load(&leases->sequence);
+
+	/* What was not sent is told with ALL once the guest has caught up. */
+	if (atomic_load(&leases->behind))
+		sequence++;
+	lock_take(&leases->lock);
+	for (unsigned i = 0, at = 0; i < SYNCS_MAX && tickets[i] != 0; i++) {
+		while (at < SYNCS_MAX && leases->syncs[at].ticket != 0)
+			at++;
+		if (at == SYNCS_MAX)
+			break;
+		leases->syncs[at].ticket = tickets[i];
+		leases->syncs[at].sequence = sequence;
+	}
+	lock_give(&leases->lock);
+}
+
+static void take_wanted(struct leases *leases, uint64_t tickets[SYNCS_MAX])
+{
+	lock_take(&leases->lock);
+	memcpy(tickets, leases->wanted_syncs, sizeof(leases->wanted_syncs));
+	memset(leases->wanted_syncs, 0, sizeof(leases->wanted_syncs));
+	lock_give(&leases->lock);
+}
+
+void leases_run(struct leases *leases, int end)
+{
+	struct pollfd fds[] = {
+		{ .fd = end, .events = POLLIN },
+		{ .fd = leases->wake, .events = POLLIN },
+		{ .fd = mounts_fd(leases->mounts), .events = POLLPRI },
+		{ .fd = hostwatch_fd(leases->watch), .events = POLLIN },
+	};
+	const struct timespec nap = clock_timespec_us(NAP_US);
+	bool napping = false;
+
+	leases->end = end;
+	while (fds[0].revents == 0) {
+		uint64_t tickets[SYNCS_MAX];
+		eventfd_t count;
+		int foreign, read;
+
+		if (ppoll(fds, ARRAY_SIZE(fds) - (napping ? 1 : 0), napping ? &nap : NULL, NULL) < 0 && errno != EINTR)
+			return;
+		if (fds[1].revents != 0)
+			(void) eventfd_read(leases->wake, &count);
+		if (fds[2].revents != 0 && mounts_changed(leases->mounts))
+			leases_restart(leases);
+		take_wanted(leases, tickets);
+		foreign = read_events(leases, &read);
+		begin_syncs(leases, tickets);
+		catch_up(leases);
+		answer_syncs(leases);
+		napping = read > 0 && foreign == 0;
+	}
+}
+
+void leases_acknowledged(struct leases *leases, uint64_t sequence)
+{
+	if (leases == NULL || sequence > atomic_load(&leases->sequence) ||
+	    sequence <= atomic_load(&leases->acknowledged))
+		return;
+	atomic_store(&leases->acknowledged, sequence);
+	if (atomic_load(&leases->behind) || atomic_load(&leases->waiting))
+		(void) eventfd_write(leases->wake, 1);
+	if (!atomic_load(&leases->behind))
+		answer_syncs(leases);
+}
+
+void leases_sync(struct leases *leases, uint64_t ticket)
+{
+	bool taken = false;
+
+	if (leases == NULL)
+		return;
+	lock_take(&leases->lock);
+	for (unsigned i = 0; i < SYNCS_MAX && !taken; i++) {
+		taken = leases->wanted_syncs[i] == 0;
+		if (taken)
+			leases->wanted_syncs[i] = ticket;
+	}
+	lock_give(&leases->lock);
+	(void) eventfd_write(leases->wake, 1);
+}
+
+void leases_drop_names(struct leases *leases)
+{
+	if (leases != NULL)
+		leases_lose_all(leases, 0);
+}
