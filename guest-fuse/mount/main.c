@@ -15,6 +15,7 @@
 #include "guest-fuse/mount/background.h"
 #include "guest-fuse/mount/exits.h"
 #include "guest-fuse/mount/kernel/interrupts.h"
+#include "guest-fuse/mount/kernel/invalidator.h"
 #include "guest-fuse/mount/kernel/lowlevel.h"
 #include "guest-fuse/mount/kernel/notifier.h"
 #include "guest-fuse/mount/kernel/secret.h"
@@ -49,7 +50,7 @@ static const char usage[] =
         "  -o owner=view|host that view, or the host's real numbers\n"
         "  -o permissions=guest|host\n"
         "                     who checks permissions: this kernel, or the server alone\n"
-        "  -o cache=auto|none what the kernel may remember, for at most a second\n"
+        "  -o cache=auto|leases|none  what the kernel may remember, and how long\n"
         "  -o fsname=NAME     what /proc/mounts shows as the source\n"
         "  -o timeout=S       seconds of silence after which the server is given up (30)\n"
         "  -o lanes=N         requests at once at most (64)\n"
@@ -152,6 +153,8 @@ static enum exits start_serving(struct program *program)
 	r = lowlevel_new(client);
 	if (r == 0)
 		r = notifier_start(client->notifier);
+	if (r == 0)
+		r = invalidator_start(client->invalidator);
 	if (r < 0) {
 		log_error("the session with the kernel does not start: %s", strerror(-r));
 		return EXITS_SYSTEM;
@@ -203,6 +206,11 @@ static void answer_statistics(void *data)
 	stats_answer(program->statistics, program->client);
 }
 
+static void invalidate(void *data, const struct proto_invalidate_request *request)
+{
+	invalidator_take(((struct program *) data)->client->invalidator, request);
+}
+
 static void unmount(void *data)
 {
 	const char *mountpoint = ((struct program *) data)->mountpoint;
@@ -237,6 +245,7 @@ static enum exits complete(struct program *program)
 		.is_over = is_over,
 		.serve_kernel = serve_kernel,
 		.answer_statistics = answer_statistics,
+		.invalidate = invalidate,
 		.unmount = unmount,
 		.data = program,
 	};
@@ -337,6 +346,7 @@ static void tear_down(struct program *program)
 	threads_end(client->threads);
 	threads_join(client->threads);
 	notifier_stop(client->notifier);
+	invalidator_stop(client->invalidator);
 	parts_free(client);
 }
 

@@ -58,6 +58,17 @@ static int choice(const struct parser *parser, const char *name, const char *val
 	return 0;
 }
 
+static int cache(const struct parser *parser, const char *value)
+{
+	struct mount_options *options = parser->options;
+
+	options->no_cache = strcmp(value, "none") == 0;
+	options->leases = strcmp(value, "leases") == 0;
+	if (!options->no_cache && !options->leases && strcmp(value, "auto") != 0)
+		return fail(parser, "option cache=%s: auto, leases or none is wanted", value);
+	return 0;
+}
+
 /* name=value */
 static int option_with_value(const struct parser *parser, const char *name, const char *value)
 {
@@ -76,7 +87,7 @@ static int option_with_value(const struct parser *parser, const char *name, cons
 	if (strcmp(name, "owner") == 0)
 		return choice(parser, name, value, "view", "host", &options->owner_host);
 	if (strcmp(name, "cache") == 0)
-		return choice(parser, name, value, "auto", "none", &options->no_cache);
+		return cache(parser, value);
 	if (strcmp(name, "uid") == 0 || strcmp(name, "gid") == 0) {
 		r = number(parser, name, value, 0, UINT32_MAX - 1UL, &n);
 		*(name[0] == 'u' ? &options->uid : &options->gid) = (uint32_t) n;

@@ -23,7 +23,7 @@ struct mount_options {
 	bool foreground, fake, verbose, json;
 	bool read_only, sync, dirsync;
 	bool nofollow; /* the mountpoint must lead through no symbolic link */
-	bool permissions_host, owner_host, no_cache;
+	bool permissions_host, owner_host, no_cache, leases;
 	uint64_t attributes; /* MOUNT_ATTR_*, see fsmount(2) */
 	uint32_t uid, gid;   /* owner that files of the serving user appear with */
 	int timeout_s;       /* silence after which the server is declared gone, 1 to 3600 */

@@ -7,12 +7,15 @@
 
 #include "guest-fuse/mount/kernel/counts.h"
 #include "guest-fuse/mount/kernel/interrupts.h"
+#include "guest-fuse/mount/kernel/invalidator.h"
 #include "guest-fuse/mount/kernel/lowlevel.h"
 #include "guest-fuse/mount/kernel/notifier.h"
 #include "guest-fuse/mount/kernel/secret.h"
 #include "guest-fuse/mount/kernel/threads.h"
+#include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/ahead.h"
 #include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/held.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/known/validity.h"
@@ -20,6 +23,9 @@
 #include "guest-fuse/mount/server/pending.h"
 #include "guest-fuse/mount/server/server.h"
 #include "protocol/cleanup.h"
+
+/* Missing names that the kernel may keep without a time limit. */
+enum { ABSENT_NAMES = 65536 };
 
 static bool are_reading(const void *data)
 {
@@ -40,13 +46,16 @@ static void grow(void *data)
 static bool make_known(struct client *client)
 {
 	client->file_binds = file_binds_new();
+	client->held = held_new();
 	client->recent = recent_new();
 	client->ahead = ahead_new();
+	client->absent = absent_new(ABSENT_NAMES);
 	client->validity = calloc(1, sizeof(*client->validity));
-	if (client->validity != NULL)
-		validity_init(client->validity, !client->options->no_cache, client->file_binds);
-	return client->file_binds != NULL && client->recent != NULL && client->ahead != NULL &&
-	       client->validity != NULL;
+	if (client->validity != NULL && client->held != NULL)
+		validity_init(client->validity, !client->options->no_cache, client->options->leases, client->file_binds,
+		              client->held);
+	return client->file_binds != NULL && client->held != NULL && client->recent != NULL && client->ahead != NULL &&
+	       client->absent != NULL && client->validity != NULL;
 }
 
 static bool make_server(struct client *client, const struct proto_token *token)
@@ -61,10 +70,11 @@ static bool make_kernel(struct client *client)
 	client->threads = threads_new(client, lowlevel_serve);
 	client->interrupts = interrupts_new(client->pending);
 	client->notifier = notifier_new(client);
+	client->invalidator = invalidator_new(client);
 	client->counts = calloc(1, sizeof(*client->counts));
 	client->secret = calloc(1, sizeof(*client->secret));
 	return client->threads != NULL && client->interrupts != NULL && client->notifier != NULL &&
-	       client->counts != NULL && client->secret != NULL;
+	       client->invalidator != NULL && client->counts != NULL && client->secret != NULL;
 }
 
 struct client *parts_new(const struct mount_options *options, const struct proto_token *token)
@@ -112,6 +122,7 @@ void parts_free(struct client *client)
 	threads_free(client->threads);
 	interrupts_free(client->interrupts);
 	notifier_free(client->notifier);
+	invalidator_free(client->invalidator);
 	free(client->counts);
 	free(client->secret);
 	pending_free(client->pending);
@@ -119,7 +130,9 @@ void parts_free(struct client *client)
 	objects_free(client->objects);
 	recent_free(client->recent);
 	ahead_free(client->ahead);
+	absent_free(client->absent);
 	free(client->validity);
+	held_free(client->held);
 	file_binds_free(client->file_binds);
 	close_fd(client->device);
 	free(client);

@@ -8,11 +8,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct absent;
 struct ahead;
 struct counts;
 struct file_binds;
+struct held;
 struct fuse_session;
 struct interrupts;
+struct invalidator;
 struct mount_options;
 struct notifier;
 struct objects;
@@ -33,12 +36,15 @@ struct client {
 	struct objects *objects;
 	struct recent *recent;
 	struct ahead *ahead;
+	struct absent *absent;
 	struct file_binds *file_binds;
+	struct held *held;
 	struct validity *validity;
 	/* What faces the kernel. */
 	struct threads *threads;
 	struct interrupts *interrupts;
 	struct notifier *notifier;
+	struct invalidator *invalidator;
 	struct counts *counts;
 	struct secret *secret;
 	struct fuse_session *fuse;

@@ -11,11 +11,12 @@
 
 void effects_directory_changed(struct thread *thread, uint64_t node, const struct proto_attr *attr)
 {
+	const struct answer answer = request_told(&thread->request);
 	struct client *client = thread->client;
 
 	objects_changed(client->objects, node);
 	if (attributes_check(attr) == 0)
-		recent_put(client->recent, node, attr, request_since(&thread->request));
+		recent_put(client->recent, node, attr, &answer);
 	else
 		recent_drop(client->recent, node);
 }

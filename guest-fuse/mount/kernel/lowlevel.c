@@ -16,7 +16,9 @@
 #include "guest-fuse/mount/kernel/raw.h"
 #include "guest-fuse/mount/kernel/reply.h"
 #include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/known/held.h"
 #include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/mount-options.h"
 #include "guest-fuse/mount/server/server.h"
 #include "guest-fuse/mount/server/stale.h"
 #include "protocol/cleanup.h"
@@ -43,13 +45,17 @@ static ssize_t read_in(int fd, void *buffer, size_t size, void *userdata)
 
 static void set_up(void *userdata, struct fuse_conn_info *conn)
 {
+	const struct client *client = userdata;
+
 	/*
 	 * ATOMIC_O_TRUNC would lose the truncation of an open that needs no message; AUTO of READDIRPLUS costs a LOOKUP
-	 * for each entry; locks are this kernel's alone; symbolic links, which a cache would keep, can change on the
-	 * host.
+	 * for each entry; locks are this kernel's alone.
 	 */
 	conn->want = conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS |
 	                              FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO);
+	/* A symbolic link never changes: what the host puts in its place is another object. */
+	if (client->options->leases)
+		conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
 	conn->max_write = PROTO_DATA_MAX;
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
@@ -115,6 +121,7 @@ void lowlevel_serve(struct thread *thread)
 	struct client *client = thread->client;
 
 	request_begin(request);
+	request->events = held_now(client->held);
 	request->anew = is_second_try(thread);
 	interrupts_arrived_early(client->interrupts, request);
 	process(thread);

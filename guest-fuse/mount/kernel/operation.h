@@ -51,14 +51,15 @@ static inline int owner_of(fuse_req_t req, struct proto_owner *ret_owner)
 	return ctx->uid == UINT32_MAX || ctx->gid == UINT32_MAX ? -EOVERFLOW : 0;
 }
 
-static inline void fill_entry(struct thread *thread, const struct proto_entry *entry,
+static inline void fill_entry(struct thread *thread, uint64_t directory, const struct proto_entry *entry,
                               struct fuse_entry_param *ret_param)
 {
 	struct client *client = thread->client;
-	int64_t since = request_since(&thread->request);
+	const struct answer answer = request_told(&thread->request);
 
 	*ret_param = (struct fuse_entry_param){ .ino = entry->node };
-	validity_entry(client->validity, entry->node, since, &ret_param->entry_timeout, &ret_param->attr_timeout);
-	file_binds_told(client->file_binds, entry->node, &entry->attr, since);
+	validity_entry(client->validity, directory, entry, &answer, &ret_param->entry_timeout,
+	               &ret_param->attr_timeout);
+	file_binds_told(client->file_binds, entry->node, &entry->attr, answer.since);
 	attributes_to_stat(&entry->attr, client->block_size, &ret_param->attr);
 }

@@ -33,8 +33,9 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	struct thread *thread = thread_current();
 	struct proto_getattr_request request = { .node = ino };
 	struct client *client = thread->client;
+	struct proto_getattr_reply reply = { .attr = { .flags = 0 } };
+	struct answer answer;
 	double keep;
-	struct proto_getattr_reply reply;
 	int r = 0;
 
 	rebind_locate(thread, &request, fi == NULL ? NULL : file_of(fi));
@@ -43,7 +44,8 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 		if (r == 0)
 			objects_note_flags(client->objects, request.node, reply.attr.flags,
 			                   request_since(&thread->request));
-		keep = validity_attributes(client->validity, ino, request_since(&thread->request));
+		answer = request_told(&thread->request);
+		keep = validity_attributes(client->validity, client_node(client, ino), &reply.attr, &answer);
 	}
 	if (r == 0)
 		r = attributes_check(&reply.attr);
@@ -115,6 +117,7 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 	struct thread *thread = thread_current();
 	struct proto_setattr_request request;
 	struct proto_setattr_reply reply;
+	struct answer answer;
 	int r;
 
 	request.handle = 0;
@@ -135,10 +138,10 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 		objects_wrote(thread->client->objects, request.node, &reply.attr);
 	else if (r == 0)
 		objects_touched(thread->client->objects, request.node, &reply.attr);
+	answer = request_told(&thread->request);
 	if (r == 0)
-		recent_put(thread->client->recent, request.node, &reply.attr, request_since(&thread->request));
-	reply_attr(thread, req, ino, r, &reply.attr,
-	           validity_attributes(thread->client->validity, ino, request_since(&thread->request)));
+		recent_put(thread->client->recent, request.node, &reply.attr, &answer);
+	reply_attr(thread, req, ino, r, &reply.attr, validity_changed(thread->client->validity, ino, &answer));
 }
 
 static void stat_file_system(fuse_req_t req, fuse_ino_t ino)

@@ -46,11 +46,16 @@ static void drop_bytes(struct client *client, const uint8_t *bytes, size_t lengt
 	}
 }
 
-static int take_piece(struct thread *thread, struct directory *directory, size_t length, uint64_t after,
-                      int64_t fetched, bool end)
+/* asked: clock_ns() before the server was. */
+static int take_piece(struct thread *thread, struct directory *directory, size_t length, uint64_t after, int64_t asked,
+                      bool end)
 {
+	struct answer answer = request_told(&thread->request);
 	struct directory_piece piece;
-	int r = directory_piece_init(request_data(&thread->request), length, after, fetched, end, &piece);
+	int r;
+
+	answer.since = asked;
+	r = directory_piece_init(request_data(&thread->request), length, after, &answer, end, &piece);
 
 	if (r < 0) {
 		drop_bytes(thread->client, request_data(&thread->request), length);
@@ -64,39 +69,77 @@ static int take_piece(struct thread *thread, struct directory *directory, size_t
 static void directory_free(struct thread *thread, struct directory *directory)
 {
 	drop_piece(thread->client, &directory->piece);
-	effects_close(thread, directory->handle);
+	if (directory->handle != 0)
+		effects_close(thread, directory->handle);
 	lock_done(&directory->lock);
 	free(directory);
+}
+
+static int open_at_server(struct thread *thread, struct directory *directory) LOCK_HELD(directory->lock);
+/* Opens the directory at the server and takes its first entries. */
+static int open_at_server(struct thread *thread, struct directory *directory)
+{
+	struct proto_opendir_request request = { .node = directory->node, .size = PROTO_DATA_MAX };
+	struct proto_opendir_reply reply;
+	int64_t asked = clock_ns();
+	int r = rpc_opendir_data(&thread->request, &request, &reply);
+
+	if (r < 0)
+		return r;
+	directory->handle = reply.handle;
+	directory->window = request.size;
+	if (thread->request.leased)
+		objects_note_listed(thread->client->objects, directory->node, thread->request.events);
+	return take_piece(thread, directory, reply.entries.length, 0, asked, reply.end != 0);
+}
+
+/*
+ * Whether the directory was opened before, under a lease that holds: then it can be opened, and the kernel most likely
+ * has its entries. The server is asked when they are read all the same.
+ */
+static bool is_listed(const struct client *client, uint64_t node)
+{
+	struct answer answer = { .leased = true };
+
+	return objects_listed(client->objects, node, &answer.events) &&
+	       validity_entries(client->validity, node, &answer) > 0;
 }
 
 static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct thread *thread = thread_current();
-	struct proto_opendir_request request = { .node = wire(thread, ino), .size = PROTO_DATA_MAX };
+	struct client *client = thread->client;
 	struct directory *directory = FAULT_NULL(MOUNT_FILE, calloc(1, sizeof(*directory)));
-	int64_t fetched = clock_ns();
-	struct proto_opendir_reply reply;
-	int r = -ENOMEM;
+	int r = 0;
 
-	if (directory != NULL)
-		r = rpc_opendir_data(&thread->request, &request, &reply);
-	if (r < 0) {
-		free(directory);
-		reply_error(req, r);
+	if (directory == NULL) {
+		reply_error(req, -ENOMEM);
 		return;
 	}
-	directory->handle = reply.handle;
-	directory->node = request.node;
-	directory->window = request.size;
+	directory->node = wire(thread, ino);
 	lock_init(&directory->lock);
-	r = take_piece(thread, directory, reply.entries.length, 0, fetched, reply.end != 0);
 	fi->fh = (uint64_t) (uintptr_t) directory;
+	fi->keep_cache = is_listed(client, directory->node);
+	if (!fi->keep_cache) {
+		lock_take(&directory->lock);
+		r = open_at_server(thread, directory);
+		lock_give(&directory->lock);
+	}
+	/* The kernel keeps the entries that it is given, until it is told that they do not hold. */
+	fi->cache_readdir = fi->keep_cache || (r == 0 && is_listed(client, directory->node));
 	if (r < 0)
 		reply_error(req, r);
 	else
 		r = fuse_reply_open(req, fi);
 	if (r < 0)
 		directory_free(thread, directory);
+}
+
+static int need_handle(struct thread *thread, struct directory *directory) LOCK_HELD(directory->lock);
+/* Opens the directory at the server if that was not needed before. */
+static int need_handle(struct thread *thread, struct directory *directory)
+{
+	return directory->handle != 0 ? 0 : open_at_server(thread, directory);
 }
 
 /*
@@ -106,8 +149,10 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
  */
 static bool can_begin(const struct client *client, const struct directory *directory)
 {
-	return !directory->begun && validity_left(client->validity, directory->piece.fetched) > 0 &&
-	       objects_changed_at(client->objects, directory->node) < directory->piece.fetched;
+	const struct directory_piece *piece = &directory->piece;
+
+	return !directory->begun && validity_entries(client->validity, directory->node, &piece->answer) > 0 &&
+	       objects_changed_at(client->objects, directory->node) < piece->answer.since;
 }
 
 /*
@@ -130,21 +175,24 @@ static int seek(struct thread *thread, struct directory *directory, uint64_t coo
 /* The index of the entry after cookie; fetches a piece when the one at hand does not have it. */
 static int seek(struct thread *thread, struct directory *directory, uint64_t cookie, size_t *ret_index)
 {
-	struct proto_readdir_request request = { .handle = directory->handle, .cookie = cookie };
-	ssize_t index = cookie == 0 && !can_begin(thread->client, directory)
-	                        ? -1
-	                        : directory_piece_find(&directory->piece, cookie);
+	struct proto_readdir_request request = { .cookie = cookie };
 	struct proto_readdir_reply reply;
-	int64_t fetched;
-	int r;
+	int r = need_handle(thread, directory);
+	ssize_t index;
+	int64_t asked;
 
+	if (r < 0)
+		return r;
+	index = cookie == 0 && !can_begin(thread->client, directory) ? -1
+	                                                             : directory_piece_find(&directory->piece, cookie);
 	directory->begun = directory->begun || cookie == 0;
+	request.handle = directory->handle;
 	if (index < 0) {
 		request.size = directory->window = window_at(directory, cookie);
-		fetched = clock_ns();
+		asked = clock_ns();
 		r = rpc_readdir_data(&thread->request, &request, &reply);
 		if (r == 0)
-			r = take_piece(thread, directory, reply.entries.length, cookie, fetched, reply.end != 0);
+			r = take_piece(thread, directory, reply.entries.length, cookie, asked, reply.end != 0);
 		if (r < 0)
 			return r;
 		index = 0;
@@ -154,14 +202,19 @@ static int seek(struct thread *thread, struct directory *directory, uint64_t coo
 }
 
 /*
- * For how long the kernel may keep this entry's attributes: not at all when they are no longer valid or the object was
+ * For how long the kernel may keep this entry and its attributes: false when they are no longer valid or the object was
  * changed from here. Then the kernel makes no entry of it, and looks the name up when it needs it.
  */
-static double fresh_for(const struct client *client, const struct directory_piece *piece, uint64_t node)
+static bool is_fresh(const struct client *client, const struct directory *directory, const struct proto_dirent *dirent,
+                     struct fuse_entry_param *param)
 {
-	if (node == 0 || objects_changed_at(client->objects, node) >= piece->fetched)
-		return 0;
-	return validity_left(client->validity, piece->fetched);
+	const struct proto_entry entry = { .node = dirent->node, .attr = dirent->attr };
+	const struct answer *answer = &directory->piece.answer;
+
+	if (dirent->node == 0 || objects_changed_at(client->objects, dirent->node) >= answer->since)
+		return false;
+	validity_entry(client->validity, directory->node, &entry, answer, &param->entry_timeout, &param->attr_timeout);
+	return param->entry_timeout > 0 && param->attr_timeout > 0;
 }
 
 /* Gives the kernel a look-up of the entry's node: with the piece's reference, or without if the kernel has the node. */
@@ -173,7 +226,7 @@ static bool give(struct client *client, struct directory *directory, struct dire
 	if (item->held ? objects_learn(client->objects, directory->node, dirent->name.text, &entry, 1) < 0
 	               : !objects_learn_again(client->objects, directory->node, dirent->name.text, &entry))
 		return false;
-	objects_note_flags(client->objects, entry.node, entry.attr.flags, directory->piece.fetched);
+	objects_note_flags(client->objects, entry.node, entry.attr.flags, directory->piece.answer.since);
 	item->held = false;
 	return true;
 }
@@ -187,21 +240,18 @@ static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index
 	struct fuse_entry_param param;
 	struct proto_dirent dirent;
 	size_t size;
-	double left;
 
 	*ret_given = 0;
 	directory_piece_entry(&directory->piece, index, &dirent);
 	size = fuse_add_direntry_plus(req, NULL, 0, dirent.name.text, NULL, 0);
 	if (size > room)
 		return 0;
-	fill_entry(thread_current(), &(struct proto_entry){ .node = 0, .attr = dirent.attr }, &param);
-	left = fresh_for(client, &directory->piece, dirent.node);
+	param = (struct fuse_entry_param){ .ino = 0 };
+	attributes_to_stat(&dirent.attr, client->block_size, &param.attr);
 	/* Attributes of a bound file are sent only in answer to questions about it. */
-	if (left > 0 && !file_binds_has(client->file_binds, dirent.node) && give(client, directory, item, &dirent)) {
+	if (!file_binds_has(client->file_binds, dirent.node) && is_fresh(client, directory, &dirent, &param) &&
+	    give(client, directory, item, &dirent))
 		param.ino = *ret_given = dirent.node;
-		param.attr_timeout = left;
-		param.entry_timeout = left;
-	}
 	return fuse_add_direntry_plus(req, at, room, dirent.name.text, &param, (off_t) dirent.cookie);
 }
 
@@ -277,10 +327,17 @@ static void release_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_i
 
 static void sync_directory(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct proto_fsync_request request = { .handle = directory_of(fi)->handle, .datasync = datasync != 0 };
+	struct directory *directory = directory_of(fi);
+	struct thread *thread = thread_current();
+	struct proto_fsync_request request = { .datasync = datasync != 0 };
 	struct proto_fsync_reply reply;
+	int r;
 
-	reply_error(req, rpc_fsync(&thread_current()->request, &request, &reply));
+	lock_take(&directory->lock);
+	r = need_handle(thread, directory);
+	lock_give(&directory->lock);
+	request.handle = directory->handle;
+	reply_error(req, r < 0 ? r : rpc_fsync(&thread->request, &request, &reply));
 }
 
 void operations_fill_directories(struct fuse_lowlevel_ops *ops)

@@ -143,7 +143,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	effects_directory_changed(thread, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	(void) opened(thread, reply.entry.node, reply.entry.node, &reply.entry.attr, file, fi);
-	fill_entry(thread, &reply.entry, &param);
+	fill_entry(thread, request.parent, &reply.entry, &param);
 	if (fuse_reply_create(req, &param, fi) < 0)
 		open_file_not_created(thread, &reply.entry, file);
 }

@@ -4,9 +4,12 @@
 #include <linux/fs.h>
 #include <string.h>
 
+#include "guest-fuse/mount/kernel/invalidator.h"
 #include "guest-fuse/mount/kernel/operation.h"
 #include "guest-fuse/mount/kernel/operations-parts.h"
+#include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/server/stale.h"
 
 /* The server named an object, with one reference. Answers the kernel with it, or with the error in result. */
 static void reply_entry(struct thread *thread, fuse_req_t req, int result, uint64_t parent, const char *name,
@@ -29,7 +32,7 @@ static void reply_entry(struct thread *thread, fuse_req_t req, int result, uint6
 		reply_error(req, result);
 		return;
 	}
-	fill_entry(thread, entry, &param);
+	fill_entry(thread, parent, entry, &param);
 	objects_looked_up(client->objects, entry->node, request_since(&thread->request));
 	if (fuse_reply_entry(req, &param) < 0)
 		effects_not_taken(client, entry->node);
@@ -44,24 +47,45 @@ static void reply_made(struct thread *thread, fuse_req_t req, int result, uint64
 	reply_entry(thread, req, result, parent, name, entry);
 }
 
+/* There is no such name. False: the kernel may not keep that, and has no answer yet. */
+static bool reply_absent(struct thread *thread, fuse_req_t req, const struct proto_lookup_request *request)
+{
+	const struct answer answer = request_told(&thread->request);
+	struct client *client = thread->client;
+	struct fuse_entry_param absent = {
+		.entry_timeout = validity_negative(client->validity, request->parent, &answer),
+	};
+	struct absent_name evicted;
+
+	/* What is kept for ever is kept track of. */
+	if (absent.entry_timeout >= VALIDITY_FOR_EVER) {
+		int r = absent_add(client->absent, request->parent, request->name.text, &evicted);
+
+		if (r < 0)
+			absent.entry_timeout = validity_left(client->validity, answer.since);
+		else if (r > 0)
+			invalidator_expire(client->invalidator, evicted.parent, &evicted.name);
+	}
+	if (absent.entry_timeout <= 0)
+		return false;
+	(void) fuse_reply_entry(req, &absent);
+	return true;
+}
+
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct thread *thread = thread_current();
 	struct proto_lookup_request request = { .parent = wire(thread, parent) };
-	struct fuse_entry_param absent = { .ino = 0 };
-	struct client *client = thread->client;
 	struct proto_lookup_reply reply;
 	int r = proto_name_set(&request.name, name);
 
 	if (r == 0)
 		r = rpc_lookup(&thread->request, &request, &reply);
-	if (r == -ENOENT)
-		absent.entry_timeout = validity_negative(client->validity, request_since(&thread->request));
-	if (absent.entry_timeout > 0) {
-		(void) fuse_reply_entry(req, &absent);
-		return;
-	}
-	reply_entry(thread, req, r, request.parent, name, &reply.entry);
+	/* What is made there is refused with ESTALE, and then the kernel looks again. */
+	if (r == -ESTALE && stale_call_makes_name((pid_t) request_header(&thread->request)->pid))
+		r = -ENOENT;
+	if (r != -ENOENT || !reply_absent(thread, req, &request))
+		reply_entry(thread, req, r, request.parent, name, &reply.entry);
 }
 
 static void forget_one(struct client *client, fuse_ino_t ino, uint64_t lookups)
@@ -190,6 +214,12 @@ static void renamed(struct thread *thread, const struct proto_rename_request *re
 		objects_moved(nodes, reply->replaced, request->parent, request->name.text);
 	effects_directory_changed(thread, request->parent, &reply->parent);
 	effects_directory_changed(thread, request->new_parent, &reply->new_parent);
+	/* The kernel keeps the entry for as long as it was allowed to under the old name. */
+	if (!thread->request.leased) {
+		invalidator_expire(thread->client->invalidator, request->new_parent, &request->new_name);
+		if ((request->flags & PROTO_RENAME_EXCHANGE) != 0)
+			invalidator_expire(thread->client->invalidator, request->parent, &request->name);
+	}
 }
 
 static void rename_name(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,

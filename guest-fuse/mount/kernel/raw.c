@@ -128,6 +128,7 @@ static void process_statx(struct thread *thread)
 	const struct open_file *file = NULL;
 	struct proto_getattr_reply answer;
 	struct raw_statx_out out;
+	struct answer told;
 	int r = has(thread, sizeof(*in)) ? 0 : -EINVAL;
 
 	if (r == 0 && (in->getattr_flags & FUSE_GETATTR_FH) != 0)
@@ -144,10 +145,12 @@ static void process_statx(struct thread *thread)
 		r = objects_told(client->objects, request.node, &answer.attr);
 	if (r == 0)
 		file_binds_told(client->file_binds, header->nodeid, &answer.attr, request_since(&thread->request));
+	told = request_told(&thread->request);
 	if (r == 0)
-		fill_statx(client,
-		           validity_attributes(client->validity, header->nodeid, request_since(&thread->request)),
-		           &answer, &out);
+		fill_statx(
+		        client,
+		        validity_attributes(client->validity, client_node(client, header->nodeid), &answer.attr, &told),
+		        &answer, &out);
 	(void) reply(thread, r, &out, sizeof(out));
 }
 
@@ -193,6 +196,7 @@ static void process_tmpfile(struct thread *thread)
 	} out = { .entry = { .nodeid = 0 } };
 	struct proto_tmpfile_reply answer;
 	struct open_file *file = open_file_new();
+	struct answer told;
 	int r = !has(thread, sizeof(*in)) ? -EINVAL : file == NULL ? -ENOMEM : 0;
 
 	if (r == 0) {
@@ -210,7 +214,8 @@ static void process_tmpfile(struct thread *thread)
 	}
 	if (r == 0) {
 		out.entry.nodeid = answer.entry.node;
-		split(validity_attributes(client->validity, answer.entry.node, request_since(&thread->request)),
+		told = request_told(&thread->request);
+		split(validity_attributes(client->validity, answer.entry.node, &answer.entry.attr, &told),
 		      &out.entry.attr_valid, &out.entry.attr_valid_nsec);
 		out.entry.attr = fuse_attr_of(client, &answer.entry.attr);
 		out.open.fh = (uint64_t) (uintptr_t) file;

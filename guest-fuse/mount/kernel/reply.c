@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/known/validity.h"
 #include "guest-fuse/mount/mount-options.h"
 #include "guest-fuse/mount/server/server.h"
 #include "protocol/faults.h"
 
 /* Of flags2; not in the headers of Linux 6.1. */
-#define REPLY_ALLOW_IDMAP (UINT64_C(1) << 40)
+#define REPLY_HAS_EXPIRE_ONLY (UINT64_C(1) << 35)
+#define REPLY_ALLOW_IDMAP     (UINT64_C(1) << 40)
 
 /*
  * Flags that libfuse 3.14 cannot ask for. Only what the kernel offered: it ends the connection after an answer with
@@ -47,6 +49,7 @@ static ssize_t reply_init(struct thread *thread, const struct iovec *iov, int co
 		patch_init(client, &out);
 		iov = patched;
 	}
+	client->validity->expires = (client->init_flags & REPLY_HAS_EXPIRE_ONLY) != 0;
 	n = writev(thread->request.device, iov, count);
 	if (n > 0 && ((const struct fuse_out_header *) iov[0].iov_base)->error == 0) {
 		atomic_store(&client->initialized, true);

@@ -49,10 +49,10 @@ static int take_apart(struct directory_piece *piece, size_t most)
 	return 0;
 }
 
-int directory_piece_init(const uint8_t *bytes, size_t length, uint64_t after, int64_t fetched, bool end,
+int directory_piece_init(const uint8_t *bytes, size_t length, uint64_t after, const struct answer *answer, bool end,
                          struct directory_piece *ret_piece)
 {
-	struct directory_piece piece = { .length = length, .after = after, .fetched = fetched, .end = end };
+	struct directory_piece piece = { .length = length, .after = after, .answer = *answer, .end = end };
 	size_t most = length / DIRENT_LEAST;
 	int r = -ENOMEM;
 

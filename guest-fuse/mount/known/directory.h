@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "guest-fuse/mount/known/validity.h"
 #include "protocol/fields.h"
 #include "protocol/lock.h"
 
@@ -22,9 +23,9 @@ struct directory_piece {
 		bool held; /* the reference is still the piece's */
 	} * items;
 	size_t count;
-	uint64_t after;  /* the piece begins after the entry with this cookie */
-	int64_t fetched; /* clock_ns() before the server was asked */
-	bool end;        /* nothing comes behind it */
+	uint64_t after;       /* the piece begins after the entry with this cookie */
+	struct answer answer; /* that it came with */
+	bool end;             /* nothing comes behind it */
 };
 
 struct directory {
@@ -39,7 +40,7 @@ struct directory {
  * Checks and indexes what the server sent, and copies it. 0, and directory_piece_done() frees the piece; -EIO when the
  * bytes make no sense; -ENOMEM.
  */
-int directory_piece_init(const uint8_t *bytes, size_t length, uint64_t after, int64_t fetched, bool end,
+int directory_piece_init(const uint8_t *bytes, size_t length, uint64_t after, const struct answer *answer, bool end,
                          struct directory_piece *ret_piece);
 void directory_piece_done(struct directory_piece *piece);
 

@@ -39,9 +39,10 @@ struct object {
 	int64_t changed, looked_up;
 	struct stamp told, contents;
 	int64_t flags_at;
+	uint64_t listed_events;
 	uint32_t type, flags; /* PROTO_ATTR_* as the server said at flags_at */
 	uint8_t state;        /* enum contents */
-	bool out_of_memory;
+	bool out_of_memory, listed;
 	uint16_t mappable;        /* open files that allow a shared mapping; stays at the largest value */
 	uint32_t opens, buffered; /* open files; those that use the page cache */
 	uint32_t drop;            /* numbers the states for which the kernel was to drop its pages */

@@ -268,10 +268,50 @@ uint32_t objects_flags(struct objects *objects, const struct validity *validity,
 
 	lock_take(&objects->lock);
 	object = objects_find(objects, id);
-	if (object != NULL && object->changed < object->flags_at && validity_left(validity, object->flags_at) > 0)
+	if (object != NULL && object->changed < object->flags_at &&
+	    ((object->flags & PROTO_ATTR_LEASED) != 0 || validity_left(validity, object->flags_at) > 0))
 		flags = object->flags;
 	lock_give(&objects->lock);
 	return flags;
+}
+
+bool objects_is_directory(struct objects *objects, uint64_t id)
+{
+	const struct object *object;
+	bool is;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	is = object != NULL && object->type == S_IFDIR;
+	lock_give(&objects->lock);
+	return is;
+}
+
+void objects_note_listed(struct objects *objects, uint64_t id, uint64_t events)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL) {
+		object->listed = true;
+		object->listed_events = events;
+	}
+	lock_give(&objects->lock);
+}
+
+bool objects_listed(struct objects *objects, uint64_t id, uint64_t *ret_events)
+{
+	const struct object *object;
+	bool listed;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	listed = object != NULL && object->listed;
+	if (listed)
+		*ret_events = object->listed_events;
+	lock_give(&objects->lock);
+	return listed;
 }
 
 void objects_changed(struct objects *objects, uint64_t id)

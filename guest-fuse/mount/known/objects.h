@@ -77,6 +77,11 @@ uint64_t objects_named(struct objects *objects, uint64_t parent, const char *nam
  * object but the root. 0, and the caller frees *ret_ids; or -ENOMEM.
  */
 int objects_children(struct objects *objects, uint64_t parent, uint64_t **ret_ids, size_t *ret_count);
+bool objects_is_directory(struct objects *objects, uint64_t id);
+/* A directory was opened, under a lease, by a request of events (held_now()); whether one ever was, and then. */
+void objects_note_listed(struct objects *objects, uint64_t id, uint64_t events);
+bool objects_listed(struct objects *objects, uint64_t id, uint64_t *ret_events);
+
 /* The name leads to nothing any more. */
 void objects_unname(struct objects *objects, uint64_t parent, const char *name);
 

@@ -14,8 +14,8 @@ struct recent {
 	struct lock lock;
 	struct recent_slot {
 		uint64_t node;
-		int64_t since;    /* clock_ns() before the change was sent */
-		int64_t answered; /* clock_ns() when its answer came */
+		struct answer answer;
+		int64_t answered; /* clock_ns() when the answer to the change came */
 		struct proto_attr attr;
 	} slots[RECENT_SLOTS];
 };
@@ -48,7 +48,7 @@ static bool older(const struct proto_time *left, const struct proto_time *right)
 	       (left->seconds == right->seconds && left->nanoseconds < right->nanoseconds);
 }
 
-void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, int64_t since)
+void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, const struct answer *answer)
 {
 	struct recent_slot *slot = slot_of(recent, node);
 
@@ -59,8 +59,8 @@ void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *a
 	 * Of two changes at once the later state stays. Where the host's clock is too coarse to tell, a change that was
 	 * sent after the other's answer is the later one; for two that overlapped neither is kept.
 	 */
-	if (slot->node != node || older(&slot->attr.ctime, &attr->ctime) || since >= slot->answered)
-		*slot = (struct recent_slot){ .node = node, .since = since, .answered = clock_ns(), .attr = *attr };
+	if (slot->node != node || older(&slot->attr.ctime, &attr->ctime) || answer->since >= slot->answered)
+		*slot = (struct recent_slot){ .node = node, .answer = *answer, .answered = clock_ns(), .attr = *attr };
 	else if (!older(&attr->ctime, &slot->attr.ctime))
 		slot->node = 0;
 	lock_give(&recent->lock);
@@ -83,8 +83,9 @@ bool recent_get(struct recent *recent, const struct validity *validity, uint64_t
 	bool found;
 
 	lock_take(&recent->lock);
-	*ret_left = validity_left(validity, slot->since);
-	found = slot->node == node && node != 0 && *ret_left > 0;
+	*ret_left =
+	        slot->node == node && node != 0 ? validity_attributes(validity, node, &slot->attr, &slot->answer) : 0;
+	found = *ret_left > 0;
 	if (found)
 		*ret_attr = slot->attr;
 	lock_give(&recent->lock);

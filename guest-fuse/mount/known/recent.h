@@ -13,6 +13,7 @@
 
 enum { RECENT_SLOTS = 256 };
 
+struct answer;
 struct recent;
 struct validity;
 
@@ -21,10 +22,10 @@ struct recent *recent_new(void);
 void recent_free(struct recent *recent);
 
 /*
- * Attributes from the answer to a change that was sent at since (clock_ns()). Of answers that overtook each other the
+ * Attributes from the answer to a change. Of answers that overtook each other the
  * later state is kept; where nobody can tell, neither.
  */
-void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, int64_t since);
+void recent_put(struct recent *recent, uint64_t node, const struct proto_attr *attr, const struct answer *answer);
 /* The directory has changed in a way that the kept attributes do not show. */
 void recent_drop(struct recent *recent, uint64_t node);
 /* True: there are attributes, valid for so many more seconds. */

@@ -2,15 +2,21 @@
 /* How long the kernel may keep what the server said. */
 #include "guest-fuse/mount/known/validity.h"
 
+#include <sys/stat.h>
+
 #include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/held.h"
 #include "protocol/clock.h"
 
 #define VALIDITY_SECONDS 1.0
+#define CHANGED_SECONDS  0.05
 #define AHEAD_SECONDS    0.1
 
-void validity_init(struct validity *validity, bool cache, struct file_binds *file_binds)
+void validity_init(struct validity *validity, bool cache, bool leases, struct file_binds *file_binds, struct held *held)
 {
-	*validity = (struct validity){ .seconds = cache ? VALIDITY_SECONDS : 0.0, .file_binds = file_binds };
+	*validity = (struct validity){
+		.seconds = cache ? VALIDITY_SECONDS : 0.0, .file_binds = file_binds, .held = held, .leases = leases
+	};
 }
 
 static double left_of(double seconds, int64_t since)
@@ -25,26 +31,53 @@ double validity_left(const struct validity *validity, int64_t since)
 	return left_of(validity->seconds, since);
 }
 
-double validity_negative(const struct validity *validity, int64_t since)
+/* holds: no INVALIDATE has come since. One that came says that the answer may be an old one. */
+static double keep(const struct validity *validity, bool leased, bool holds, int64_t since)
 {
-	return validity_left(validity, since);
+	if (validity->seconds == 0 || !holds)
+		return 0;
+	return leased ? VALIDITY_FOR_EVER : validity_left(validity, since);
+}
+
+double validity_entries(const struct validity *validity, uint64_t directory, const struct answer *answer)
+{
+	return keep(validity, answer->leased, held_since(validity->held, directory, answer->events), answer->since);
+}
+
+double validity_negative(const struct validity *validity, uint64_t directory, const struct answer *answer)
+{
+	return validity_entries(validity, directory, answer);
 }
 
 static double of_node(const struct validity *validity, uint64_t node, double left)
 {
-	return file_binds_has(validity->file_binds, node) ? 0 : left;
+	return left > 0 && file_binds_has(validity->file_binds, node) ? 0 : left;
 }
 
-double validity_attributes(const struct validity *validity, uint64_t node, int64_t since)
+double validity_attributes(const struct validity *validity, uint64_t node, const struct proto_attr *attr,
+                           const struct answer *answer)
 {
-	return of_node(validity, node, validity_left(validity, since));
+	bool leased = (attr->flags & PROTO_ATTR_LEASED) != 0;
+
+	return of_node(validity, node,
+	               keep(validity, leased, held_since(validity->held, node, answer->events), answer->since));
 }
 
-void validity_entry(const struct validity *validity, uint64_t node, int64_t since, double *ret_name,
-                    double *ret_attributes)
+double validity_changed(const struct validity *validity, uint64_t node, const struct answer *answer)
 {
-	*ret_name = validity_left(validity, since);
-	*ret_attributes = of_node(validity, node, *ret_name);
+	double left = validity_left(validity, answer->since);
+
+	return of_node(validity, node, validity->leases && left > CHANGED_SECONDS ? CHANGED_SECONDS : left);
+}
+
+void validity_entry(const struct validity *validity, uint64_t directory, const struct proto_entry *entry,
+                    const struct answer *answer, double *ret_name, double *ret_attributes)
+{
+	bool holds = held_since(validity->held, directory, answer->events),
+	     leased = answer->leased && (validity->expires || !S_ISDIR(entry->attr.mode));
+
+	*ret_name = keep(validity, leased, holds, answer->since);
+	*ret_attributes = holds ? validity_attributes(validity, entry->node, &entry->attr, answer) : 0;
 }
 
 bool validity_contents(const struct validity *validity, uint64_t node)

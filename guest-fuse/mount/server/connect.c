@@ -88,7 +88,7 @@ static int fill_hello(const struct mount_options *options, struct proto_hello_re
 		         (options->permissions_host ? PROTO_HELLO_PERMISSIONS_HOST : 0U) |
 		         (options->sync ? PROTO_HELLO_SYNC : 0U) |
 		         (options->sync || options->dirsync ? PROTO_HELLO_DIRSYNC : 0U),
-		.features = PROTO_FEATURE_ALL,
+		.features = PROTO_FEATURE_ATTR_FLAGS | (options->leases ? PROTO_FEATURE_LEASES : 0U),
 		.view_uid = options->uid,
 		.view_gid = options->gid,
 	};

@@ -67,7 +67,10 @@ static int receive(struct connection *connection, enum proto_op op, uint64_t id,
 	while (r == -EAGAIN && atomic_load(&connection->server->dead) == 0);
 	if (r < 0)
 		return r;
-	return ret_header->op != op || ret_header->id != id || ret_header->flags != PROTO_FRAME_REPLY ? -EBADMSG : 0;
+	return ret_header->op != op || ret_header->id != id ||
+	                       (ret_header->flags & ~PROTO_FRAME_LEASED) != PROTO_FRAME_REPLY
+	               ? -EBADMSG
+	               : 0;
 }
 
 static int nothing_left(const struct connection *connection) LOCK_HELD(connection->use);
@@ -120,10 +123,12 @@ static int exchange(struct request *request, enum proto_op op, const struct prot
 	uint64_t id;
 	int r;
 
+	request->leased = false;
 	lock_take(&connection->use);
 	r = begin(connection, request, op, writer, &id);
 	if (r == 0) {
 		r = receive(connection, op, id, &header, ret_reader);
+		request->leased = r == 0 && (header.flags & PROTO_FRAME_LEASED) != 0;
 		r = end(connection, request, op, r, r < 0 ? 0 : header.status);
 	}
 	lock_give(&connection->use);
@@ -170,12 +175,14 @@ int exchange_data(struct request *request, enum proto_op op, const struct proto_
 
 	assert(size <= PROTO_DATA_MAX);
 	*ret_length = 0;
+	request->leased = false;
 	lock_take(&connection->use);
 	r = begin(connection, request, op, writer, &id);
 	if (r == 0) {
 		await_reply(connection, false);
 		r = proto_channel_receive_data(&connection->channel, op, id, fixed, fixed_size, request_data(request),
 		                               size, ret_length, &header);
+		request->leased = r == 0 && (header.flags & PROTO_FRAME_LEASED) != 0;
 		r = end(connection, request, op, r, r < 0 ? 0 : header.status);
 	}
 	lock_give(&connection->use);

@@ -25,13 +25,14 @@
 #include "protocol/log.h"
 
 enum {
-	FORGET_MS = 20,      /* delay of FORGET: removed files take room on the host until they are forgotten */
-	PING_LATE_MS = 1000, /* while a PING is unanswered for so long, no FORGET is sent */
-	STUCK_MS = 5000,     /* the server is asked about a request that takes so long, and again after as long */
-	STRIKES = 2,         /* so many times the server did not know the request: its connection is given up */
-	STOP_MS = 5000,      /* after a signal, for programs that still use the mount */
-	CLOSE_MS = 1000,     /* wait for the server to close after GOODBYE */
-	AWAKE_MS = 2000,     /* poll interval while awake, and how long it stays so after a request stirred it */
+	FORGET_MS = 20,         /* delay of FORGET: removed files take room on the host until they are forgotten */
+	PING_LATE_MS = 1000,    /* while a PING is unanswered for so long, no FORGET is sent */
+	STUCK_MS = 5000,        /* the server is asked about a request that takes so long, and again after as long */
+	STRIKES = 2,            /* so many times the server did not know the request: its connection is given up */
+	STOP_MS = 5000,         /* after a signal, for programs that still use the mount */
+	CLOSE_MS = 1000,        /* wait for the server to close after GOODBYE */
+	AWAKE_MS = 2000,        /* poll interval while awake, and how long it stays so after a request stirred it */
+	INPUT_SIZE = 64 * 1024, /* at least one message */
 	UNMOUNTER_STACK = 128 * 1024,
 };
 
@@ -50,9 +51,10 @@ struct keeper {
 	struct proto_channel event; /* the event lane */
 	int signals, statistics;
 	const char *mountpoint;
-	uint8_t input[PROTO_HEADER_SIZE + PROTO_MOST_EVENT];
+	uint8_t input[INPUT_SIZE];
 	size_t have;
 	uint64_t next_id, ping_id;
+	uint64_t acknowledged;        /* told to the server */
 	int64_t ping_next, ping_sent; /* clock_ms(); ping_sent 0: none is open */
 	int64_t forget_at, stop_at;   /* clock_ms(), 0: not planned */
 	int64_t awake_until;          /* clock_ms() */
@@ -149,6 +151,23 @@ static void heartbeat(struct keeper *keeper, int64_t now)
 		die(keeper, ENOTCONN, "the connection to the server broke");
 }
 
+/* Tells the server which INVALIDATE messages were acted on. */
+static void acknowledge(struct keeper *keeper)
+{
+	struct proto_invalidated_request request = { .sequence = atomic_load(&keeper->server->acknowledged) };
+	uint8_t bytes[PROTO_MOST_invalidated_request];
+	struct proto_writer writer;
+	uint64_t id;
+
+	if (request.sequence == keeper->acknowledged)
+		return;
+	keeper->acknowledged = request.sequence;
+	proto_writer_init(&writer, bytes, sizeof(bytes));
+	(void) proto_encode_invalidated_request(&writer, &request);
+	if (send_message(keeper, PROTO_INVALIDATED, &writer, &id) < 0)
+		die(keeper, ENOTCONN, "the connection to the server broke");
+}
+
 /* Asks about requests that take long, since the message or its answer may have been lost. */
 static void ask_about_stuck(struct keeper *keeper, int64_t now)
 {
@@ -180,19 +199,21 @@ static void ask_about_stuck(struct keeper *keeper, int64_t now)
  * take_ping(keeper, id, reply) and so on for the replies to what is asked on the event lane; take_goodbye(keeper, id,
  * request) for what the server sends. One that is missing does not link.
  */
-#define EVENT_GUEST(op)                                                                                                \
+#define EVENT_GUEST_SAFE(op)                                                                                           \
 	static void take_##op(struct keeper *keeper, uint64_t id, const struct proto_##op##_reply *reply);
-#define EVENT_BOTH(op)                                                                                                 \
+#define EVENT_GUEST_NOREPLY(op)
+#define EVENT_BOTH_NOREPLY(op)                                                                                         \
 	static void take_##op(struct keeper *keeper, uint64_t id, const struct proto_##op##_request *request);
-#define LANE_HANDSHAKE(from, op)
-#define LANE_EVENT(from, op)      EVENT_##from(op)
-#define LANE_EVENT_LIST(from, op) EVENT_##from(op)
-#define LANE_LIST(from, op)
-#define LANE_DATA(from, op)
-#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#define EVENT_SERVER_NOREPLY(op) EVENT_BOTH_NOREPLY(op)
+#define LANE_HANDSHAKE(from, replay, op)
+#define LANE_EVENT(from, replay, op)      EVENT_##from##_##replay(op)
+#define LANE_EVENT_LIST(from, replay, op) EVENT_##from##_##replay(op)
+#define LANE_LIST(from, replay, op)
+#define LANE_DATA(from, replay, op)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, replay, op)
 #include "protocol/ops.def"
-#undef EVENT_GUEST
-#undef EVENT_BOTH
+#undef EVENT_GUEST_SAFE
+#undef EVENT_BOTH_NOREPLY
 
 static void take_lane_state(struct keeper *keeper, uint64_t id, const struct proto_lane_state_reply *reply)
 {
@@ -249,6 +270,11 @@ static void take_ping(struct keeper *keeper, uint64_t id, const struct proto_pin
 		keeper->ping_sent = 0;
 }
 
+static void take_invalidate(struct keeper *keeper, uint64_t id, const struct proto_invalidate_request *request)
+{
+	keeper->duties->invalidate(keeper->duties->data, request);
+}
+
 /* decode_ping() and so on: decode, take. */
 #define DECODE(op, which)                                                                                              \
 	static int decode_##op(struct keeper *keeper, uint64_t id, struct proto_reader *reader)                        \
@@ -260,17 +286,17 @@ static void take_ping(struct keeper *keeper, uint64_t id, const struct proto_pin
 			take_##op(keeper, id, &message);                                                               \
 		return r;                                                                                              \
 	}
-#define EVENT_GUEST(op)                                          DECODE(op, reply)
-#define EVENT_BOTH(op)                                           DECODE(op, request)
-#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#define EVENT_GUEST_SAFE(op)                                     DECODE(op, reply)
+#define EVENT_BOTH_NOREPLY(op)                                   DECODE(op, request)
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, replay, op)
 #include "protocol/ops.def"
-#undef EVENT_GUEST
-#undef EVENT_BOTH
+#undef EVENT_GUEST_SAFE
+#undef EVENT_BOTH_NOREPLY
 
 static int (*const decode[PROTO_OP_LIMIT])(struct keeper *keeper, uint64_t id, struct proto_reader *reader) = {
-#define EVENT_GUEST(op)                                          [PROTO_NUMBER_##op] = decode_##op,
-#define EVENT_BOTH(op)                                           [PROTO_NUMBER_##op] = decode_##op,
-#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, op)
+#define EVENT_GUEST_SAFE(op)                                     [PROTO_NUMBER_##op] = decode_##op,
+#define EVENT_BOTH_NOREPLY(op)                                   [PROTO_NUMBER_##op] = decode_##op,
+#define OP(SYMBOL, op, number, lane, from, changes, replay, doc) LANE_##lane(from, replay, op)
 #include "protocol/ops.def"
 };
 
@@ -292,25 +318,28 @@ static int take_message(struct keeper *keeper, const struct proto_header *header
 /* Handles the messages that are there in full. */
 static int take_messages(struct keeper *keeper)
 {
-	while (keeper->have >= PROTO_HEADER_SIZE) {
+	size_t at = 0;
+	int r = 0;
+
+	while (r == 0 && keeper->have - at >= PROTO_HEADER_SIZE) {
 		struct proto_header header;
 		size_t size;
-		int r = proto_header_decode(keeper->input, &header);
+
+		r = proto_header_decode(keeper->input + at, &header);
 
 		if (r == 0 && header.length > PROTO_MOST_EVENT)
 			r = -EBADMSG;
 		if (r < 0)
 			return r;
 		size = PROTO_HEADER_SIZE + header.length;
-		if (keeper->have < size)
-			return 0;
-		r = take_message(keeper, &header, keeper->input + PROTO_HEADER_SIZE);
-		if (r < 0)
-			return r;
-		keeper->have -= size;
-		memmove(keeper->input, keeper->input + size, keeper->have);
+		if (keeper->have - at < size)
+			break;
+		r = take_message(keeper, &header, keeper->input + at + PROTO_HEADER_SIZE);
+		at += size;
 	}
-	return 0;
+	keeper->have -= at;
+	memmove(keeper->input, keeper->input + at, keeper->have);
+	return r;
 }
 
 static void read_messages(struct keeper *keeper)
@@ -437,6 +466,7 @@ static int pause_ms(const struct keeper *keeper, int64_t now, int look_again_ms)
 static int do_chores(struct keeper *keeper, int64_t now)
 {
 	if (atomic_load(&keeper->server->dead) == 0) {
+		acknowledge(keeper);
 		heartbeat(keeper, now);
 		ask_about_stuck(keeper, now);
 		send_forgets(keeper, now);

@@ -20,6 +20,8 @@ struct keeper_duties {
 	int (*serve_kernel)(void *data);
 	/* Somebody waits at the listener for statistics. */
 	void (*answer_statistics)(void *data);
+	/* What was told under a lease does not hold any more; server->acknowledged says when it was acted on. */
+	void (*invalidate)(void *data, const struct proto_invalidate_request *request);
 	/* A signal asked for the end. Runs in a thread of its own, since the kernel writes back before it returns. */
 	void (*unmount)(void *data);
 	void *data;

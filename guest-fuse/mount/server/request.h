@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "guest-fuse/mount/known/validity.h"
 #include "protocol/messages.h"
 #include "protocol/lock.h"
 
@@ -30,6 +31,8 @@ struct request {
 	uint8_t *buffer; /* REQUEST_BUFFER_SIZE bytes: the kernel's words, size of them; then data for the answer */
 	size_t size;
 	uint8_t *message; /* the fields of what the server is asked: PROTO_SMALL_MAX bytes */
+	bool leased;      /* the answer to the last message said so (PROTO_FRAME_LEASED) */
+	uint64_t events;  /* held_now() when the request came */
 	bool anew;        /* what the server is asked now carries PROTO_FRAME_ANEW */
 
 	_Atomic uint64_t rpc;  /* id of the message that the server has not answered; 0: none */
@@ -68,6 +71,12 @@ static inline uint8_t *request_data(const struct request *request)
 static inline int64_t request_since(const struct request *request)
 {
 	return atomic_load_explicit(&request->since, memory_order_relaxed);
+}
+
+/* About the answer to the last message; for the serving thread. */
+static inline struct answer request_told(const struct request *request)
+{
+	return (struct answer){ .since = request_since(request), .events = request->events, .leased = request->leased };
 }
 
 /* Begin and end of the work on what was read into the buffer. */

@@ -36,8 +36,10 @@ struct server {
 	struct proto_counters counters; /* of messages, by operation */
 	_Atomic int dead;               /* 0, or the positive errno that every operation fails with */
 	int alive;                      /* a FIFO that tells the mount's owner; closed when the session is over */
-	int wake;                       /* eventfd that wakes the keeper */
-	_Atomic bool dozing;            /* no request is under way, and the keeper sleeps until the next heartbeat */
+	_Atomic uint64_t
+	        acknowledged; /* sequence of the last INVALIDATE that was acted on; the keeper tells the server */
+	int wake;             /* eventfd that wakes the keeper */
+	_Atomic bool dozing;  /* no request is under way, and the keeper sleeps until the next heartbeat */
 };
 
 /* NULL: out of memory. options and token must outlive it; alive and wake are closed with it. */

@@ -144,12 +144,31 @@ static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
 	return found;
 }
 
+/* A look-up in a directory in which the thread's last one was answered with ESTALE. The entry stays. */
+static int64_t looked_up_again(struct stale *stale, const struct fuse_in_header *in)
+{
+	int64_t now = clock_ns(), when = 0;
+
+	lock_take(&stale->lock);
+	for (unsigned i = 0; i < STALE_TOLD; i++) {
+		const struct stale_told *told = &stale->told[i];
+
+		if (told->when != 0 && told->pid == (pid_t) in->pid && told->nodeid == in->nodeid &&
+		    now - told->when <= TOLD_NS)
+			when = told->when;
+	}
+	lock_give(&stale->lock);
+	return when;
+}
+
 int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, int64_t looked_up)
 {
 	pid_t pid = (pid_t) in->pid;
 	struct stale_told told;
 	uint64_t call;
 
+	if (stale_is_awaited(stale) && in->opcode == FUSE_LOOKUP)
+		return looked_up_again(stale, in);
 	/* Any other request means that the call has ended without a second try. */
 	if (!stale_is_awaited(stale) || is_on_the_way(in->opcode) || !take(stale, pid, &told) ||
 	    (told.nodeid != in->nodeid && looked_up <= told.when))
@@ -249,6 +268,37 @@ int stale_call_is_by_name(const char *line, uint32_t opcode)
 	if (sizeof(long) == 8 && stack <= UINT32_MAX)
 		return 0;
 	return is_by_name(number, arguments, opcode) ? 1 : 0;
+}
+
+/* The kernel does not look again after ESTALE for the name that is to be made (fs/namei.c, filename_create()). */
+static bool makes_name(long number)
+{
+	switch (number) {
+#ifdef SYS_mkdir
+	case SYS_mkdir:
+	case SYS_mknod:
+	case SYS_symlink:
+	case SYS_link:
+#endif
+	case SYS_mkdirat:
+	case SYS_mknodat:
+	case SYS_symlinkat:
+	case SYS_linkat:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool stale_call_makes_name(pid_t pid)
+{
+	char line[SYSCALL_LINE], *end;
+	long number;
+
+	if (read_call(pid, line) == 0)
+		return true;
+	number = strtol(line, &end, 10);
+	return end == line || makes_name(number);
 }
 
 static int thread_asks_by_name(pid_t pid, uint32_t opcode)

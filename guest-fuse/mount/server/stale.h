@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What to do about ESTALE, the server's answer to a change of an object that is no longer at its name.
+ * What to do about ESTALE, the server's answer to a change of an object that is no longer at its name, and to a look-up
+ * in a directory that does not exist any more.
  *
  * After a system call by path the kernel looks the path up again and sends the request a second time (fs/namei.c,
  * retry_estale()). When that leads to the same object (by /proc/self/fd, a working directory, or another name that is
@@ -11,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { STALE_TOLD = 64 /* the most threads whose second try is waited for */ };
 
@@ -33,6 +35,11 @@ void stale_note(struct stale *stale, const struct fuse_in_header *in);
 /* The server answered ESTALE. True: a second try will come. False: none will, the object itself is meant. */
 bool stale_tell(struct stale *stale, const struct fuse_in_header *in);
 
+/*
+ * Whether the thread's system call makes a name, or cannot be seen: then a look-up must not be answered with ESTALE,
+ * which the kernel would pass on.
+ */
+bool stale_call_makes_name(pid_t pid);
 /*
  * line: of /proc/PID/syscall, of a thread for which the kernel sent opcode (FUSE_*). 1: its system call names the
  * object by path. 0: by descriptor, or that is not known. -1: the line does not tell the call.

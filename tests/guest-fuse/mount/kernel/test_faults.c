@@ -545,7 +545,25 @@ static void names_lead_to_what_operations_make_of_them(void **state)
 	assert_int_equal(named(mounted, "new"), mounted->got_node);
 	assert_int_equal(ask_name(mounted, FUSE_RMDIR, "", 0, "new"), 0);
 	assert_int_equal(named(mounted, "new"), 0);
+	give_back(mounted);
 	forget(mounted, other, 1);
+	mounted_free(mounted);
+}
+
+/* The host gave the name to a file that the guest does not know: what it led to before does not get the new name. */
+static void a_rename_of_what_is_not_known_moves_nothing(void **state)
+{
+	struct mounted *mounted = mounted_new();
+	char path[256], aside[256];
+
+	assert_int_equal(look_up(mounted), 0);
+	snprintf(path, sizeof(path), "%s/other", served->share);
+	snprintf(aside, sizeof(aside), "%s/aside", served->share);
+	assert_int_equal(rename(path, aside), 0);
+	host_write("other", "another");
+	assert_int_equal(rename_to(mounted, "other", "file", 0), 0);
+	assert_int_equal(named(mounted, "other"), 0);
+	assert_int_equal(named(mounted, "file"), 0);
 	mounted_free(mounted);
 }
 
@@ -575,6 +593,7 @@ int main(void)
 		cmocka_unit_test(without_memory_an_operation_fails_and_nothing_is_kept),
 		cmocka_unit_test(an_answer_that_the_kernel_does_not_take_is_given_back),
 		cmocka_unit_test(names_lead_to_what_operations_make_of_them),
+		cmocka_unit_test(a_rename_of_what_is_not_known_moves_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

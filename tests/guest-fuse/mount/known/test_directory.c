@@ -31,7 +31,8 @@ static void put(uint64_t cookie, uint64_t node, uint32_t mode, const char *name)
 
 static int take(uint64_t after, bool end, struct directory_piece *ret_piece)
 {
-	return directory_piece_init(bytes, (size_t) (writer.next - bytes), after, 1, end, ret_piece);
+	return directory_piece_init(bytes, (size_t) (writer.next - bytes), after, &(struct answer){ .since = 1 }, end,
+	                            ret_piece);
 }
 
 static void entries_come_back_in_order(void **state)
@@ -117,7 +118,7 @@ static void every_cut_is_refused(void **state)
 	whole = (size_t) (writer.next - bytes);
 	for (size_t length = 1; length < whole; length++) {
 		struct directory_piece piece;
-		int r = directory_piece_init(bytes, length, 0, 1, true, &piece);
+		int r = directory_piece_init(bytes, length, 0, &(struct answer){ .since = 1 }, true, &piece);
 
 		assert_int_equal(r, length == first ? 0 : -EIO);
 		if (r == 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names in directories, also against a model that looks at everything each time. */
+/* Names in directories, also those whose hashes are equal, and against a model that looks at everything each time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "guest-fuse/mount/known/hash.h"
 #include "guest-fuse/mount/known/names.h"
 
 static int set_up(void **state)
@@ -109,6 +110,73 @@ static void names_of_255_bytes_differ_in_their_last_one(void **state)
 	names_add(*state, &other, 1, second);
 	assert_ptr_equal(names_find(*state, 1, first), &one);
 	assert_ptr_equal(names_find(*state, 1, second), &other);
+}
+
+/* Enough that two of them have the same hash of 32 bits: all but 1 time in 10^18. */
+enum { KEYS = 600000 };
+
+/* A key as names.c makes it. */
+struct key {
+	uint64_t parent;
+	char name[8];
+};
+
+struct hashed {
+	struct key key;
+	uint32_t hash;
+};
+
+static int by_hash(const void *left, const void *right)
+{
+	const struct hashed *one = left, *other = right;
+
+	return (one->hash > other->hash) - (one->hash < other->hash);
+}
+
+/* Two keys of the same hash, which differ in their parents or in their names. */
+static void find_equal(bool parents, struct key *ret_one, struct key *ret_other)
+{
+	struct hashed *hashed = calloc(KEYS, sizeof(*hashed));
+	size_t i;
+
+	assert_non_null(hashed);
+	for (i = 0; i < KEYS; i++) {
+		struct key *key = &hashed[i].key;
+
+		key->parent = parents ? i + 1 : 1;
+		snprintf(key->name, sizeof(key->name), "%06zu", parents ? 0 : i);
+		hashed[i].hash = hash_bytes(key, sizeof(key->parent) + strlen(key->name));
+	}
+	qsort(hashed, KEYS, sizeof(*hashed), by_hash);
+	for (i = 1; i < KEYS && hashed[i].hash != hashed[i - 1].hash;)
+		i++;
+	assert_true(i < KEYS);
+	*ret_one = hashed[i - 1].key;
+	*ret_other = hashed[i].key;
+	free(hashed);
+}
+
+static void equal_hashes_are_told_apart(void **state)
+{
+	struct named named[4] = { { .name = NULL } };
+	struct key keys[4];
+
+	find_equal(true, &keys[0], &keys[1]);
+	find_equal(false, &keys[2], &keys[3]);
+	for (size_t i = 0; i < 4; i++) {
+		assert_null(names_find(*state, keys[i].parent, keys[i].name));
+		names_add(*state, &named[i], keys[i].parent, keys[i].name);
+	}
+	assert_int_equal(named[0].hash, named[1].hash);
+	assert_int_equal(named[2].hash, named[3].hash);
+	for (size_t i = 0; i < 4; i++)
+		assert_ptr_equal(names_find(*state, keys[i].parent, keys[i].name), &named[i]);
+	names_remove(*state, &named[0]);
+	names_remove(*state, &named[3]);
+	assert_null(names_find(*state, keys[0].parent, keys[0].name));
+	assert_ptr_equal(names_find(*state, keys[1].parent, keys[1].name), &named[1]);
+	assert_ptr_equal(names_find(*state, keys[2].parent, keys[2].name), &named[2]);
+	assert_null(names_find(*state, keys[3].parent, keys[3].name));
 }
 
 enum { ENTRIES = 600, DIRECTORIES = 150, NAMES = 12, STEPS = 60000 };
@@ -224,6 +292,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_entry_without_a_name_is_in_its_directory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_directory_tells_in_which_order_they_came, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(names_of_255_bytes_differ_in_their_last_one, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(equal_hashes_are_told_apart, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(it_holds_what_a_simple_table_holds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(buckets_grow_with_the_entries, set_up, tear_down),
 	};

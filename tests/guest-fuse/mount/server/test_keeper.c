@@ -37,6 +37,7 @@ struct fixture {
 	int signals;
 	pthread_t thread;
 	bool started;
+	uint32_t invalidated; /* sum of what they said */
 };
 
 static bool is_over(void *data)
@@ -47,6 +48,16 @@ static bool is_over(void *data)
 static int serve_kernel(void *data)
 {
 	return 0;
+}
+
+/* As the one who acts on it at once. */
+static void invalidate(void *data, const struct proto_invalidate_request *request)
+{
+	struct fixture *fixture = data;
+
+	fixture->invalidated += request->what;
+	atomic_store(&fixture->kept->acknowledged, request->sequence);
+	server_wake(fixture->kept);
 }
 
 static void nothing(void *data)
@@ -82,6 +93,7 @@ static int set_up(void **state)
 		.is_over = is_over,
 		.serve_kernel = serve_kernel,
 		.answer_statistics = nothing,
+		.invalidate = invalidate,
 		.unmount = nothing,
 		.data = &fixture,
 	};
@@ -316,7 +328,7 @@ static int keeper_with(struct fixture *fixture, const void *bytes, size_t size, 
 static void what_came_with_the_welcome_is_looked_at_too(void **state)
 {
 	struct fixture *fixture = *state;
-	static uint8_t nonsense[4096];
+	static uint8_t nonsense[66 * 1024];
 	struct keeper *keeper;
 
 	memset(nonsense, 0xff, sizeof(nonsense));
@@ -355,10 +367,42 @@ static void a_lane_that_lost_its_request_is_given_up(void **state)
 	close(fds[1]);
 }
 
+static void what_does_not_hold_is_passed_on_and_acknowledged(void **state)
+{
+	struct fixture *fixture = *state;
+	struct proto_invalidated_request acknowledged = { .sequence = 0 };
+	struct proto_header header;
+	struct proto_reader reader;
+
+	start(fixture);
+	for (unsigned i = 1; i <= 300; i++) {
+		struct proto_invalidate_request request = { .sequence = i, .what = 1, .directory = PROTO_ID(1, 1) };
+		uint8_t bytes[PROTO_MOST_invalidate_request];
+		struct proto_writer writer;
+
+		proto_name_set(&request.name, "a name that takes some room in the buffer of the keeper");
+		proto_writer_init(&writer, bytes, sizeof(bytes));
+		assert_int_equal(proto_encode_invalidate_request(&writer, &request), 0);
+		send_message(fixture, (struct proto_header){ .op = PROTO_INVALIDATE, .id = i }, &writer);
+	}
+	while (acknowledged.sequence < 300) {
+		assert_int_equal(proto_channel_next(&fixture->server, &header, &reader), 0);
+		if (header.op != PROTO_INVALIDATED)
+			continue;
+		assert_int_equal(proto_decode_invalidated_request(&reader, &acknowledged), 0);
+	}
+	assert_int_equal(acknowledged.sequence, 300);
+	end(fixture);
+	(void) pthread_join(fixture->thread, NULL);
+	fixture->started = false;
+	assert_int_equal(fixture->invalidated, 300);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_does_not_hold_is_passed_on_and_acknowledged, set_up, tear_down),
 		TEST(a_server_that_answers_is_alive),
 		TEST(a_silent_server_is_given_up),
 		TEST(half_a_message_does_not_hold_the_keeper),

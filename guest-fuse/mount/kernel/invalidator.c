@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Acts on INVALIDATE. */
+#define FUSE_USE_VERSION 314
+#include "guest-fuse/mount/kernel/invalidator.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "guest-fuse/mount/kernel/client.h"
+#include "guest-fuse/mount/known/absent.h"
+#include "guest-fuse/mount/known/held.h"
+#include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/known/recent.h"
+#include "guest-fuse/mount/known/validity.h"
+#include "guest-fuse/mount/server/server.h"
+#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "protocol/faults.h"
+#include "protocol/lock.h"
+#include "protocol/log.h"
+
+enum {
+	STACK = 256 * 1024,
+	NOTICES_MAX = 4096,  /* a server that keeps to its window has fewer under way */
+	ABSENT_AT_ONCE = 64, /* names */
+	EXPIRE_ONLY = 1,     /* FUSE_EXPIRE_ONLY of Linux 6.2 */
+	LATER_MAX = 1024,
+	MEMORY_US = 10000, /* wait when there is none: what does not hold must go */
+};
+
+/*
+ * What is told later, in ms. A directory's name is told again (invalidator.h). A file's attributes that say that it has
+ * lost its last name are told after the name: link(2) fails with ENOENT when it has found the file by the name just
+ * before, instead of asking the server, which would have it look again.
+ */
+enum later { LATER_ATTRIBUTES, LATER_NAME, LATER_NAME_AGAIN, LATERS };
+
+static const int later_ms[LATERS] = { 4, 20, 500 };
+
+/* What the kernel is to be told. */
+struct notice {
+	struct notice *next;
+	uint64_t sequence; /* 0: this is no INVALIDATE */
+	uint32_t what;
+	uint64_t directory, node;
+	uint64_t named;       /* the object that the kernel knows at the name; 0: none */
+	bool named_directory; /* and it is a directory */
+	int64_t at;           /* clock_ms(): not before */
+	enum later later;     /* the list that it goes to when it was told; LATERS: none */
+	struct proto_name name;
+};
+
+/* In order of their times, which is the order in which they are added. */
+struct list {
+	struct notice *first, **last;
+	unsigned count;
+};
+
+struct invalidator {
+	struct client *client;
+	pthread_t thread;
+	bool running;
+	struct lock lock; /* guards what follows */
+	pthread_cond_t wake;
+	struct list notices, later[LATERS];
+	uint64_t told; /* sequence of the last INVALIDATE of which the kernel was told; but see later[LATER_ATTRIBUTES]
+	                */
+	bool ending;
+};
+
+static void append(struct list *list, struct notice *notice)
+{
+	notice->next = NULL;
+	*list->last = notice;
+	list->last = &notice->next;
+	list->count++;
+}
+
+static struct notice *take_first(struct list *list)
+{
+	struct notice *notice = list->first;
+
+	list->first = notice->next;
+	if (list->first == NULL)
+		list->last = &list->first;
+	list->count--;
+	return notice;
+}
+
+static void list_init(struct list *list)
+{
+	*list = (struct list){ .last = &list->first };
+}
+
+static void list_free(struct list *list)
+{
+	while (list->first != NULL)
+		free(take_first(list));
+}
+
+struct invalidator *invalidator_new(struct client *client)
+{
+	struct invalidator *invalidator = calloc(1, sizeof(*invalidator));
+	pthread_condattr_t attributes;
+
+	if (invalidator == NULL)
+		return NULL;
+	invalidator->client = client;
+	lock_init(&invalidator->lock);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&invalidator->wake, &attributes);
+	pthread_condattr_destroy(&attributes);
+	list_init(&invalidator->notices);
+	for (size_t i = 0; i < LATERS; i++)
+		list_init(&invalidator->later[i]);
+	return invalidator;
+}
+
+void invalidator_free(struct invalidator *invalidator)
+{
+	if (invalidator == NULL)
+		return;
+	list_free(&invalidator->notices);
+	for (size_t i = 0; i < LATERS; i++)
+		list_free(&invalidator->later[i]);
+	pthread_cond_destroy(&invalidator->wake);
+	lock_done(&invalidator->lock);
+	free(invalidator);
+}
+
+/* The kernel's number of one of the server's nodes. */
+static uint64_t ino_of(const struct client *client, uint64_t node)
+{
+	return node == client->root ? FUSE_ROOT_ID : node;
+}
+
+/*
+ * The kernel has the name looked up again; with EXPIRE_ONLY what is mounted there stays. flags 0 also removes it from
+ * the kernel's cache, unless it is not there. Either way the kernel takes the directory's lock.
+ */
+static void tell_name(const struct client *client, uint64_t directory, const struct proto_name *name, uint32_t flags)
+{
+	struct fuse_notify_inval_entry_out entry = { .parent = ino_of(client, directory),
+		                                     .namelen = (uint32_t) name->length };
+	struct fuse_out_header out = { .len = (uint32_t) (sizeof(out) + sizeof(entry) + name->length + 1),
+		                       .error = FUSE_NOTIFY_INVAL_ENTRY };
+	struct iovec iov[] = { { .iov_base = &out, .iov_len = sizeof(out) },
+		               { .iov_base = &entry, .iov_len = sizeof(entry) },
+		               { .iov_base = (void *) name->text, .iov_len = name->length + 1 } };
+
+	/* Called padding in the headers of Linux 6.1. */
+	memcpy((char *) &entry + offsetof(struct fuse_notify_inval_entry_out, namelen) + sizeof(entry.namelen), &flags,
+	       sizeof(flags));
+	/* ENOENT: the kernel does not know the name. */
+	if (FAULT(MOUNT_NOTIFY, writev(client->device, iov, ARRAY_SIZE(iov))) < 0 && errno != ENOENT)
+		log_debug("the kernel was not told of a name: %s", strerror(errno));
+}
+
+/* Waits until no name of the directory is being looked up: the name cannot be one of the server's. */
+static void pass_lock(const struct client *client, uint64_t directory)
+{
+	static const struct proto_name nobody = { .length = 1, .text = "/" };
+
+	tell_name(client, directory, &nobody, EXPIRE_ONLY);
+}
+
+static void tell_object(const struct client *client, uint64_t node, bool contents)
+{
+	(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino_of(client, node), contents ? 0 : -1, 0);
+}
+
+static uint32_t expire_flags(const struct client *client)
+{
+	return client->validity->expires ? EXPIRE_ONLY : 0;
+}
+
+static void tell_absent(const struct client *client, uint64_t directory)
+{
+	struct absent_name names[ABSENT_AT_ONCE];
+	size_t count;
+
+	do {
+		count = absent_take(client->absent, directory, names, ARRAY_SIZE(names));
+		for (size_t i = 0; i < count; i++)
+			tell_name(client, names[i].parent, &names[i].name, 0);
+	} while (count == ARRAY_SIZE(names));
+}
+
+/*
+ * Every name in a directory, or of all (0), and what is there. The names may still be right, so that what is mounted on
+ * them must stay.
+ */
+static void tell_directory(const struct client *client, uint64_t directory, bool contents)
+{
+	struct proto_name name;
+	uint64_t *ids, parent;
+	size_t count;
+
+	while (objects_children(client->objects, directory, &ids, &count) < 0)
+		(void) usleep(MEMORY_US);
+	for (size_t i = 0; i < count; i++) {
+		if (objects_place(client->objects, ids[i], &parent, &name) && name.length > 0)
+			tell_name(client, parent, &name, expire_flags(client));
+		tell_object(client, ids[i], contents || objects_is_directory(client->objects, ids[i]));
+	}
+	free(ids);
+	tell_absent(client, directory);
+}
+
+/* Of the file that had the name nothing else is known to have changed than that it lost it. */
+static bool is_only_renamed(const struct notice *notice)
+{
+	return notice->what == PROTO_INVALIDATE_NAME && notice->named != 0 && !notice->named_directory;
+}
+
+static void tell(const struct client *client, const struct notice *notice)
+{
+	bool at_name = notice->name.length > 0, contents = (notice->what & PROTO_INVALIDATE_CONTENTS) != 0;
+
+	if ((notice->what & PROTO_INVALIDATE_ALL) != 0) {
+		tell_directory(client, 0, contents);
+		tell_object(client, client->root, true);
+		return;
+	}
+	if ((notice->what & PROTO_INVALIDATE_DIRECTORY) != 0)
+		tell_directory(client, notice->directory, contents);
+	if (at_name && (notice->what & PROTO_INVALIDATE_NAME) != 0)
+		tell_name(client, notice->directory, &notice->name, notice->named_directory ? expire_flags(client) : 0);
+	else if (at_name)
+		pass_lock(client, notice->directory);
+	if (notice->named != 0 && !is_only_renamed(notice))
+		tell_object(client, notice->named, contents);
+	if (notice->node != 0 && notice->node != notice->named)
+		tell_object(client, notice->node, false);
+	/* Names in it have changed, so that its times have; and the kernel's listing of it. */
+	if (notice->directory != 0 && (!at_name || (notice->what & PROTO_INVALIDATE_NAME) != 0))
+		tell_object(client, notice->directory, true);
+}
+
+static struct notice *next(struct invalidator *invalidator)
+{
+	struct notice *notice = NULL;
+
+	lock_take(&invalidator->lock);
+	while (notice == NULL && !invalidator->ending) {
+		int64_t now = clock_ms(), due = INT64_MAX;
+
+		for (size_t i = 0; i < LATERS && notice == NULL; i++) {
+			struct list *list = &invalidator->later[i];
+
+			if (list->count > 0 && (list->first->at <= now || list->count > LATER_MAX))
+				notice = take_first(list);
+			else if (list->count > 0 && list->first->at < due)
+				due = list->first->at;
+		}
+		if (notice == NULL && invalidator->notices.count > 0)
+			notice = take_first(&invalidator->notices);
+		else if (notice == NULL && due == INT64_MAX)
+			lock_wait(&invalidator->lock, &invalidator->wake);
+		else if (notice == NULL) {
+			const struct timespec until = clock_deadline_ms((int) (due - now));
+
+			(void) lock_wait_until(&invalidator->lock, &invalidator->wake, &until);
+		}
+	}
+	lock_give(&invalidator->lock);
+	return notice;
+}
+
+static uint64_t acted_on(const struct invalidator *invalidator) LOCK_HELD(invalidator->lock);
+/* The last INVALIDATE of which the kernel was told everything. */
+static uint64_t acted_on(const struct invalidator *invalidator)
+{
+	const struct notice *open = invalidator->later[LATER_ATTRIBUTES].first;
+
+	return open == NULL ? invalidator->told : open->sequence - 1;
+}
+
+/* After the kernel was told. Takes the notice over. */
+static void told(struct invalidator *invalidator, struct notice *notice)
+{
+	struct server *server = invalidator->client->server;
+	uint64_t sequence;
+
+	lock_take(&invalidator->lock);
+	if (notice->sequence > invalidator->told)
+		invalidator->told = notice->sequence;
+	if (notice->later != LATERS) {
+		notice->at = clock_ms() + later_ms[notice->later];
+		append(&invalidator->later[notice->later], notice);
+		notice = NULL;
+	}
+	sequence = acted_on(invalidator);
+	lock_give(&invalidator->lock);
+	free(notice);
+	if (sequence > atomic_load(&server->acknowledged)) {
+		atomic_store(&server->acknowledged, sequence);
+		server_wake(server);
+	}
+}
+
+/* Tells the kernel, and decides what it is told later. */
+static void act(struct invalidator *invalidator, struct notice *notice)
+{
+	const struct client *client = invalidator->client;
+
+	switch (notice->later) {
+	case LATER_ATTRIBUTES:
+		tell_object(client, notice->named, false);
+		notice->later = LATERS;
+		break;
+	case LATER_NAME:
+	case LATER_NAME_AGAIN:
+		tell_name(client, notice->directory, &notice->name, expire_flags(client));
+		notice->later = notice->later == LATER_NAME ? LATER_NAME_AGAIN : LATERS;
+		break;
+	default:
+		tell(client, notice);
+		if (notice->named_directory && (notice->what & PROTO_INVALIDATE_NAME) != 0)
+			notice->later = LATER_NAME;
+		else if (is_only_renamed(notice))
+			notice->later = LATER_ATTRIBUTES;
+	}
+}
+
+static void *run(void *argument)
+{
+	struct invalidator *invalidator = argument;
+	struct notice *notice;
+
+	while ((notice = next(invalidator)) != NULL) {
+		act(invalidator, notice);
+		told(invalidator, notice);
+	}
+	return NULL;
+}
+
+int invalidator_start(struct invalidator *invalidator)
+{
+	pthread_attr_t attributes;
+	int r;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK);
+	r = FAULT_NUMBER(MOUNT_THREAD, pthread_create(&invalidator->thread, &attributes, run, invalidator));
+	pthread_attr_destroy(&attributes);
+	invalidator->running = r == 0;
+	return -r;
+}
+
+void invalidator_stop(struct invalidator *invalidator)
+{
+	lock_take(&invalidator->lock);
+	invalidator->ending = true;
+	pthread_cond_signal(&invalidator->wake);
+	lock_give(&invalidator->lock);
+	if (invalidator->running)
+		(void) pthread_join(invalidator->thread, NULL);
+	invalidator->running = false;
+}
+
+static void push(struct invalidator *invalidator, const struct notice *from)
+{
+	struct notice *notice = malloc(sizeof(*notice));
+
+	if (notice != NULL)
+		*notice = *from;
+	lock_take(&invalidator->lock);
+	/* Without memory, or when the server sends more than it may, the last one stands for all. */
+	if ((notice == NULL || invalidator->notices.count >= NOTICES_MAX) && invalidator->notices.count > 0) {
+		struct notice *first = invalidator->notices.first;
+
+		first->what = PROTO_INVALIDATE_ALL | PROTO_INVALIDATE_CONTENTS;
+		first->later = LATERS;
+		while (first->next != NULL) {
+			struct notice *dropped = first->next;
+
+			first->next = dropped->next;
+			if (dropped->sequence != 0)
+				first->sequence = dropped->sequence;
+			free(dropped);
+		}
+		if (from->sequence != 0)
+			first->sequence = from->sequence;
+		invalidator->notices.last = &first->next;
+		invalidator->notices.count = 1;
+		free(notice);
+	} else if (notice != NULL) {
+		append(&invalidator->notices, notice);
+	}
+	pthread_cond_signal(&invalidator->wake);
+	lock_give(&invalidator->lock);
+}
+
+/* What this client knows of an object goes; contents: of its pages, too. */
+static void drop_object(struct client *client, uint64_t node, bool contents)
+{
+	if (node == 0)
+		return;
+	held_changed(client->held, node);
+	if (contents)
+		objects_unsure(client->objects, node);
+	else
+		objects_changed(client->objects, node);
+	recent_drop(client->recent, node);
+}
+
+static void drop_directory(struct client *client, uint64_t directory, bool contents)
+{
+	uint64_t *ids;
+	size_t count;
+
+	while (objects_children(client->objects, directory, &ids, &count) < 0)
+		(void) usleep(MEMORY_US);
+	for (size_t i = 0; i < count; i++)
+		drop_object(client, ids[i], contents);
+	free(ids);
+}
+
+void invalidator_take(struct invalidator *invalidator, const struct proto_invalidate_request *request)
+{
+	bool contents = (request->what & PROTO_INVALIDATE_CONTENTS) != 0;
+	struct client *client = invalidator->client;
+	struct notice notice = { .later = LATERS,
+		                 .sequence = request->sequence,
+		                 .what = request->what,
+		                 .directory = request->directory,
+		                 .node = request->node,
+		                 .name = request->name };
+
+	if ((request->what & PROTO_INVALIDATE_ALL) != 0) {
+		held_changed_all(client->held);
+		drop_directory(client, 0, contents);
+		drop_object(client, client->root, false);
+		push(invalidator, &notice);
+		return;
+	}
+	/* Before anything else: from here on no answer that is on its way is kept. */
+	drop_object(client, request->directory, false);
+	drop_object(client, request->node, false);
+	if ((request->what & PROTO_INVALIDATE_DIRECTORY) != 0)
+		drop_directory(client, request->directory, contents);
+	if (request->name.length > 0) {
+		notice.named = objects_named(client->objects, request->directory, request->name.text);
+		notice.named_directory = notice.named != 0 && objects_is_directory(client->objects, notice.named);
+		drop_object(client, notice.named, contents);
+		if ((request->what & PROTO_INVALIDATE_NAME) != 0) {
+			/* A directory is looked up again, and is most often the same. */
+			if (!notice.named_directory)
+				objects_unname(client->objects, request->directory, request->name.text);
+			(void) absent_remove(client->absent, request->directory, request->name.text);
+		}
+	}
+	push(invalidator, &notice);
+}
+
+void invalidator_expire(struct invalidator *invalidator, uint64_t directory, const struct proto_name *name)
+{
+	const struct notice notice = {
+		.later = LATER_NAME_AGAIN, .what = PROTO_INVALIDATE_NAME, .directory = directory, .name = *name
+	};
+
+	push(invalidator, &notice);
+}
