@@ -153,7 +153,7 @@ static enum exits start_serving(struct program *program)
 	r = lowlevel_new(client);
 	if (r == 0)
 		r = notifier_start(client->notifier);
-	if (r == 0)
+	if (r == 0 && program->options.leases)
 		r = invalidator_start(client->invalidator);
 	if (r < 0) {
 		log_error("the session with the kernel does not start: %s", strerror(-r));

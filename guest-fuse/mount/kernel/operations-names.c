@@ -215,7 +215,7 @@ static void renamed(struct thread *thread, const struct proto_rename_request *re
 	effects_directory_changed(thread, request->parent, &reply->parent);
 	effects_directory_changed(thread, request->new_parent, &reply->new_parent);
 	/* The kernel keeps the entry for as long as it was allowed to under the old name. */
-	if (!thread->request.leased) {
+	if (thread->client->validity->leases && !thread->request.leased) {
 		invalidator_expire(thread->client->invalidator, request->new_parent, &request->new_name);
 		if ((request->flags & PROTO_RENAME_EXCHANGE) != 0)
 			invalidator_expire(thread->client->invalidator, request->parent, &request->name);
