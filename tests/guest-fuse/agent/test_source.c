@@ -26,13 +26,13 @@ static struct binds_share share;
 static struct binds_table table;
 static struct source source;
 
-/* The host shares /work, which is mounted at a directory of the test's, with a directory and a file in it. */
+/* The host shares /projects, which is mounted at a directory of the test's, with a directory and a file in it. */
 static int set_up(void **state)
 {
 	(void) scratch_make();
 	assert_int_equal(guest_config_default(&config), 0);
-	share = (struct binds_share){ .path = (char *) "/work",
-		                      .canonical = (char *) "/work",
+	share = (struct binds_share){ .path = (char *) "/projects",
+		                      .canonical = (char *) "/projects",
 		                      .mount = strdup(scratch_directory("mount")),
 		                      .state = BINDS_MOUNTED };
 	(void) scratch_directory("mount/dir");
@@ -96,7 +96,7 @@ static void a_source_is_a_path_or_an_object(void **state)
 
 static void something_of_a_share_is_answered_for_good(void **state)
 {
-	begin("/work/dir", false);
+	begin("/projects/dir", false);
 	decide(false);
 	assert_string_equal(answer("verdict"), "share");
 	assert_string_equal(answer("kind"), "directory");
@@ -112,7 +112,7 @@ static void something_of_a_share_is_answered_for_good(void **state)
 static void a_share_that_is_not_mounted_yet_is_waited_for(void **state)
 {
 	share.state = BINDS_PENDING;
-	begin("/work/dir", false);
+	begin("/projects/dir", false);
 	decide(false);
 	assert_true(source.waits);
 	assert_string_equal(answer("verdict"), "refused"); /* the answer if the time is over */
@@ -133,7 +133,7 @@ static void a_path_in_no_share_is_asked_of_the_server(void **state)
 	assert_null(source.answer);
 	free(source.ask);
 	source.ask = NULL;
-	source.resolved = strdup("/work/dir");
+	source.resolved = strdup("/projects/dir");
 	decide(false);
 	assert_string_equal(answer("verdict"), "share");
 	assert_string_equal(answer("rest"), "dir");
@@ -163,7 +163,7 @@ static void without_a_server_it_is_not_known_yet(void **state)
 	assert_true(source.waits);
 	assert_string_equal(answer("code"), "unknown-yet");
 	/* Where nothing is asked it is nothing. */
-	begin("/work/dir", false);
+	begin("/projects/dir", false);
 	decide(false);
 	source_not_reached(&source, &config);
 	assert_string_equal(answer("verdict"), "share");
@@ -171,7 +171,7 @@ static void without_a_server_it_is_not_known_yet(void **state)
 
 static void what_is_missing_is_refused_and_told(void **state)
 {
-	begin("/work/none", false);
+	begin("/projects/none", false);
 	decide(true);
 	assert_string_equal(answer("verdict"), "refused");
 	assert_string_equal(answer("code"), "missing");
@@ -183,12 +183,12 @@ static void what_may_be_made_is_made_only_when_that_is_asked_for(void **state)
 {
 	struct stat st;
 
-	begin("/work/new/deep", true);
+	begin("/projects/new/deep", true);
 	decide(false);
 	assert_string_equal(answer("verdict"), "share");
 	assert_string_equal(answer("kind"), "missing");
 	assert_int_equal(access(scratch_path("mount/new"), F_OK), -1);
-	begin("/work/new/deep", true);
+	begin("/projects/new/deep", true);
 	decide(true);
 	assert_string_equal(answer("verdict"), "share");
 	assert_string_equal(answer("kind"), "directory");
@@ -208,7 +208,7 @@ static void a_link_to_a_name_that_json_cannot_carry_is_refused(void **state)
 {
 	assert_int_equal(mkdir(scratch_path("mount/\xff"), 0755), 0);
 	assert_int_equal(symlink("\xff", scratch_path("mount/link")), 0);
-	begin("/work/link", false);
+	begin("/projects/link", false);
 	decide(false);
 	assert_string_equal(answer("verdict"), "refused");
 	assert_string_equal(answer("code"), "special");
