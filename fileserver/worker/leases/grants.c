@@ -292,45 +292,38 @@ void leases_watch_gone(struct leases *leases, uint64_t id)
 {
 	struct node *node;
 
-	if (nodes_get(leases->nodes, id, &node) < 0)
-		return;
-	nodes_set_watched(node, false);
 	lock_take(&leases->lock);
 	(void) drop(leases, id);
 	lock_give(&leases->lock);
+	if (nodes_get(leases->nodes, id, &node) < 0)
+		return;
+	nodes_set_watched(node, false);
 	nodes_put(leases->nodes, node);
+}
+
+/* Any lease's id; 0: there is none. */
+static uint64_t first_lease(struct leases *leases)
+{
+	uint64_t id;
+
+	lock_take(&leases->lock);
+	id = leases->table == NULL ? 0 : leases->table->id;
+	lock_give(&leases->lock);
+	return id;
 }
 
 void leases_restart(struct leases *leases)
 {
-	struct lease *lease, *next;
-	uint64_t *ids;
-	size_t count = 0;
+	uint64_t id;
 
+	/* Before the number changes: who began with the older one may have a mark that is gone. */
+	(void) hostwatch_flush(leases->watch);
 	lock_take(&leases->lock);
 	leases->restarts++;
-	ids = malloc((leases->count + 1) * sizeof(*ids));
-	HASH_ITER (hh, leases->table, lease, next) {
-		if (ids != NULL)
-			ids[count++] = lease->id;
-		HASH_DELETE(hh, leases->table, lease);
-		free(lease);
-	}
-	leases->count = 0;
-	leases->hand = NULL;
 	leases->lost_all = PROTO_INVALIDATE_ALL | PROTO_INVALIDATE_CONTENTS;
-	show_count(leases);
 	lock_give(&leases->lock);
-	for (size_t i = 0; i < count; i++) {
-		struct node *node;
-
-		if (nodes_get(leases->nodes, ids[i], &node) < 0)
-			continue;
-		nodes_set_watched(node, false);
-		nodes_put(leases->nodes, node);
-	}
-	free(ids);
-	(void) hostwatch_flush(leases->watch);
+	while ((id = first_lease(leases)) != 0)
+		leases_watch_gone(leases, id);
 }
 
 uint32_t leases_count_change(struct leases *leases, uint64_t id)
