@@ -8,33 +8,7 @@
 
 #include <cmocka.h>
 
-#include "guest-fuse/mount/known/objects.h"
-
-#define ROOT PROTO_ID(7, 0)
-#define NODE PROTO_ID(9, 3)
-
-static int set_up(void **state)
-{
-	return objects_new(ROOT, (struct objects **) state);
-}
-
-static int tear_down(void **state)
-{
-	objects_free(*state);
-	return 0;
-}
-
-static struct proto_entry entry_of(uint64_t object, uint32_t type)
-{
-	return (struct proto_entry){ .node = object, .attr = { .mode = type | 0644, .size = 10, .mtime = { 100, 5 } } };
-}
-
-static int learn(struct objects *objects, uint64_t object, uint32_t type)
-{
-	struct proto_entry entry = entry_of(object, type);
-
-	return objects_learn(objects, ROOT, "name", &entry, 1);
-}
+#include "tests/guest-fuse/mount/known/object.h"
 
 static bool keeps(struct objects *objects, const struct proto_attr *attr)
 {
