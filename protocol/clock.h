@@ -62,7 +62,7 @@ static inline struct timeval clock_timeval_ms(int64_t ms)
 	return (struct timeval){ .tv_sec = ms / CLOCK_MS_PER_S, .tv_usec = ms % CLOCK_MS_PER_S * 1000 };
 }
 
-/* CLOCK_MONOTONIC ms milliseconds from now, for condition variables that use it (pthread_condattr_setclock(3)). */
+/* CLOCK_MONOTONIC ms milliseconds from now, for conditions that lock_condition_init() (lock.h) made. */
 static inline struct timespec clock_deadline_ms(int64_t ms)
 {
 	int64_t ns = clock_ns() + ms * 1000000;

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <time.h>
 
 #ifdef __clang__
 #define LOCK_ATTRIBUTE(...) __attribute__((__VA_ARGS__))
@@ -51,6 +52,17 @@ static inline void lock_init(struct lock *lock)
 static inline void lock_done(struct lock *lock)
 {
 	pthread_mutex_destroy(&lock->mutex);
+}
+
+/* A condition for lock_wait() and lock_wait_until(), whose times are of CLOCK_MONOTONIC (clock_deadline_ms()). */
+static inline void lock_condition_init(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attributes);
+	pthread_condattr_destroy(&attributes);
 }
 
 static inline void lock_take(struct lock *lock) LOCK_TAKES(*lock);

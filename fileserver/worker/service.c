@@ -27,15 +27,10 @@ static int pin(void *context, int directory, const char *name)
 
 static void init_locks(struct service *service)
 {
-	pthread_condattr_t clock;
-
 	lock_init(&service->lock);
 	lock_init(&service->event_lock);
 	lock_init(&service->session.link_owners_lock);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&service->thread_ended, &clock);
-	pthread_condattr_destroy(&clock);
+	lock_condition_init(&service->thread_ended);
 }
 
 /* Initialises the parts of a session that need no descriptor. */

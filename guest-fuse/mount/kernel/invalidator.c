@@ -106,16 +106,12 @@ static void list_free(struct list *list)
 struct invalidator *invalidator_new(struct client *client)
 {
 	struct invalidator *invalidator = calloc(1, sizeof(*invalidator));
-	pthread_condattr_t attributes;
 
 	if (invalidator == NULL)
 		return NULL;
 	invalidator->client = client;
 	lock_init(&invalidator->lock);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&invalidator->wake, &attributes);
-	pthread_condattr_destroy(&attributes);
+	lock_condition_init(&invalidator->wake);
 	list_init(&invalidator->notices);
 	for (size_t i = 0; i < LATERS; i++)
 		list_init(&invalidator->later[i]);

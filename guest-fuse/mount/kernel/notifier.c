@@ -40,17 +40,13 @@ struct notifier {
 struct notifier *notifier_new(struct client *client)
 {
 	struct notifier *notifier = calloc(1, sizeof(*notifier));
-	pthread_condattr_t attributes;
 
 	if (notifier == NULL)
 		return NULL;
 	notifier->client = client;
 	lock_init(&notifier->lock);
 	pthread_cond_init(&notifier->wake, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&notifier->progress, &attributes);
-	pthread_condattr_destroy(&attributes);
+	lock_condition_init(&notifier->progress);
 	return notifier;
 }
 
