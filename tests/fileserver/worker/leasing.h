@@ -16,7 +16,8 @@ struct leasing {
 	struct proto_counters counters;
 	pthread_t thread;
 	int end; /* eventfd */
-	bool running, acknowledges;
+	bool running;
+	_Atomic bool acknowledges; /* the thread reads it while a test changes it */
 	struct lock lock; /* guards what follows */
 	struct proto_invalidate_request told[LEASING_TOLD];
 	unsigned count;
