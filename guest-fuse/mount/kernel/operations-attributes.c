@@ -13,6 +13,7 @@
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/mount-options.h"
+#include "guest-fuse/mount/server/stale.h"
 
 static void reply_attr(struct thread *thread, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
                        double keep)
@@ -26,6 +27,20 @@ static void reply_attr(struct thread *thread, fuse_req_t req, fuse_ino_t ino, in
 	file_binds_told(thread->client->file_binds, ino, attr, request_since(&thread->request));
 	attributes_to_stat(attr, thread->client->block_size, &st);
 	(void) fuse_reply_attr(req, &st, keep);
+}
+
+/*
+ * Told that a file has no name left, the kernel refuses link(2) without asking, though the name that it went by may
+ * lead to another file by now.
+ */
+static bool is_linked_by_old_name(struct thread *thread, const struct proto_attr *attr)
+{
+	const struct fuse_in_header *header = request_header(&thread->request);
+
+	if (attr->nlink > 0 || thread->request.anew || !stale_call_links((pid_t) header->pid))
+		return false;
+	stale_note(thread->client->server->stale, header);
+	return true;
 }
 
 static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -51,6 +66,8 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 		r = attributes_check(&reply.attr);
 	if (r == 0)
 		r = objects_told(client->objects, request.node, &reply.attr);
+	if (r == 0 && is_linked_by_old_name(thread, &reply.attr))
+		r = -ESTALE;
 	reply_attr(thread, req, ino, r, &reply.attr, keep);
 }
 

@@ -82,8 +82,10 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r == 0)
 		r = rpc_lookup(&thread->request, &request, &reply);
 	/* What is made there is refused with ESTALE, and then the kernel looks again. */
-	if (r == -ESTALE && stale_call_makes_name((pid_t) request_header(&thread->request)->pid))
+	if (r == -ESTALE && stale_call_makes_name((pid_t) request_header(&thread->request)->pid)) {
+		stale_forget(thread->client->server->stale, request_header(&thread->request));
 		r = -ENOENT;
+	}
 	if (r != -ENOENT || !reply_absent(thread, req, &request))
 		reply_entry(thread, req, r, request.parent, name, &reply.entry);
 }

@@ -144,7 +144,7 @@ static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
 	return found;
 }
 
-/* A look-up in a directory in which the thread's last one was answered with ESTALE. The entry stays. */
+/* A look-up in a directory, or attributes, about which the thread's last request got ESTALE. The entry stays. */
 static int64_t looked_up_again(struct stale *stale, const struct fuse_in_header *in)
 {
 	int64_t now = clock_ns(), when = 0;
@@ -167,7 +167,7 @@ int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, in
 	struct stale_told told;
 	uint64_t call;
 
-	if (stale_is_awaited(stale) && in->opcode == FUSE_LOOKUP)
+	if (stale_is_awaited(stale) && (in->opcode == FUSE_LOOKUP || in->opcode == FUSE_GETATTR))
 		return looked_up_again(stale, in);
 	/* Any other request means that the call has ended without a second try. */
 	if (!stale_is_awaited(stale) || is_on_the_way(in->opcode) || !take(stale, pid, &told) ||
@@ -195,6 +195,13 @@ void stale_note(struct stale *stale, const struct fuse_in_header *in)
 		atomic_fetch_add(&stale->count, 1);
 	*oldest = (struct stale_told){ .when = clock_ns(), .nodeid = in->nodeid, .call = call, .pid = (pid_t) in->pid };
 	lock_give(&stale->lock);
+}
+
+void stale_forget(struct stale *stale, const struct fuse_in_header *in)
+{
+	struct stale_told told;
+
+	(void) take(stale, (pid_t) in->pid, &told);
 }
 
 static bool is_by_name(long number, const unsigned long long arguments[ARGUMENTS], uint32_t opcode)
@@ -299,6 +306,21 @@ bool stale_call_makes_name(pid_t pid)
 		return true;
 	number = strtol(line, &end, 10);
 	return end == line || makes_name(number);
+}
+
+bool stale_call_links(pid_t pid)
+{
+	char line[SYSCALL_LINE], *end;
+	long number;
+
+	if (read_call(pid, line) == 0)
+		return false;
+	number = strtol(line, &end, 10);
+#ifdef SYS_link
+	if (number == SYS_link)
+		return end != line;
+#endif
+	return end != line && number == SYS_linkat;
 }
 
 static int thread_asks_by_name(pid_t pid, uint32_t opcode)

@@ -220,6 +220,24 @@ def what_is_changed_by_descriptor_is_what_is_open():
 
 
 @case
+def names_are_made_in_a_directory_that_the_host_made_anew():
+    """The guest's kernel still knows the removed one."""
+    rig, problems = Rig(), []
+    makes = {"mkdir": os.mkdir, "symlink": lambda path: os.symlink("x", path), "mknod": os.mknod,
+             "link": lambda path: os.link(os.path.dirname(path) + "/f", path)}
+    for step, make in makes.items():
+        for number in range(40):
+            name = f"{step}{number}"
+            os.mkdir(rig.host(name))
+            _set_up(rig.host(name))
+            _warm(rig.guest(name))
+            _remove_directory(rig.host(name))
+            problems.append(_outcome(make, rig.guest(name) + "/d/made"))
+    assert set(problems) == {None}, {error: problems.count(error) for error in set(problems)}
+    rig.end()
+
+
+@case
 def a_working_directory_that_the_host_moved_goes_on_working():
     rig = Rig()
     _set_up(rig.host())

@@ -101,11 +101,32 @@ static void a_second_try_is_the_same_threads_for_the_same_object(void **state)
 	stale_free(asked.stale);
 }
 
+/* A look-up in a directory that is gone, for a call that makes a name, is answered with "no such name". */
+static void what_was_answered_otherwise_has_no_second_try(void **state)
+{
+	struct asked asked = { .stale = stale_new() };
+
+	assert_non_null(asked.stale);
+	asked.in = (struct fuse_in_header){ .opcode = FUSE_LOOKUP, .nodeid = 7, .pid = 0 };
+	stale_note(asked.stale, &asked.in);
+	assert_true(second(&asked, FUSE_MKDIR, 7, 0));
+	/* Attributes that were refused are given the second time; the call itself may follow. */
+	stale_note(asked.stale, &asked.in);
+	assert_true(second(&asked, FUSE_GETATTR, 7, 0));
+	assert_false(second(&asked, FUSE_GETATTR, 8, 0));
+	asked.in.nodeid = 7;
+	stale_forget(asked.stale, &asked.in);
+	assert_false(second(&asked, FUSE_MKDIR, 7, 0));
+	assert_false(stale_is_awaited(asked.stale));
+	stale_free(asked.stale);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(calls_by_path_and_by_descriptor_are_told_apart),
 		cmocka_unit_test(a_second_try_is_the_same_threads_for_the_same_object),
+		cmocka_unit_test(what_was_answered_otherwise_has_no_second_try),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
