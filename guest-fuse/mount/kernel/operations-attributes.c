@@ -14,6 +14,7 @@
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/mount-options.h"
 #include "guest-fuse/mount/server/stale.h"
+#include "guest-fuse/mount/server/thread-call.h"
 
 static void reply_attr(struct thread *thread, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
                        double keep)
@@ -37,7 +38,7 @@ static bool is_linked_by_old_name(struct thread *thread, const struct proto_attr
 {
 	const struct fuse_in_header *header = request_header(&thread->request);
 
-	if (attr->nlink > 0 || thread->request.anew || !stale_call_links((pid_t) header->pid))
+	if (attr->nlink > 0 || thread->request.anew || !thread_call_links((pid_t) header->pid))
 		return false;
 	stale_note(thread->client->server->stale, header);
 	return true;

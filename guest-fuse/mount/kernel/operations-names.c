@@ -10,6 +10,7 @@
 #include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/server/stale.h"
+#include "guest-fuse/mount/server/thread-call.h"
 
 /* The server named an object, with one reference. Answers the kernel with it, or with the error in result. */
 static void reply_entry(struct thread *thread, fuse_req_t req, int result, uint64_t parent, const char *name,
@@ -72,6 +73,25 @@ static bool reply_absent(struct thread *thread, fuse_req_t req, const struct pro
 	return true;
 }
 
+/*
+ * The directory does not exist any more, and the kernel is to look its name up again, which it does after ESTALE; but
+ * not when that is the answer for the name that is to be made (fs/namei.c, filename_create()). To make the name is
+ * refused with ESTALE, and then it does.
+ */
+static int refuse_lookup(struct thread *thread, uint64_t parent, const char *name)
+{
+	const struct fuse_in_header *header = request_header(&thread->request);
+	struct client *client = thread->client;
+
+	if (thread_call_makes((pid_t) header->pid, name) != 0) {
+		stale_forget(client->server->stale, header);
+		return -ENOENT;
+	}
+	if (objects_was_named(client->objects, parent, name))
+		stale_expect_twice(client->server->stale, header);
+	return -ESTALE;
+}
+
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct thread *thread = thread_current();
@@ -81,11 +101,8 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (r == 0)
 		r = rpc_lookup(&thread->request, &request, &reply);
-	/* What is made there is refused with ESTALE, and then the kernel looks again. */
-	if (r == -ESTALE && stale_call_makes_name((pid_t) request_header(&thread->request)->pid)) {
-		stale_forget(thread->client->server->stale, request_header(&thread->request));
-		r = -ENOENT;
-	}
+	if (r == -ESTALE)
+		r = refuse_lookup(thread, request.parent, name);
 	if (r != -ENOENT || !reply_absent(thread, req, &request))
 		reply_entry(thread, req, r, request.parent, name, &reply.entry);
 }

@@ -93,6 +93,19 @@ uint64_t objects_named(struct objects *objects, uint64_t parent, const char *nam
 	return id;
 }
 
+bool objects_was_named(struct objects *objects, uint64_t parent, const char *name)
+{
+	const struct named *first, *named;
+	bool was = false;
+
+	lock_take(&objects->lock);
+	first = names_first(&objects->names, parent);
+	for (named = first; named != NULL && !was; named = names_next(named, first))
+		was = named->name != NULL && strcmp(named->name, name) == 0;
+	lock_give(&objects->lock);
+	return was;
+}
+
 void objects_unname(struct objects *objects, uint64_t parent, const char *name)
 {
 	struct named *named;

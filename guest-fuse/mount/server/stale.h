@@ -32,20 +32,12 @@ int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, in
 bool stale_is_awaited(const struct stale *stale);
 /* The request is answered with ESTALE, and a second try will come. */
 void stale_note(struct stale *stale, const struct fuse_in_header *in);
+/*
+ * A LOOKUP that was answered with ESTALE may be one by which the kernel looks whether a name that it knows is still
+ * right (d_revalidate()). Then it takes the error for "no", and sends the same LOOKUP again in the same try.
+ */
+void stale_expect_twice(struct stale *stale, const struct fuse_in_header *in);
 /* The request that stale_note() was called for is answered otherwise: there will be no second try. */
 void stale_forget(struct stale *stale, const struct fuse_in_header *in);
 /* The server answered ESTALE. True: a second try will come. False: none will, the object itself is meant. */
 bool stale_tell(struct stale *stale, const struct fuse_in_header *in);
-
-/*
- * Whether the thread's system call makes a name, or cannot be seen: then a look-up must not be answered with ESTALE,
- * which the kernel would pass on.
- */
-bool stale_call_makes_name(pid_t pid);
-/* Whether the thread's system call is link(2) or linkat(2). */
-bool stale_call_links(pid_t pid);
-/*
- * line: of /proc/PID/syscall, of a thread for which the kernel sent opcode (FUSE_*). 1: its system call names the
- * object by path. 0: by descriptor, or that is not known. -1: the line does not tell the call.
- */
-int stale_call_is_by_name(const char *line, uint32_t opcode);

@@ -88,6 +88,12 @@ static void a_name_leads_to_what_the_kernel_was_told_of_last(void **state)
 	assert_int_equal(objects_named(*state, ROOT, "name"), 0);
 	assert_false(is_child(*state, ROOT, ONE));
 	assert_true(is_child(*state, ROOT, OTHER));
+	/* The kernel may know it still. */
+	objects_unname(*state, ROOT, "name");
+	assert_int_equal(objects_named(*state, ROOT, "name"), 0);
+	assert_true(objects_was_named(*state, ROOT, "name"));
+	assert_false(objects_was_named(*state, ROOT, "other"));
+	assert_false(objects_was_named(*state, DIRECTORY, "name"));
 }
 
 static void an_object_learned_again_is_found_by_that_name(void **state)

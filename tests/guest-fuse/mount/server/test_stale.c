@@ -1,52 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which calls mean an object by name, and which requests are second tries. */
-#include <fcntl.h>
+/* Which requests are second tries. */
 #include <linux/fuse.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "guest-fuse/mount/server/stale.h"
 #include "protocol/clock.h"
-
-static int by_name(long number, unsigned long second, unsigned long fourth, unsigned long stack, uint32_t opcode)
-{
-	char line[256];
-
-	snprintf(line, sizeof(line), "%ld 0x3 0x%lx 0x0 0x%lx 0x0 0x0 0x%lx 0x7f0000001000", number, second, fourth,
-	         stack);
-	return stale_call_is_by_name(line, opcode);
-}
-
-static void calls_by_path_and_by_descriptor_are_told_apart(void **state)
-{
-	const unsigned long stack = 0x7ffc00001000;
-
-	assert_int_equal(by_name(SYS_fchmodat, 0x1000, 0, stack, FUSE_SETATTR), 1);
-	assert_int_equal(by_name(SYS_fchmod, 0600, 0, stack, FUSE_SETATTR), 0);
-	assert_int_equal(by_name(SYS_truncate, 3, 0, stack, FUSE_SETATTR), 1);
-	assert_int_equal(by_name(SYS_ftruncate, 3, 0, stack, FUSE_SETATTR), 0);
-	assert_int_equal(by_name(SYS_utimensat, 0x1000, 0, stack, FUSE_SETATTR), 1);
-	assert_int_equal(by_name(SYS_utimensat, 0, 0, stack, FUSE_SETATTR), 0);
-	assert_int_equal(by_name(SYS_utimensat, 0x1000, AT_EMPTY_PATH, stack, FUSE_SETATTR), 0);
-	assert_int_equal(by_name(SYS_setxattr, 0x1000, 0, stack, FUSE_SETXATTR), 1);
-	assert_int_equal(by_name(SYS_fsetxattr, 0x1000, 0, stack, FUSE_SETXATTR), 0);
-	assert_int_equal(by_name(SYS_openat, 0x1000, 0, stack, FUSE_OPEN), 1);
-	/* O_TRUNC is of the file that it has just opened. */
-	assert_int_equal(by_name(SYS_openat, 0x1000, 0, stack, FUSE_SETATTR), 0);
-	assert_int_equal(by_name(SYS_open_by_handle_at, 0x1000, 0, stack, FUSE_OPEN), 0);
-	/* Numbers of a 32-bit program mean other calls. */
-	assert_int_equal(by_name(SYS_truncate, 3, 0, 0xffff1000, FUSE_SETATTR), 0);
-	assert_int_equal(stale_call_is_by_name("running\n", FUSE_OPEN), -1);
-	assert_int_equal(stale_call_is_by_name("-1 0x7ffc00001000 0x7f0000001000\n", FUSE_OPEN), -1);
-	assert_int_equal(stale_call_is_by_name("", FUSE_OPEN), -1);
-}
 
 /* When the kernel asked for a name last that led to what it asks about now. */
 static int64_t looked_up;
@@ -121,12 +83,30 @@ static void what_was_answered_otherwise_has_no_second_try(void **state)
 	stale_free(asked.stale);
 }
 
+static void a_name_that_the_kernel_knew_is_asked_for_twice_in_one_try(void **state)
+{
+	struct asked asked = { .stale = stale_new() };
+
+	assert_non_null(asked.stale);
+	asked.in = (struct fuse_in_header){ .opcode = FUSE_LOOKUP, .nodeid = 7, .pid = 0 };
+	stale_note(asked.stale, &asked.in);
+	stale_expect_twice(asked.stale, &asked.in);
+	assert_false(second(&asked, FUSE_LOOKUP, 7, 0));
+	stale_note(asked.stale, &asked.in);
+	assert_true(second(&asked, FUSE_LOOKUP, 7, 0));
+	/* Of another directory nothing was expected. */
+	asked.in.nodeid = 8;
+	stale_note(asked.stale, &asked.in);
+	assert_true(second(&asked, FUSE_LOOKUP, 8, 0));
+	stale_free(asked.stale);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(calls_by_path_and_by_descriptor_are_told_apart),
 		cmocka_unit_test(a_second_try_is_the_same_threads_for_the_same_object),
 		cmocka_unit_test(what_was_answered_otherwise_has_no_second_try),
+		cmocka_unit_test(a_name_that_the_kernel_knew_is_asked_for_twice_in_one_try),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
