@@ -89,18 +89,21 @@ static int check_spellings(const struct reader *reader, const json_t *root, cons
 
 enum { PROBLEM_SIZE = 256 };
 
-/* One of two words; a NULL value is none of them. 0, or -EINVAL and what is wrong. */
-static int take_word(const char *key, const json_t *value, const char *const words[2], const char **ret_word,
+/* One of the words, the last of which is NULL; a NULL value is none of them. 0, or -EINVAL and what is wrong. */
+static int take_word(const char *key, const json_t *value, const char *const words[], const char **ret_word,
                      char problem[PROBLEM_SIZE])
 {
 	const char *text = json_string_value(value);
+	size_t length = (size_t) snprintf(problem, PROBLEM_SIZE, "%s is not", key);
 
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; words[i] != NULL; i++) {
 		if (text != NULL && strcmp(text, words[i]) == 0) {
 			*ret_word = words[i];
 			return 0;
 		}
-	(void) snprintf(problem, PROBLEM_SIZE, "%s is not \"%s\" or \"%s\"", key, words[0], words[1]);
+		length += (size_t) snprintf(problem + length, PROBLEM_SIZE - length, "%s \"%s\"", i > 0 ? " or" : "",
+		                            words[i]);
+	}
 	return -EINVAL;
 }
 
@@ -108,8 +111,8 @@ static int take_word(const char *key, const json_t *value, const char *const wor
 static int take_mount_key(const char *key, const json_t *value, struct settings_mount *mount,
                           char problem[PROBLEM_SIZE])
 {
-	static const char *const owner[] = { "view", "host" }, *const permissions[] = { "guest", "host" },
-	                         *const cache[] = { "auto", "none" };
+	static const char *const owner[] = { "view", "host", NULL }, *const permissions[] = { "guest", "host", NULL },
+	                         *const cache[] = { "auto", "timeout", "none", NULL };
 
 	if (strcmp(key, "owner") == 0)
 		return take_word(key, value, owner, &mount->owner, problem);

@@ -29,7 +29,7 @@ def _is_blind(one):
 
 @functools.cache
 def _measured():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     matrix = Matrix(Sides(rig.host, rig.guest, mount=rig.mount), LOOKS)
     problem = None
     try:
@@ -85,7 +85,7 @@ def what_is_known_costs_no_message():
 @case
 def trees_that_follow_removed_ones_are_seen():
     """The old ones stay longer than the server keeps descriptors that nobody needs (three seconds)."""
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     sides = Sides(rig.host, rig.guest, mount=rig.mount)
     matrix = Matrix(sides, LOOKS, [change for change in CHANGES if change.covered])
     matrix.round(rest=6)

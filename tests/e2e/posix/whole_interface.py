@@ -10,7 +10,7 @@ import stat
 import subprocess
 import time
 
-from lib import Rig, case, expect_errno, read_file, run, skip, write_file
+from lib import Rig, case, expect_errno, read_file, run, skip, wait_for, write_file
 
 
 @case
@@ -152,9 +152,13 @@ def a_listing_can_be_started_again_and_sees_what_is_new():
     assert len(os.listdir(descriptor)) == 300
     os.unlink(rig.host("f0"))
     rig.fill("new")
-    names = os.listdir(descriptor)
+
+
+    def is_seen():
+        names = os.listdir(descriptor)
+        return "new" in names and "f0" not in names and len(names) == 300
+    wait_for(is_seen, "the change of the host is in the listing")
     os.close(descriptor)
-    assert "new" in names and "f0" not in names and len(names) == 300
 
 
 # asm-generic/unistd.h, linux/mount.h, linux/fcntl.h

@@ -111,9 +111,10 @@ static void what_is_no_regular_file_is_refused_at_once(void **state)
 
 static void own_keys_say_more_of_a_directory_on_the_list(void **state)
 {
-	struct settings settings = read_text(
-	        "{\"FilesharingDirectories\": [\"/a/\", \"/b\"], \"bindshare\": {\"permissions\": \"host\","
-	        " \"shares\": {\"/a\": {\"readOnly\": true, \"cache\": \"none\"}, \"/c\": {\"owner\": \"host\"}}}}");
+	struct settings settings =
+	        read_text("{\"FilesharingDirectories\": [\"/a/\", \"/b\"], \"bindshare\": {\"permissions\": \"host\","
+	                  " \"shares\": {\"/a\": {\"readOnly\": true, \"cache\": \"none\"}, \"/c\": {\"owner\": "
+	                  "\"host\", \"cache\": \"timeout\"}}}}");
 
 	assert_int_equal(settings.count, 2);
 	assert_true(settings.directories[0].read_only);
@@ -169,7 +170,7 @@ static void a_misspelt_key_of_one_directory_makes_it_read_only(void **state)
 	static const char *const bad[][2] = {
 		{ "{\"readonly\": true}", "no key \"readonly\"" },
 		{ "{\"readOnly\": \"no\"}", "readOnly is not true or false" },
-		{ "{\"readOnly\": false, \"cache\": \"x\"}", "cache is not \"auto\" or \"none\"" },
+		{ "{\"readOnly\": false, \"cache\": \"x\"}", "cache is not \"auto\" or \"timeout\" or \"none\"" },
 		{ "true", "not an object" },
 	};
 	struct settings settings;
