@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between a mount and a real server: messages can be added, and left out."""
+import os
+import socket
+import struct
+import threading
+
+from . import world
+from .false import HELLO, frame
+
+INVALIDATE, INVALIDATED = 13, 14
+NAME, ATTRIBUTES, CONTENTS, DIRECTORY, ALL = 1, 2, 4, 8, 16
+
+
+def invalidate(sequence, what, directory=0, node=0, name=b""):
+    payload = struct.pack("<QIQQH", sequence, what, directory, node, len(name)) + name
+    return frame(INVALIDATE, 1, payload, flags=0)
+
+
+def invalidated(sequence):
+    return frame(INVALIDATED, 1, struct.pack("<Q", sequence), flags=0)
+
+
+def _read(connection):
+    """One message, or None at the end."""
+    header = connection.recv(24, socket.MSG_WAITALL)
+    if len(header) < 24:
+        return None, b""
+    length, op = struct.unpack("<IH", header[:6])
+    payload = connection.recv(length, socket.MSG_WAITALL) if length else b""
+    return (op, header + payload) if len(payload) == length else (None, b"")
+
+
+class Between:
+    """
+    As Mount's server, in place of the real one. Both ways of the event lane can be written to; messages to the server
+    whose operations are in dropped do not arrive.
+    """
+    token_file = None
+
+    def __init__(self, server):
+        self.path = os.path.join(world.case_directory("between"), "s")
+        self.address = f"unix:{self.path}"
+        self.dropped = set()
+        self.seen = []  # operations that the guest was sent on the event lane
+        self._server = server.address.split(":", 1)[1]
+        self._event = None
+        self._lock = threading.Lock()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.path)
+        listener.listen(16)
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def to_guest(self, message):
+        with self._lock:
+            self._event[0].sendall(message)
+
+    def to_server(self, message):
+        with self._lock:
+            self._event[1].sendall(message)
+
+    def _accept(self, listener):
+        while True:
+            guest, _ = listener.accept()
+            server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            server.connect(self._server)
+            threading.Thread(target=self._pass, args=(guest, server, True), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, guest, False), daemon=True).start()
+
+    def _pass(self, source, target, from_guest):
+        """Whole messages one way, until either side ends."""
+        try:
+            while True:
+                op, message = _read(source)
+                if op is None:
+                    break
+                if from_guest and op == HELLO:
+                    self._event = (source, target)
+                event = self._event is not None and source in self._event
+                if event and not from_guest:
+                    self.seen.append(op)
+                if event and from_guest and op in self.dropped:
+                    continue
+                if event:
+                    with self._lock:
+                        target.sendall(message)
+                else:
+                    target.sendall(message)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
