@@ -93,8 +93,8 @@ static bool take(struct stale *stale, pid_t pid, struct stale_told *ret_told)
 	return found;
 }
 
-/* A look-up in a directory, or attributes, about which the thread's last request got ESTALE. The entry stays. */
-static int64_t looked_up_again(struct stale *stale, const struct fuse_in_header *in)
+/* The thread's last request was answered with ESTALE, and this is to be answered otherwise. The entry stays. */
+static int64_t was_told(struct stale *stale, const struct fuse_in_header *in, int64_t looked_up)
 {
 	int64_t now = clock_ns(), when = 0;
 
@@ -102,8 +102,11 @@ static int64_t looked_up_again(struct stale *stale, const struct fuse_in_header 
 	for (unsigned i = 0; i < STALE_TOLD; i++) {
 		const struct stale_told *told = &stale->told[i];
 
-		if (told->when != 0 && told->pid == (pid_t) in->pid && told->nodeid == in->nodeid &&
-		    now - told->when <= TOLD_NS && told->answers >= (told->twice ? 2 : 1))
+		if (told->when == 0 || told->pid != (pid_t) in->pid || now - told->when > TOLD_NS)
+			continue;
+		/* Attributes may be another object's, which the name leads to now. */
+		if (told->nodeid == in->nodeid ? told->answers >= (told->twice ? 2 : 1)
+		                               : in->opcode == FUSE_GETATTR && looked_up > told->when)
 			when = told->when;
 	}
 	lock_give(&stale->lock);
@@ -117,7 +120,7 @@ int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, in
 	uint64_t call;
 
 	if (stale_is_awaited(stale) && (in->opcode == FUSE_LOOKUP || in->opcode == FUSE_GETATTR))
-		return looked_up_again(stale, in);
+		return was_told(stale, in, looked_up);
 	/* Any other request means that the call has ended without a second try. */
 	if (!stale_is_awaited(stale) || is_on_the_way(in->opcode) || !take(stale, pid, &told) ||
 	    (told.nodeid != in->nodeid && looked_up <= told.when))

@@ -76,6 +76,10 @@ static void what_was_answered_otherwise_has_no_second_try(void **state)
 	stale_note(asked.stale, &asked.in);
 	assert_true(second(&asked, FUSE_GETATTR, 7, 0));
 	assert_false(second(&asked, FUSE_GETATTR, 8, 0));
+	looked_up = clock_ns();
+	assert_true(second(&asked, FUSE_GETATTR, 8, 0));
+	assert_false(second(&asked, FUSE_LOOKUP, 8, 0));
+	looked_up = 0;
 	asked.in.nodeid = 7;
 	stale_forget(asked.stale, &asked.in);
 	assert_false(second(&asked, FUSE_MKDIR, 7, 0));
