@@ -59,7 +59,7 @@ static void each_reason_is_a_line(void **state)
 	assert_non_null(strstr(notes("no-watch", 0, 0, 0), "        no leases: this machine has neither"));
 	assert_non_null(strstr(notes("file-system", 0, 100, 0), "no leases: others can write"));
 	assert_non_null(strstr(notes("behind", 3, 100, 0), "no leases until the guest has acted"));
-	assert_non_null(strstr(notes("no-marks", 3, 100, 0), "fs.fanotify.max_user_marks"));
+	assert_non_null(strstr(notes("no-marks", 3, 100, 0), "no more leases: the user's programs"));
 	assert_non_null(strstr(notes("given", 100, 100, 0), "all 100 leases that there may be are given"));
 	assert_non_null(strstr(notes("given", 5, 100, 2), "overflowed 2 times"));
 	printed_begin();
