@@ -253,6 +253,50 @@ def one_that_was_given_up_takes_no_place():
     rig.end()
 
 
+def _tree(top, size):
+    """100 directories of 20 files of this size."""
+    with as_owner():
+        for folder in range(100):
+            os.makedirs(f"{top}/{folder}", exist_ok=True)
+            for number in range(20):
+                with open(f"{top}/{folder}/f{number}", "wb") as file:
+                    file.write(b"x" * size)
+
+
+def _queue():
+    """How many events a queue holds here."""
+    return max(int(read_file(f"/proc/sys/fs/{kind}/max_queued_events")) for kind in ("fanotify", "inotify"))
+
+
+def _sizes(top):
+    return {os.path.join(folder, name)[len(top):]: os.stat(os.path.join(folder, name)).st_size
+            for folder, _, names in os.walk(top) for name in names}
+
+
+@case
+def a_tree_that_was_written_anew_is_right_when_sync_returns():
+    """Also after events have been lost: the server is stopped while more are made than a queue holds."""
+    rig = Rig(LEASES)
+    for size, lost in ((10, False), (20, False), (30, True)):
+        if lost:
+            worker = rig.server.worker()
+            rig.server.signal(worker, signal.SIGSTOP)
+            for number in range(_queue() + 100):
+                os.mkdir(rig.host(f"0/new{number}"))
+                os.rmdir(rig.host(f"0/new{number}"))
+        _tree(rig.host(), size)
+        if lost:
+            rig.server.signal(worker, signal.SIGCONT)
+        rig.server.ctl("sync", "--timeout", "60")
+        assert _sizes(rig.guest()) == _sizes(rig.host()), size
+        assert set(_sizes(rig.guest()).values()) == {size}
+        assert sorted(os.listdir(rig.guest("0"))) == sorted(os.listdir(rig.host("0")))
+        overflows = json.loads(rig.server.ctl("status", "--json"))["mounts"][0]["leases"]["overflows"]
+        assert (overflows > 0) == lost, overflows
+    assert "overflowed" in rig.server.ctl("status")
+    rig.end()
+
+
 @case
 def a_file_system_that_the_host_mounts_is_seen_when_sync_returns():
     """All leases are given anew; whoever waits is answered nevertheless."""
