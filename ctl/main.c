@@ -106,7 +106,7 @@ static json_t *request_about(const struct arguments *arguments, const char *name
 
 static int run_change(const struct arguments *arguments, const char *name, const char *member)
 {
-	int code;
+	int code = EX_OSERR;
 	json_t *request = request_about(arguments, name, &code);
 
 	if (request == NULL)
@@ -130,7 +130,7 @@ static int run_remove(const struct arguments *arguments)
 /* The server waits for guests, and a moment for what they may keep. */
 static int run_sync(const struct arguments *arguments)
 {
-	int code;
+	int code = EX_OSERR;
 	json_t *request =
 	        arguments->directory == NULL ? client_request("sync") : request_about(arguments, "sync", &code);
 	json_t *answer;
