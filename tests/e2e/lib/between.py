@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between a mount and a real server: messages can be added, and left out."""
+"""Between a mount and a real server: messages can be added, left out, and held back."""
+import contextlib
 import os
 import socket
 import struct
@@ -9,6 +10,9 @@ from . import world
 from .false import HELLO, frame
 
 INVALIDATE, INVALIDATED = 13, 14
+OPERATIONS = {"lookup": 32, "getattr": 34, "setattr": 35, "readlink": 36, "symlink": 37, "mkdir": 39, "unlink": 40,
+              "rename": 42, "link": 43, "open": 44, "create": 45, "read": 47, "write": 48, "opendir": 51}
+LONGEST = 20  # seconds for which a message is held back
 NAME, ATTRIBUTES, CONTENTS, DIRECTORY, ALL = 1, 2, 4, 8, 16
 
 
@@ -46,6 +50,7 @@ class Between:
         self._server = server.address.split(":", 1)[1]
         self._event = None
         self._lock = threading.Lock()
+        self._holds = {}  # operation -> (a message of it has come, it may go on)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(self.path)
         listener.listen(16)
@@ -58,6 +63,19 @@ class Between:
     def to_server(self, message):
         with self._lock:
             self._event[1].sendall(message)
+
+    @contextlib.contextmanager
+    def held(self, op):
+        """
+        Messages of this operation from the server do not go on before the end of the block. The value waits until one
+        has come; False: none within seconds.
+        """
+        came, may_go = self._holds[op] = threading.Event(), threading.Event()
+        try:
+            yield came.wait
+        finally:
+            del self._holds[op]
+            may_go.set()
 
     def _accept(self, listener):
         while True:
@@ -81,6 +99,10 @@ class Between:
                     self.seen.append(op)
                 if event and from_guest and op in self.dropped:
                     continue
+                hold = None if from_guest else self._holds.get(op)
+                if hold:
+                    hold[0].set()
+                    hold[1].wait(LONGEST)
                 if event:
                     with self._lock:
                         target.sendall(message)
