@@ -210,6 +210,7 @@ static void take(void *context, const struct hostwatch_event *event)
 	round->foreign++;
 	if (leases->counters != NULL)
 		proto_counter_add(&leases->counters->lease_events, 1);
+	leases_note_touched(leases, event->watch, event->name);
 	if (atomic_load(&leases->behind))
 		return;
 	if (leases_count_change(leases, event->watch) > DIRECTORY_CHANGES) {
@@ -312,6 +313,24 @@ static void take_wanted(struct leases *leases, uint64_t tickets[SYNCS_MAX])
 	lock_give(&leases->lock);
 }
 
+static void tell_contents(struct leases *leases, uint64_t id)
+{
+	struct proto_invalidate_request message = { .what = PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS,
+		                                    .node = id };
+
+	send(leases, &message);
+}
+
+/* Waits for something to do, but no longer than this; -1: without a limit. */
+static int wait_for(struct pollfd *fds, size_t count, bool napping, int ms)
+{
+	const struct timespec nap = clock_timespec_us(NAP_US), until = clock_timespec_us((int64_t) ms * 1000);
+
+	if (napping && ms != 0)
+		return ppoll(fds, count - 1, &nap, NULL);
+	return ppoll(fds, count, ms < 0 ? NULL : &until, NULL);
+}
+
 void leases_run(struct leases *leases, int end)
 {
 	struct pollfd fds[] = {
@@ -320,8 +339,8 @@ void leases_run(struct leases *leases, int end)
 		{ .fd = mounts_fd(leases->mounts), .events = POLLPRI },
 		{ .fd = hostwatch_fd(leases->watch), .events = POLLIN },
 	};
-	const struct timespec nap = clock_timespec_us(NAP_US);
 	bool napping = false;
+	int look_in = -1;
 
 	leases->end = end;
 	while (fds[0].revents == 0) {
@@ -329,7 +348,7 @@ void leases_run(struct leases *leases, int end)
 		eventfd_t count;
 		int foreign, read;
 
-		if (ppoll(fds, ARRAY_SIZE(fds) - (napping ? 1 : 0), napping ? &nap : NULL, NULL) < 0 && errno != EINTR)
+		if (wait_for(fds, ARRAY_SIZE(fds), napping, look_in) < 0 && errno != EINTR)
 			return;
 		if (fds[1].revents != 0)
 			(void) eventfd_read(leases->wake, &count);
@@ -340,6 +359,7 @@ void leases_run(struct leases *leases, int end)
 		begin_syncs(leases, tickets);
 		catch_up(leases);
 		answer_syncs(leases);
+		look_in = leases_look(leases, tell_contents);
 		napping = read > 0 && foreign == 0;
 	}
 }
