@@ -17,6 +17,7 @@
 
 #include "protocol/messages.h"
 
+struct handle;
 struct leases;
 struct node;
 struct nodes;
@@ -83,5 +84,5 @@ void leases_write_end(struct leases *leases, struct node *node);
  */
 bool leases_write_begun(struct leases *leases, struct node *node, bool others);
 bool leases_others_were(struct leases *leases, const struct node *near, int pinned);
-/* A file was opened. */
-void leases_opened(struct leases *leases);
+/* A file was opened: it is looked after from now on. mtime: before anything was read from it. */
+void leases_opened(struct leases *leases, struct handle *handle, const struct proto_time *mtime);

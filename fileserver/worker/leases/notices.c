@@ -197,6 +197,7 @@ static void take(void *context, const struct hostwatch_event *event)
 	if ((event->what & HOSTWATCH_OVERFLOW) != 0) {
 		if (leases->counters != NULL)
 			proto_counter_add(&leases->counters->lease_overflows, 1);
+		leases_note_missed(leases);
 		round->foreign++;
 		round->count = 0;
 		leases_lose_all(leases, PROTO_INVALIDATE_CONTENTS);
@@ -205,12 +206,12 @@ static void take(void *context, const struct hostwatch_event *event)
 	/* Its parent's watch has told that the name is gone. */
 	if ((event->what & HOSTWATCH_GONE) != 0)
 		leases_watch_gone(leases, event->watch);
+	leases_note_touched(leases, event->watch, event->name, event->own);
 	if (event->own || (event->what & ~(unsigned) HOSTWATCH_GONE) == 0)
 		return;
 	round->foreign++;
 	if (leases->counters != NULL)
 		proto_counter_add(&leases->counters->lease_events, 1);
-	leases_note_touched(leases, event->watch, event->name);
 	if (atomic_load(&leases->behind))
 		return;
 	if (leases_count_change(leases, event->watch) > DIRECTORY_CHANGES) {
@@ -352,8 +353,10 @@ void leases_run(struct leases *leases, int end)
 			return;
 		if (fds[1].revents != 0)
 			(void) eventfd_read(leases->wake, &count);
-		if (fds[2].revents != 0 && mounts_changed(leases->mounts))
+		if (fds[2].revents != 0 && mounts_changed(leases->mounts)) {
+			leases_note_missed(leases);
 			leases_restart(leases);
+		}
 		take_wanted(leases, tickets);
 		foreign = read_events(leases, &read);
 		begin_syncs(leases, tickets);

@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -40,19 +42,43 @@ static bool ask(struct leases *leases, const struct node *node, int fd)
 	return false;
 }
 
-static _Atomic int64_t *touched(struct leases *leases, uint64_t directory, const char *name)
+static int64_t nanoseconds(int64_t seconds, int64_t rest)
 {
-	return &leases->touched[XXH3_64bits_withSeed(name, strlen(name), directory) % TOUCHED];
+	return seconds * INT64_C(1000000000) + rest;
 }
 
-void leases_note_touched(struct leases *leases, uint64_t directory, const char *name)
+/* By the clock of files' times. */
+static int64_t real_now(void)
 {
-	atomic_store_explicit(touched(leases, directory, name), clock_ms(), memory_order_relaxed);
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_REALTIME, &now);
+	return nanoseconds(now.tv_sec, now.tv_nsec);
+}
+
+static unsigned slot_of(uint64_t directory, const char *name)
+{
+	return (unsigned) (XXH3_64bits_withSeed(name, strlen(name), directory) % TOUCHED);
+}
+
+void leases_note_touched(struct leases *leases, uint64_t directory, const char *name, bool own)
+{
+	unsigned slot = slot_of(directory, name);
+
+	atomic_store_explicit(&leases->touched[slot].any, real_now(), memory_order_relaxed);
+	if (!own)
+		atomic_store_explicit(&leases->touched[slot].foreign, clock_ms(), memory_order_relaxed);
+}
+
+void leases_note_missed(struct leases *leases)
+{
+	leases->missed = real_now();
 }
 
 static bool was_touched(struct leases *leases, uint64_t directory, const char *name)
 {
-	int64_t at = atomic_load_explicit(touched(leases, directory, name), memory_order_relaxed);
+	unsigned slot = slot_of(directory, name);
+	int64_t at = atomic_load_explicit(&leases->touched[slot].foreign, memory_order_relaxed);
 
 	return at != 0 && clock_ms() - at < REST_MS;
 }
@@ -120,22 +146,75 @@ void leases_write_end(struct leases *leases, struct node *node)
 		nodes_write_end(leases->nodes, node);
 }
 
-void leases_opened(struct leases *leases)
+void leases_opened(struct leases *leases, struct handle *handle, const struct proto_time *mtime)
 {
-	if (leases == NULL || atomic_load_explicit(&leases->looking, memory_order_relaxed))
+	if (leases == NULL)
 		return;
-	if (!atomic_exchange(&leases->looking, true))
+	atomic_store(&handle->mtime, nanoseconds(mtime->seconds, mtime->nanoseconds));
+	if (!atomic_load_explicit(&leases->looking, memory_order_relaxed) && !atomic_exchange(&leases->looking, true))
 		(void) eventfd_write(leases->wake, 1);
 }
 
+/* When the last event of the file was read. False: not all of its changes come as events. */
+static bool last_event(struct leases *leases, struct node *node, int64_t *ret_at)
+{
+	char name[PROTO_NAME_MAX + 1];
+	struct node *directory;
+
+	if (nodes_watched_name(leases->nodes, node, &directory, name) < 0)
+		return false;
+	*ret_at = atomic_load(&leases->touched[slot_of(nodes_id(directory), name)].any);
+	if (*ret_at < leases->missed)
+		*ret_at = leases->missed;
+	nodes_put(leases->nodes, directory);
+	return true;
+}
+
+static void suspect(struct leases *leases, struct handle *handle, int64_t since)
+{
+	handle->suspect = since;
+	(void) nodes_note_others(leases->nodes, handle->node, since != 0, true);
+}
+
+/*
+ * While the session writes itself, the kernel cannot be asked. But the first store into a page sets the file's time,
+ * and every other change of that is told by an event, which is younger: a time that is younger than the last event
+ * means a store, and who stores once may go on. An event that comes later ends that: it was a write(2) that had only
+ * begun, or the mapping has ended.
+ */
+static bool is_stored_into(struct leases *leases, struct handle *handle)
+{
+	int64_t before = atomic_load(&handle->mtime), mtime, event;
+	struct stat st;
+
+	if (before == 0 || fstat(handle->fd, &st) < 0 || st.st_nlink != 1 || !last_event(leases, handle->node, &event))
+		return false;
+	mtime = nanoseconds(st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+	if (handle->suspect != 0) {
+		if (event > handle->suspect) {
+			atomic_store(&handle->mtime, mtime);
+			suspect(leases, handle, 0);
+		}
+		return true;
+	}
+	if (mtime == before)
+		return false;
+	atomic_store(&handle->mtime, mtime);
+	if (event >= mtime)
+		return false;
+	suspect(leases, handle, real_now());
+	return true;
+}
+
 /* Whether its contents do not hold: others write to it, or did so until now. */
-static bool is_lost(struct leases *leases, const struct handle *handle)
+static bool is_lost(struct leases *leases, struct handle *handle)
 {
 	struct node *node = handle->node;
 	enum nodes_others before;
 
 	if (nodes_writes(leases->nodes, node, &before))
-		return before == NODES_OTHERS_WRITE;
+		return (before == NODES_OTHERS_WRITE && handle->suspect == 0) || is_stored_into(leases, handle);
+	handle->suspect = 0;
 	return nodes_note_others(leases->nodes, node, was_changed(leases, node) || ask(leases, node, handle->fd),
 	                         false) ||
 	       before == NODES_OTHERS_WRITE;

@@ -29,6 +29,9 @@ struct handle {
 	struct node *node;
 	bool directory, readable, writable;
 	struct lock lock; /* directories: guards the position of fd */
+	/* Of a file, for leases: CLOCK_REALTIME in ns. */
+	_Atomic int64_t mtime; /* as it was seen last; 0: never */
+	int64_t suspect;       /* since when others seem to store into it, 0: they do not; of the thread that looks */
 	/* private to nodes/ */
 	struct handle *next_of_node;
 	uint64_t id;

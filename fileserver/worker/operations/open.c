@@ -18,15 +18,18 @@
 #include "protocol/cleanup.h"
 
 /* Makes a handle of a file for the access that PROTO_OPEN_* ask for. Takes over fd on success. */
-static int open_handle(struct session *session, struct node *node, int fd, uint32_t flags, uint64_t *ret_id)
+static int open_handle(struct session *session, struct node *node, int fd, uint32_t flags,
+                       const struct proto_attr *attr, uint64_t *ret_id)
 {
 	struct handle *handle;
 	int r = nodes_open(session->nodes, node, fd, false, (flags & PROTO_OPEN_READ) != 0,
 	                   (flags & PROTO_OPEN_WRITE) != 0, ret_id, &handle);
 
-	if (r == 0)
-		nodes_handle_put(session->nodes, handle);
-	return r;
+	if (r < 0)
+		return r;
+	leases_opened(session->leases, handle, &attr->mtime);
+	nodes_handle_put(session->nodes, handle);
+	return 0;
 }
 
 /* The file is open; before anything is read from it. */
@@ -63,7 +66,7 @@ static int open_file(struct call *call, const struct worker_open *request, bool 
 	nodes_fd_done(session->nodes, &file->fd);
 	/* After the attributes: contents older than these would be taken for current. */
 	io_read_first(call, opened, request->size, &ret_reply->data);
-	r = open_handle(session, file->node, opened, request->flags, &ret_reply->handle);
+	r = open_handle(session, file->node, opened, request->flags, &ret_reply->attr, &ret_reply->handle);
 	if (r == 0)
 		(void) TAKE_FD(opened);
 	return r;
@@ -83,8 +86,6 @@ int worker_open(struct call *call, const struct worker_open *request, struct pro
 	r = open_file(call, request, others, ret_reply);
 	if (writes)
 		leases_write_end(leases, node);
-	if (r == 0)
-		leases_opened(leases);
 	return r;
 }
 
@@ -175,11 +176,9 @@ static int created_handle(struct session *session, struct node *node, int fd, bo
 		others = !made && leases_others_write(session->leases, node, fd);
 	if (others)
 		ret_reply->entry.attr.flags |= PROTO_ATTR_WRITERS;
-	r = open_handle(session, node, fd, request->flags, &ret_reply->handle);
+	r = open_handle(session, node, fd, request->flags, &ret_reply->entry.attr, &ret_reply->handle);
 	if (writes)
 		leases_write_end(session->leases, node);
-	if (r == 0)
-		leases_opened(session->leases);
 	return r;
 }
 
@@ -241,7 +240,7 @@ int worker_tmpfile(struct call *call, const struct worker_tmpfile *request, stru
 		r = nodes_learn(session->nodes, NULL, NULL, &stx, -EBADF, true, &node);
 	if (r < 0)
 		return r;
-	r = open_handle(session, node, fd, request->flags, &ret_reply->handle);
+	r = open_handle(session, node, fd, request->flags, &ret_reply->entry.attr, &ret_reply->handle);
 	if (r == 0) {
 		(void) TAKE_FD(fd);
 		nodes_orphan(session->nodes, &stx, NULL, NULL, TAKE_FD(pinned));

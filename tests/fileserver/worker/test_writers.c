@@ -84,11 +84,15 @@ static bool others(void)
 static struct handle *open_handle(bool writable)
 {
 	int fd = open_file(writable ? O_RDWR : O_RDONLY);
+	struct proto_time mtime;
 	struct handle *handle;
 	uint64_t handle_id;
+	struct stat st;
 
+	assert_int_equal(fstat(fd, &st), 0);
+	mtime = (struct proto_time){ .seconds = st.st_mtim.tv_sec, .nanoseconds = (uint32_t) st.st_mtim.tv_nsec };
 	assert_int_equal(nodes_open(leasing.nodes, file, fd, false, true, writable, &handle_id, &handle), 0);
-	leases_opened(leasing.leases);
+	leases_opened(leasing.leases, handle, &mtime);
 	return handle;
 }
 
@@ -223,7 +227,7 @@ static void without_leases_nobody_is_asked(void **state)
 	assert_false(leases_write_begin(NULL, file, -EBADF));
 	assert_false(leases_write_begun(NULL, file, true));
 	leases_write_end(NULL, file);
-	leases_opened(NULL);
+	leases_opened(NULL, NULL, NULL);
 	end();
 }
 
@@ -315,6 +319,43 @@ static void what_only_oneself_writes_is_not_told_of(void **state)
 	end();
 }
 
+static void a_store_while_one_writes_oneself_shows_in_the_time(void **state)
+{
+	struct node *root;
+	struct handle *handle;
+	char *mapped;
+	unsigned count;
+
+	begin(true);
+	root = leasing_learn(&leasing, NULL, NULL, NULL, 0);
+	assert_true(leasing_hold(&leasing, root));
+	assert_false(begin_to_write(&handle));
+	/* Own writes, and what others do by write(2), come with events. */
+	for (int i = 0; i < 30; i++) {
+		assert_int_equal(pwrite(handle->fd, "own", 3, i), 3);
+		(void) usleep(ROUND_US / 20);
+	}
+	assert_int_equal(told(), 0);
+	leasing_elsewhere("echo x >> file");
+	(void) usleep(2 * ROUND_US);
+	assert_int_equal(told(), 0);
+	mapped = map();
+	mapped[0] = 'm';
+	/* From here on the time does not change any more. */
+	wait_until_told(3);
+	assert_true(others());
+	unmap(mapped);
+	leasing_elsewhere("echo x >> file"); /* the end of a mapping of this process is an own event */
+	(void) usleep(2 * ROUND_US);
+	assert_false(others());
+	count = told();
+	(void) usleep(ROUND_US);
+	assert_int_equal(told(), count);
+	close_handle(handle);
+	nodes_put(leasing.nodes, root);
+	end();
+}
+
 static void when_no_file_is_open_nobody_looks(void **state)
 {
 	struct handle *handle;
@@ -354,6 +395,7 @@ int main(void)
 		TEST(while_others_write_the_guest_is_told_again_and_again),
 		TEST(a_file_that_is_open_once_is_told_of_once_a_round),
 		TEST(what_only_oneself_writes_is_not_told_of),
+		TEST(a_store_while_one_writes_oneself_shows_in_the_time),
 		TEST(when_no_file_is_open_nobody_looks),
 	};
 
