@@ -182,7 +182,7 @@ def a_descriptor_that_stays_open_gives_the_new_content_after_a_second():
 
 @case
 def a_descriptor_that_stays_open_gives_the_new_content_soon_under_a_lease():
-    """Old pages beside new ones are there for the milliseconds only that the news takes; then it is all new, for good."""
+    """There are old pages beside new ones only until the news has come; then it is all new, for good."""
     rig, times = Rig("cache=leases"), []
     for size in (5000, 300_000):
         for look in (_kept_open, _kept_open_in_parts):

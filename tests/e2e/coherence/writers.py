@@ -252,7 +252,7 @@ def what_only_the_guest_writes_keeps_its_pages():
 
     look()
     assert _counted_for(rig, 4, look) == (0, 0)
-    # The guest's kernel reads again what it has written itself, once after each write: it sees another time of the file.
+    # The guest's kernel reads again after each write of its own, since it sees another time of the file.
     reads, writes = _counted_for(rig, 4, work)
     assert 0 < writes and reads <= writes, (reads, writes)
     for _, *descriptors in written.values():
@@ -312,7 +312,8 @@ def _storm(rig, flags, pause, seconds=3):
         told, _ = opener.communicate(timeout=20)
     assert opener.returncode == 0
     count, failed, worst = told.split()
-    print(f"# {opens} opens in the guest, {count} on the host, {failed} in vain, the longest {float(worst) * 1000:.1f} ms")
+    print(f"# {opens} opens in the guest, {count} on the host, {failed} in vain, "
+          f"the longest {float(worst) * 1000:.1f} ms")
     assert opens > 100 and int(count) > 100
     return int(failed)
 
