@@ -95,8 +95,10 @@ static struct lease *find(struct leases *leases, uint64_t id)
 static void show_count(struct leases *leases) LOCK_HELD(leases->lock);
 static void show_count(struct leases *leases)
 {
-	if (leases->counters != NULL)
-		atomic_store_explicit(&leases->counters->leases, leases->count, memory_order_relaxed);
+	if (leases->counters == NULL)
+		return;
+	atomic_store_explicit(&leases->counters->leases, leases->count, memory_order_relaxed);
+	atomic_store_explicit(&leases->counters->leases_most, leases->most, memory_order_relaxed);
 }
 
 static bool add(struct leases *leases, uint64_t id) LOCK_HELD(leases->lock);
@@ -250,6 +252,7 @@ static bool watch(struct leases *leases, struct node *node, int directory)
 		/* Other programs of the user have taken the marks: this many fit. */
 		if (r == -ENOSPC)
 			leases->most = leases->count;
+		show_count(leases);
 	}
 	lock_give(&leases->lock);
 	if (r == -ENOSPC)
@@ -385,6 +388,9 @@ int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases
 		return r;
 	}
 	leases->most = most > 0 ? most : limit(kind);
+	lock_take(&leases->lock);
+	show_count(leases);
+	lock_give(&leases->lock);
 	leases_show_state(leases, is_local(root) ? LEASES_GIVEN : LEASES_FILE_SYSTEM);
 	nodes_set_freed(nodes, on_freed, leases);
 	*ret_leases = leases;
