@@ -72,9 +72,10 @@ int sandbox_enter(const int *expected, size_t count, bool own_files)
 		return r;
 	/*
 	 * A write beyond RLIMIT_FSIZE must be an error for the guest, not the worker's death; so must a peer that is
-	 * gone.
+	 * gone. SIGIO tells whoever holds a lease of fcntl(2), which the worker does for moments, that another opens.
 	 */
-	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+	    signal(SIGIO, SIG_IGN) == SIG_ERR)
 		return -errno;
 	r = set_limits();
 	if (r < 0)

@@ -54,8 +54,7 @@ static bool is_local(int fd)
 	return false;
 }
 
-/* The same, remembered by device. */
-static bool may_be_watched(struct leases *leases, const struct node *node, int directory)
+bool leases_is_local(struct leases *leases, const struct node *node, int fd)
 {
 	uint64_t device = nodes_device(node);
 	bool known = false, local = false;
@@ -68,7 +67,7 @@ static bool may_be_watched(struct leases *leases, const struct node *node, int d
 	lock_give(&leases->lock);
 	if (known)
 		return local;
-	local = is_local(directory);
+	local = is_local(fd);
 	lock_take(&leases->lock);
 	if (leases->devices_count < DEVICES_KNOWN) {
 		leases->devices[leases->devices_count].device = device;
@@ -237,7 +236,7 @@ static bool watch(struct leases *leases, struct node *node, int directory)
 	bool watched;
 	int r;
 
-	if (!may_be_watched(leases, node, directory))
+	if (!leases_is_local(leases, node, directory))
 		return false;
 	make_room(leases);
 	if (!begin(leases, id, &restarts))

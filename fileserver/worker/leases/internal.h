@@ -15,6 +15,7 @@ enum {
 	WINDOW = 256,      /* messages without an acknowledgement: they fit into a socket's buffer */
 	SYNCS_MAX = 8,     /* tickets that wait at a time; more of them wait together */
 	DEVICES_KNOWN = 8, /* file systems whose kind is remembered */
+	TOUCHED = 1024,    /* names */
 };
 
 struct lease;
@@ -51,6 +52,15 @@ struct leases {
 	_Atomic int64_t kept_until; /* clock_ms(): of what the guest was told without a lease */
 	int end;                    /* descriptor that says that the session is over */
 	uint64_t batch;             /* leases_run(): numbers the rounds of reading */
+
+	/* The last event of a name with this hash: clock_ms() of a foreign one, CLOCK_REALTIME in ns of any. */
+	struct {
+		_Atomic int64_t foreign, any;
+	} touched[TOUCHED];
+	int64_t missed;       /* CLOCK_REALTIME in ns: when events were lost last */
+	_Atomic bool looking; /* files are open, and looked at again and again */
+	int64_t look_at;      /* clock_ms(): the next time; 0: not known */
+	uint32_t look_place;  /* of nodes_next_open_file(): how far this time */
 };
 
 /* What has ended since the last call, for leases_run(). The caller frees *ret_ids. Not 0: lost_all. */
@@ -64,3 +74,14 @@ void leases_restart(struct leases *leases);
 /* How many changes of this directory there were in this batch, with this one. */
 uint32_t leases_count_change(struct leases *leases, uint64_t id);
 void leases_show_state(struct leases *leases, enum leases_state state);
+
+/* Nobody but this kernel writes to the file system of node, of which fd is a descriptor. Remembered by device. */
+bool leases_is_local(struct leases *leases, const struct node *node, int fd);
+/* An event of this name. */
+void leases_note_missed(struct leases *leases);
+void leases_note_touched(struct leases *leases, uint64_t directory, const char *name, bool own);
+/*
+ * Looks whether others write to files that the guest has open, when it is time. lost: its contents do not hold, now or
+ * any more. Returns in how many ms to call it again; -1: when leases->wake says so.
+ */
+int leases_look(struct leases *leases, void (*lost)(struct leases *leases, uint64_t id));

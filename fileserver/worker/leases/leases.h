@@ -17,6 +17,7 @@
 
 #include "protocol/counters.h"
 
+struct handle;
 struct leases;
 struct node;
 struct nodes;
@@ -62,3 +63,26 @@ void leases_kept(struct leases *leases, uint32_t ms);
 uint32_t leases_kept_for(const struct leases *leases);
 /* Names are hidden or shown from now on: none that the guest knows may be right, though contents are. Any thread. */
 void leases_drop_names(struct leases *leases);
+
+/*
+ * Contents. No event tells that a program of the host stores into a mapping. As long as others have a file open for
+ * writing, or mapped so, its contents may change without INVALIDATE; files that the guest has open are looked at again
+ * and again, and it is told within a second.
+ *
+ * leases_others_write(): whether that is so. fd: the file, open for reading. Before anything is read from it.
+ */
+bool leases_others_write(struct leases *leases, struct node *node, int fd);
+/*
+ * Around the call that opens it for writing; leases_write_end() is called whether that succeeded or not, and after
+ * nodes_open(). begin returns the same as leases_others_write(). pinned: an O_PATH descriptor.
+ */
+bool leases_write_begin(struct leases *leases, struct node *node, int pinned);
+void leases_write_end(struct leases *leases, struct node *node);
+/*
+ * Like begin, for a file whose node is known only after it was opened; others: leases_others_were() before. near: a
+ * node of the same file system.
+ */
+bool leases_write_begun(struct leases *leases, struct node *node, bool others);
+bool leases_others_were(struct leases *leases, const struct node *near, int pinned);
+/* A file was opened: it is looked after from now on. mtime: before anything was read from it. */
+void leases_opened(struct leases *leases, struct handle *handle, const struct proto_time *mtime);

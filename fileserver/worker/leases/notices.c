@@ -197,6 +197,7 @@ static void take(void *context, const struct hostwatch_event *event)
 	if ((event->what & HOSTWATCH_OVERFLOW) != 0) {
 		if (leases->counters != NULL)
 			proto_counter_add(&leases->counters->lease_overflows, 1);
+		leases_note_missed(leases);
 		round->foreign++;
 		round->count = 0;
 		leases_lose_all(leases, PROTO_INVALIDATE_CONTENTS);
@@ -205,6 +206,7 @@ static void take(void *context, const struct hostwatch_event *event)
 	/* Its parent's watch has told that the name is gone. */
 	if ((event->what & HOSTWATCH_GONE) != 0)
 		leases_watch_gone(leases, event->watch);
+	leases_note_touched(leases, event->watch, event->name, event->own);
 	if (event->own || (event->what & ~(unsigned) HOSTWATCH_GONE) == 0)
 		return;
 	round->foreign++;
@@ -312,6 +314,24 @@ static uint64_t take_wanted(struct leases *leases)
 	return ticket;
 }
 
+static void tell_contents(struct leases *leases, uint64_t id)
+{
+	struct proto_invalidate_request message = { .what = PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS,
+		                                    .node = id };
+
+	send(leases, &message);
+}
+
+/* Waits for something to do, but no longer than this; -1: without a limit. */
+static int wait_for(struct pollfd *fds, size_t count, bool napping, int ms)
+{
+	const struct timespec nap = clock_timespec_us(NAP_US), until = clock_timespec_us((int64_t) ms * 1000);
+
+	if (napping && ms != 0)
+		return ppoll(fds, count - 1, &nap, NULL);
+	return ppoll(fds, count, ms < 0 ? NULL : &until, NULL);
+}
+
 void leases_run(struct leases *leases, int end)
 {
 	struct pollfd fds[] = {
@@ -320,8 +340,8 @@ void leases_run(struct leases *leases, int end)
 		{ .fd = mounts_fd(leases->mounts), .events = POLLPRI },
 		{ .fd = hostwatch_fd(leases->watch), .events = POLLIN },
 	};
-	const struct timespec nap = clock_timespec_us(NAP_US);
 	bool napping = false;
+	int look_in = -1;
 
 	leases->end = end;
 	while (fds[0].revents == 0) {
@@ -329,7 +349,7 @@ void leases_run(struct leases *leases, int end)
 		uint64_t ticket;
 		int foreign, read;
 
-		if (ppoll(fds, ARRAY_SIZE(fds) - (napping ? 1 : 0), napping ? &nap : NULL, NULL) < 0 && errno != EINTR)
+		if (wait_for(fds, ARRAY_SIZE(fds), napping, look_in) < 0 && errno != EINTR)
 			return;
 		if (fds[1].revents != 0)
 			(void) eventfd_read(leases->wake, &count);
@@ -337,12 +357,15 @@ void leases_run(struct leases *leases, int end)
 		/* A mount may have been made after poll() and before the ticket. */
 		if (ticket != 0)
 			(void) poll(&fds[2], 1, 0);
-		if (fds[2].revents != 0 && mounts_changed(leases->mounts))
+		if (fds[2].revents != 0 && mounts_changed(leases->mounts)) {
+			leases_note_missed(leases);
 			leases_restart(leases);
+		}
 		foreign = read_events(leases, &read);
 		begin_sync(leases, ticket);
 		catch_up(leases);
 		answer_syncs(leases);
+		look_in = leases_look(leases, tell_contents);
 		napping = read > 0 && foreign == 0;
 	}
 }

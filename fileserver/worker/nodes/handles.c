@@ -31,6 +31,7 @@ int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, b
 		lock_init(&handle->lock);
 		handle->next_of_node = node->handles;
 		node->handles = handle;
+		node->writes += writable ? 1 : 0;
 		fds_unlist(nodes, node);
 		node->was_opened = true;
 		if (node->fd >= 0 && node->fd_users == 0 && node != nodes->root)
@@ -62,12 +63,11 @@ int nodes_handle(struct nodes *nodes, uint64_t id, struct handle **ret_handle)
 	return 0;
 }
 
-static int handle_end(struct nodes *nodes, struct handle *handle) LOCK_HELD(nodes->lock);
-/* Removes the handle from the table. Returns the descriptor to close. */
-static int handle_end(struct nodes *nodes, struct handle *handle)
+static void handle_end(struct nodes *nodes, struct handle *handle, struct node **ret_node) LOCK_HELD(nodes->lock);
+/* Removes the handle from the table. Its descriptor is still open, so that the node is pinned. */
+static void handle_end(struct nodes *nodes, struct handle *handle, struct node **ret_node)
 {
 	struct handle **link = &handle->node->handles;
-	int fd = handle->fd;
 
 	while (*link != handle)
 		link = &(*link)->next_of_node;
@@ -75,24 +75,34 @@ static int handle_end(struct nodes *nodes, struct handle *handle)
 	nodes->descriptors--;
 	nodes->open_handles--;
 	fds_show_counts(nodes);
-	nodes_release(nodes, handle->node);
+	handle->node->pins++;
+	*ret_node = handle->node;
+}
+
+/* Closes the descriptor, which may block in the host's file system: never under the lock. */
+static void handle_close(struct nodes *nodes, struct handle *handle, struct node *node)
+{
+	close_fd(handle->fd);
+	if (handle->writable)
+		nodes_write_end(nodes, node);
+	nodes_put(nodes, node);
 	lock_done(&handle->lock);
 	free(handle);
-	return fd;
 }
 
 void nodes_handle_put(struct nodes *nodes, struct handle *handle)
 {
-	int fd = -EBADF;
+	struct node *node = NULL;
 
 	if (handle == NULL)
 		return;
 	nodes_lock(nodes);
 	assert(handle->users > 0);
 	if (--handle->users == 0 && handle->closed)
-		fd = handle_end(nodes, handle);
+		handle_end(nodes, handle, &node);
 	nodes_unlock(nodes);
-	close_fd(fd); /* may block in the host's file system: never under the lock */
+	if (node != NULL)
+		handle_close(nodes, handle, node);
 }
 
 void nodes_close(struct nodes *nodes, struct handle *handle)
@@ -102,4 +112,73 @@ void nodes_close(struct nodes *nodes, struct handle *handle)
 		slots_give_back(&nodes->handles, handle->id);
 	handle->closed = true;
 	nodes_unlock(nodes);
+}
+
+bool nodes_write_begin(struct nodes *nodes, struct node *node)
+{
+	bool first;
+
+	nodes_lock(nodes);
+	first = node->writes++ == 0;
+	if (first)
+		node->others = NODES_OTHERS_ASKED;
+	nodes_unlock(nodes);
+	return first;
+}
+
+void nodes_write_end(struct nodes *nodes, struct node *node)
+{
+	nodes_lock(nodes);
+	assert(node->writes > 0);
+	node->writes--;
+	nodes_unlock(nodes);
+}
+
+bool nodes_writes(struct nodes *nodes, struct node *node, enum nodes_others *ret_others)
+{
+	bool writes;
+
+	nodes_lock(nodes);
+	writes = node->writes > 0;
+	*ret_others = node->others;
+	nodes_unlock(nodes);
+	return writes;
+}
+
+bool nodes_note_others(struct nodes *nodes, struct node *node, bool others, bool asked)
+{
+	nodes_lock(nodes);
+	if (node->writes == 0 || asked)
+		node->others = others ? NODES_OTHERS_WRITE : NODES_OTHERS_NONE;
+	else
+		others = node->others != NODES_OTHERS_NONE;
+	nodes_unlock(nodes);
+	return others;
+}
+
+/* Of all handles of this file that the guest has not closed. */
+static bool is_first(const struct handle *handle)
+{
+	const struct handle *other = handle->node->handles;
+
+	while (other != handle && other->closed)
+		other = other->next_of_node;
+	return other == handle;
+}
+
+struct handle *nodes_next_open_file(struct nodes *nodes, uint32_t *place)
+{
+	struct handle *found = NULL;
+
+	nodes_lock(nodes);
+	while (found == NULL && *place < nodes->handles.used) {
+		struct handle *handle = nodes->handles.slots[(*place)++].object;
+
+		if (handle != NULL && !handle->directory && is_first(handle))
+			found = handle;
+	}
+	if (found != NULL)
+		found->users++;
+	nodes_unlock(nodes);
+	return found;
 }

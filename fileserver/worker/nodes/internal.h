@@ -50,6 +50,8 @@ struct node {
 	bool listed;     /* fd is in a list */
 	/* Of a directory: changes in it are seen (leases/); asked: since leases were last looked through. */
 	_Atomic bool watched, asked;
+	uint8_t others;  /* enum nodes_others */
+	uint32_t writes; /* descriptors of this session that are open for writing; see nodes_write_begin() */
 };
 
 /* Newest first; only nodes whose fd nobody uses are in it. */

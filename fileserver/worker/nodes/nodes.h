@@ -29,6 +29,9 @@ struct handle {
 	struct node *node;
 	bool directory, readable, writable;
 	struct lock lock; /* directories: guards the position of fd */
+	/* Of a file, for leases: CLOCK_REALTIME in ns. */
+	_Atomic int64_t mtime; /* as it was seen last; 0: never */
+	int64_t suspect;       /* since when others seem to store into it, 0: they do not; of the thread that looks */
 	/* private to nodes/ */
 	struct handle *next_of_node;
 	uint64_t id;
@@ -176,6 +179,28 @@ void nodes_drop_view(struct nodes *nodes, const struct statx *stx);
  */
 int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, bool readable, bool writable,
                uint64_t *ret_id, struct handle **ret_handle);
+/*
+ * For leases: who else writes to a file. This session's own descriptors that are open for writing are counted, since
+ * while there is one, the host's kernel does not say whether there are others. A handle counts by itself, until it is
+ * closed; nodes_write_begin() and nodes_write_end() are around the call that opens it. begin: true for the first: the
+ * caller finds out whether there are others, and tells by nodes_note_others() with asked. Any thread.
+ */
+enum nodes_others { NODES_OTHERS_NONE, NODES_OTHERS_WRITE, NODES_OTHERS_ASKED };
+bool nodes_write_begin(struct nodes *nodes, struct node *node);
+void nodes_write_end(struct nodes *nodes, struct node *node);
+/* True: this session writes itself, and *ret_others is what was found before. */
+bool nodes_writes(struct nodes *nodes, struct node *node, enum nodes_others *ret_others);
+/*
+ * What was found when the kernel was asked, unless the session has begun to write meanwhile. Returns what holds:
+ * whether others may write.
+ */
+bool nodes_note_others(struct nodes *nodes, struct node *node, bool others, bool asked);
+/*
+ * Pins a handle of an open file, of each file only one, the next after the last call with this place; 0 at the
+ * beginning. NULL: there is no more.
+ */
+struct handle *nodes_next_open_file(struct nodes *nodes, uint32_t *place);
+
 /* Unpins a handle that nodes_handle() (ids.h) or nodes_open() pinned. */
 void nodes_handle_put(struct nodes *nodes, struct handle *handle);
 /* Makes the handle's id invalid; the handle is closed when nobody uses it any more. */

@@ -14,52 +14,87 @@
 #include "fileserver/worker/operations/make.h"
 #include "fileserver/worker/host/ownership.h"
 #include "fileserver/worker/host/reach.h"
+#include "fileserver/worker/leases/leases.h"
 #include "protocol/cleanup.h"
 
 /* Makes a handle of a file for the access that PROTO_OPEN_* ask for. Takes over fd on success. */
-static int open_handle(struct session *session, struct node *node, int fd, uint32_t flags, uint64_t *ret_id)
+static int open_handle(struct session *session, struct node *node, int fd, uint32_t flags,
+                       const struct proto_attr *attr, uint64_t *ret_id)
 {
 	struct handle *handle;
 	int r = nodes_open(session->nodes, node, fd, false, (flags & PROTO_OPEN_READ) != 0,
 	                   (flags & PROTO_OPEN_WRITE) != 0, ret_id, &handle);
 
+	if (r < 0)
+		return r;
+	leases_opened(session->leases, handle, &attr->mtime);
+	nodes_handle_put(session->nodes, handle);
+	return 0;
+}
+
+/* The file is open; before anything is read from it. */
+static int begin_contents(struct session *session, struct pinned *file, int fd, uint32_t flags, bool others,
+                          struct proto_attr *ret_attr)
+{
+	int r = (flags & PROTO_OPEN_TRUNCATE) == 0 ? 0 : ownership_kill_privileges(session, file->fd.fd);
+
+	if ((flags & PROTO_OPEN_WRITE) == 0)
+		others = leases_others_write(session->leases, file->node, fd);
+	if (r == 0 && (flags & PROTO_OPEN_TRUNCATE) != 0)
+		r = durable_contents(session, fd);
 	if (r == 0)
-		nodes_handle_put(session->nodes, handle);
+		r = attributes_of(session, file->node, fd, ret_attr, NULL);
+	if (r == 0 && others)
+		ret_attr->flags |= PROTO_ATTR_WRITERS;
 	return r;
 }
 
-int worker_open(struct call *call, const struct worker_open *request, struct proto_open_reply *ret_reply)
+static int open_file(struct call *call, const struct worker_open *request, bool others,
+                     struct proto_open_reply *ret_reply)
 {
 	struct session *session = call->session;
 	struct pinned *file = request->node;
-	_cleanup_close_ int opened = -EBADF;
+	_cleanup_close_ int opened = reach_open(session, file->fd.fd, request->flags);
 	int r;
 
-	if (request->size > PROTO_CHUNK || (request->size > 0 && (request->flags & PROTO_OPEN_READ) == 0))
-		return -EINVAL;
-	opened = reach_open(session, file->fd.fd, request->flags);
 	if (opened < 0)
 		return opened;
-	r = (request->flags & PROTO_OPEN_TRUNCATE) == 0 ? 0 : ownership_kill_privileges(session, file->fd.fd);
-	if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
-		r = durable_contents(session, opened);
-	if (r == 0)
-		r = attributes_of(session, file->node, opened, &ret_reply->attr, NULL);
+	r = begin_contents(session, file, opened, request->flags, others, &ret_reply->attr);
 	if (r < 0)
 		return r;
 	/* Gives the node's descriptor back first: it may have to make room for the handle's. */
 	nodes_fd_done(session->nodes, &file->fd);
 	/* After the attributes: contents older than these would be taken for current. */
 	io_read_first(call, opened, request->size, &ret_reply->data);
-	r = open_handle(session, file->node, opened, request->flags, &ret_reply->handle);
+	r = open_handle(session, file->node, opened, request->flags, &ret_reply->attr, &ret_reply->handle);
 	if (r == 0)
 		(void) TAKE_FD(opened);
 	return r;
 }
 
-/* Opens a file that exists already, unless it is not a regular one. The caller owns *ret_pinned and *ret_fd. */
+int worker_open(struct call *call, const struct worker_open *request, struct proto_open_reply *ret_reply)
+{
+	struct leases *leases = call->session->leases;
+	struct node *node = request->node->node;
+	bool writes = (request->flags & PROTO_OPEN_WRITE) != 0, others = false;
+	int r;
+
+	if (request->size > PROTO_CHUNK || (request->size > 0 && (request->flags & PROTO_OPEN_READ) == 0))
+		return -EINVAL;
+	if (writes)
+		others = leases_write_begin(leases, node, request->node->fd.fd);
+	r = open_file(call, request, others, ret_reply);
+	if (writes)
+		leases_write_end(leases, node);
+	return r;
+}
+
+/*
+ * Opens a file that exists already, unless it is not a regular one. The caller owns *ret_pinned and *ret_fd.
+ * *ret_others: whether others had it open for writing.
+ */
 static int open_existing(struct session *session, const struct pinned *directory, const char *name, uint32_t flags,
-                         int *ret_pinned, int *ret_fd)
+                         int *ret_pinned, int *ret_fd, bool *ret_others)
 {
 	_cleanup_close_ int pinned = reach_pin(session, directory->fd.fd, name);
 	struct stat st;
@@ -74,6 +109,7 @@ static int open_existing(struct session *session, const struct pinned *directory
 	fd = protect_object(&session->protect, st.st_dev, st.st_ino);
 	if (fd < 0)
 		return fd;
+	*ret_others = (flags & PROTO_OPEN_WRITE) != 0 && leases_others_were(session->leases, directory->node, pinned);
 	fd = reach_open(session, pinned, flags);
 	if (fd < 0)
 		return fd;
@@ -83,7 +119,8 @@ static int open_existing(struct session *session, const struct pinned *directory
 }
 
 static int create_or_open(struct session *session, const struct worker_create *request,
-                          struct proto_create_reply *ret_reply, int *ret_fd, struct node **ret_node, bool *ret_made)
+                          struct proto_create_reply *ret_reply, int *ret_fd, struct node **ret_node, bool *ret_made,
+                          bool *ret_others)
 {
 	struct pinned *directory = request->parent;
 	const char *name = request->name;
@@ -103,7 +140,7 @@ static int create_or_open(struct session *session, const struct worker_create *r
 			make_undo(session, directory, name, 0);
 	} else if ((fd == -EEXIST || fd == -ENOSPC) && (request->flags & PROTO_OPEN_EXCLUSIVE) == 0) {
 		full = fd == -ENOSPC;
-		r = open_existing(session, directory, name, request->flags, &pinned, &fd);
+		r = open_existing(session, directory, name, request->flags, &pinned, &fd, ret_others);
 		if (r == -ENOENT && full)
 			r = -ENOSPC;
 		if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
@@ -126,17 +163,36 @@ static int create_or_open(struct session *session, const struct worker_create *r
 	return r;
 }
 
+/* Makes the handle of a file that was created, or was there already. Takes over fd on success. */
+static int created_handle(struct session *session, struct node *node, int fd, bool made, bool others,
+                          const struct worker_create *request, struct proto_create_reply *ret_reply)
+{
+	bool writes = (request->flags & PROTO_OPEN_WRITE) != 0 && !made;
+	int r;
+
+	if (writes)
+		others = leases_write_begun(session->leases, node, others);
+	else
+		others = !made && leases_others_write(session->leases, node, fd);
+	if (others)
+		ret_reply->entry.attr.flags |= PROTO_ATTR_WRITERS;
+	r = open_handle(session, node, fd, request->flags, &ret_reply->entry.attr, &ret_reply->handle);
+	if (writes)
+		leases_write_end(session->leases, node);
+	return r;
+}
+
 int worker_create(struct call *call, const struct worker_create *request, struct proto_create_reply *ret_reply)
 {
 	struct session *session = call->session;
 	_cleanup_close_ int fd = -EBADF;
 	struct node *node = NULL;
-	bool made = false;
-	int r = create_or_open(session, request, ret_reply, &fd, &node, &made);
+	bool made = false, others = false;
+	int r = create_or_open(session, request, ret_reply, &fd, &node, &made, &others);
 
 	if (r < 0)
 		return r;
-	r = open_handle(session, node, fd, request->flags, &ret_reply->handle);
+	r = created_handle(session, node, fd, made, others, request, ret_reply);
 	if (r == 0) {
 		(void) TAKE_FD(fd);
 	} else {
@@ -184,7 +240,7 @@ int worker_tmpfile(struct call *call, const struct worker_tmpfile *request, stru
 		r = nodes_learn(session->nodes, NULL, NULL, &stx, -EBADF, true, &node);
 	if (r < 0)
 		return r;
-	r = open_handle(session, node, fd, request->flags, &ret_reply->handle);
+	r = open_handle(session, node, fd, request->flags, &ret_reply->entry.attr, &ret_reply->handle);
 	if (r == 0) {
 		(void) TAKE_FD(fd);
 		nodes_orphan(session->nodes, &stx, NULL, NULL, TAKE_FD(pinned));

@@ -150,7 +150,8 @@ int objects_opened(struct objects *objects, uint64_t id, const struct proto_attr
 		}
 		ret_opened->drop = ret_opened->keep_cache ? 0 : object->drop;
 		object->contents = stamp;
-		object->state = CONTENTS_KNOWN;
+		/* While others write, the contents may change and the times do not. */
+		object->state = (attr->flags & PROTO_ATTR_WRITERS) == 0 ? CONTENTS_KNOWN : CONTENTS_UNSURE;
 	}
 	lock_give(&objects->lock);
 	return r;

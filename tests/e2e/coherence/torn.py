@@ -181,6 +181,28 @@ def a_descriptor_that_stays_open_gives_the_new_content_after_a_second():
 
 
 @case
+def a_descriptor_that_stays_open_gives_the_new_content_soon_under_a_lease():
+    """There are old pages beside new ones only until the news has come; then it is all new, for good."""
+    rig, times = Rig("cache=auto"), []
+    for size in (5000, 300_000):
+        for look in (_kept_open, _kept_open_in_parts):
+            _, kept = _begin(rig, look, size)
+            for what, edit, new in _edits(size):
+                _keep_few_pages(kept, size)
+                edit(rig, new)
+                begin = time.monotonic()
+                while look(rig, kept) != new:
+                    assert time.monotonic() - begin < SOON, (what, size, look.__name__)
+                times.append(time.monotonic() - begin)
+                for again in LOOKS:
+                    assert again(rig, kept) == new, (what, size, again.__name__)
+            _end(rig, kept)
+    times.sort()
+    print(f"# seen after {times[len(times) // 2] * 1000:.1f} ms, {times[-1] * 1000:.1f} ms at the latest")
+    rig.end()
+
+
+@case
 def edits_are_seen_at_once_without_a_cache():
     rig = Rig("cache=none")
     for size in (5000, 300_000):

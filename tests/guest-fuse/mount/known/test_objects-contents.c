@@ -76,6 +76,26 @@ static void own_writes_keep_the_pages(void **state)
 	assert_true(keeps(*state, &attr));
 }
 
+static void while_others_write_no_pages_are_kept(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr, written = attr;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	attr.flags = PROTO_ATTR_WRITERS;
+	assert_true(keeps(*state, &attr)); /* there are none */
+	assert_false(keeps(*state, &attr));
+	/* Own writes say nothing about those of others. */
+	written.ctime.seconds++;
+	objects_wrote(*state, NODE, &written);
+	assert_false(keeps(*state, &written));
+	assert_true(keeps(*state, &written));
+	attr.ctime.seconds++;
+	assert_true(keeps(*state, &attr));
+	/* Since then they may have written, though the times say nothing. */
+	assert_false(keeps(*state, &written));
+	assert_true(keeps(*state, &written));
+}
+
 static void a_change_of_mode_does_not_hide_what_the_host_wrote(void **state)
 {
 	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
@@ -112,6 +132,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pages_are_not_kept_before_they_were_dropped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pages_are_kept_while_the_file_stays_as_it_is, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(own_writes_keep_the_pages, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(while_others_write_no_pages_are_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_change_of_mode_does_not_hide_what_the_host_wrote, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_kernel_is_told_of_another_size, set_up, tear_down),
 	};
