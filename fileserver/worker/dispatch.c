@@ -46,6 +46,8 @@
 			r = gate_pass(call, reader);                                                                   \
 		if (r == 0)                                                                                            \
 			r = worker_##op(call, &request, &reply);                                                       \
+		if (r == 0)                                                                                            \
+			gate_done(call);                                                                               \
 		gate_leave(call);                                                                                      \
 		return r < 0 ? r : proto_encode_##op##_reply(writer, &reply);                                          \
 	}

@@ -15,8 +15,9 @@ struct call {
 	struct session *session;
 	enum proto_op op;
 	uint64_t id;
-	bool leased; /* the reply: PROTO_FRAME_LEASED */
-	bool anew;   /* PROTO_FRAME_ANEW: the guest's kernel has just looked the names up */
+	bool leased;  /* the reply: PROTO_FRAME_LEASED */
+	bool changes; /* it changes something */
+	bool anew;    /* PROTO_FRAME_ANEW: the guest's kernel has just looked the names up */
 
 	/* Memory for the reply: its fields (PROTO_SMALL_MAX bytes), and its data, which may overlap the request's. */
 	uint8_t *fields, *data;
@@ -28,10 +29,12 @@ struct call {
 	struct call_node {
 		struct pinned pinned;
 		unsigned need;
+		uint32_t told; /* leases_before_change() */
 	} nodes[CALL_NODES];
 	struct call_handle {
 		struct handle *handle;
 		unsigned need;
+		uint32_t told;
 	} handles[CALL_HANDLES];
 	struct call_name {
 		const char *text;

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes of files that no event tells of. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include "fileserver/worker/leases/internal.h"
+#include "fileserver/worker/nodes/nodes.h"
+#include "fileserver/worker/nodes/stamps.h"
+#include "protocol/clock.h"
+
+enum { PART_OF_TIME = 100, PAUSE_MAX_MS = 600000 };
+
+bool leases_told(struct leases *leases, struct node *node, const struct statx *stx)
+{
+	if (leases == NULL || !atomic_load(&leases->looking))
+		return false;
+	stamps_keep(node, stx);
+	return stx->stx_nlink == 1;
+}
+
+uint32_t leases_before_change(const struct node *node)
+{
+	return stamps_of(node);
+}
+
+void leases_after_change(struct node *node, uint32_t before)
+{
+	stamps_drop(node, before);
+}
+
+static void on_changed(void *context, struct node *node)
+{
+	struct leases *leases = context;
+
+	if (leases->counters != NULL)
+		proto_counter_add(&leases->counters->lease_events, 1);
+	leases_lose_file(leases, nodes_id(node));
+}
+
+static bool wait_for_end(int end, int64_t ms)
+{
+	struct pollfd fds = { .fd = end, .events = POLLIN };
+
+	while (poll(&fds, 1, (int) ms) < 0)
+		if (errno != EINTR)
+			return true;
+	return fds.revents != 0;
+}
+
+void leases_look_again(struct leases *leases, int end)
+{
+	int64_t pause = LEASES_LOOK_MS;
+
+	atomic_store(&leases->looking, true);
+	while (!wait_for_end(end, pause)) {
+		int64_t begin = clock_ms(), took;
+		uint32_t cursor = 0;
+
+		while (stamps_look_again(leases->nodes, &cursor, on_changed, leases))
+			if (wait_for_end(end, 0))
+				return;
+		took = clock_ms() - begin;
+		pause = took * PART_OF_TIME > LEASES_LOOK_MS ? took * PART_OF_TIME : LEASES_LOOK_MS;
+		if (pause > PAUSE_MAX_MS)
+			pause = PAUSE_MAX_MS;
+	}
+}

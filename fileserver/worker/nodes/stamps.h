@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the guest was told of a file, in 32 bits, so that it can be found out later whether that has changed: for
+ * changes that no watch tells of (another name of a hard link). A stamp is made of ctime, mtime, size, mode and number
+ * of links.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct node;
+struct nodes;
+
+/* The guest was told these attributes and may keep them. Any thread, without a lock. */
+void stamps_keep(struct node *node, const struct statx *stx);
+/* The stamp, 0: none. */
+uint32_t stamps_of(const struct node *node);
+/* The guest keeps nothing that it was told, or somebody else tells it of changes; only if the stamp is still this one.
+ */
+void stamps_drop(struct node *node, uint32_t stamp);
+
+/*
+ * Looks again at files that have a stamp, a few of one directory, from *cursor on, which is 0 at first. Each that is
+ * not as the guest was told, or that cannot be found any more, loses its stamp, and changed is called, without a lock.
+ * Returns false at the end of the table. It takes no descriptor of the budget and leaves none open.
+ */
+typedef void stamps_changed(void *context, struct node *node);
+bool stamps_look_again(struct nodes *nodes, uint32_t *cursor, stamps_changed *changed, void *context);

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files with several names, which are watched themselves, and changes that no event tells of. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fileserver/worker/leases/internal.h"
+#include "fileserver/worker/nodes/stamps.h"
+#include "protocol/cleanup.h"
+#include "protocol/clock.h"
+#include "tests/fileserver/worker/leasing.h"
+#include "tests/support/scratch.h"
+
+enum { BOTH = PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS };
+
+static struct leasing leasing;
+static struct node *root, *store, *files[4];
+
+/* store/N, each with a second name in far/. */
+static int set_up(void **state)
+{
+	char path[16];
+
+	if (scratch_set_up(state) < 0)
+		return -1;
+	scratch_directory("store");
+	scratch_directory("far");
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+		(void) snprintf(path, sizeof(path), "store/%u", i);
+		scratch_file(path, "text", 0644);
+	}
+	return 0;
+}
+
+static void begin(uint32_t most)
+{
+	char path[16];
+
+	leasing_elsewhere("for i in 0 1 2 3; do ln store/$i far/$i; done");
+	leasing_begin(&leasing, most);
+	root = leasing_learn(&leasing, NULL, NULL, NULL, 0);
+	store = leasing_learn(&leasing, root, "store", "store", 1);
+	assert_true(leasing_hold(&leasing, store));
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+		(void) snprintf(path, sizeof(path), "store/%u", i);
+		files[i] = leasing_learn(&leasing, store, path + 6, path, 1);
+	}
+}
+
+static void end(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		nodes_put(leasing.nodes, files[i]);
+	nodes_put(leasing.nodes, store);
+	nodes_put(leasing.nodes, root);
+	leasing_end(&leasing);
+}
+
+static bool hold(struct node *file)
+{
+	struct node_fd fd;
+	bool held;
+
+	assert_int_equal(nodes_fd(leasing.nodes, file, &fd), 0);
+	held = leases_hold_file(leasing.leases, file, fd.fd);
+	nodes_fd_done(leasing.nodes, &fd);
+	return held;
+}
+
+/* Waits until a message about this file alone, with all of these bits, has come. */
+static void wait_for(const struct node *file, uint32_t what)
+{
+	int64_t until = clock_ms() + 10000;
+
+	for (;;) {
+		for (unsigned i = 0; i < leasing_count(&leasing); i++) {
+			struct proto_invalidate_request told = leasing_told(&leasing, i);
+
+			if (told.directory == 0 && told.node == nodes_id(file) && (told.what & what) == what)
+				return;
+		}
+		assert_true(clock_ms() < until);
+		(void) usleep(500);
+	}
+}
+
+static unsigned count_of(const struct node *file)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < leasing_count(&leasing); i++)
+		count += leasing_told(&leasing, i).node == nodes_id(file);
+	return count;
+}
+
+static void a_file_is_watched_when_it_is_asked_about_again(void **state)
+{
+	begin(0);
+	assert_false(leases_has(leasing.leases, files[1]));
+	assert_false(hold(files[0]));
+	assert_int_equal(leasing.counters.leases, 1);
+	assert_true(hold(files[0]));
+	assert_true(hold(files[0]));
+	assert_true(leases_has(leasing.leases, files[0]));
+	assert_int_equal(leasing.counters.leases, 2);
+	/* A look by name counts. */
+	assert_true(hold(files[1]));
+	assert_false(leases_hold_file(NULL, files[2], -EBADF));
+	assert_false(leases_has(NULL, files[2]));
+	end();
+}
+
+static void a_change_by_another_name_is_told_with_the_file(void **state)
+{
+	begin(0);
+	leasing_run(&leasing, true);
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+		(void) hold(files[i]);
+		assert_true(hold(files[i]));
+	}
+	leasing_elsewhere("echo more >> far/0");
+	wait_for(files[0], BOTH);
+	leasing_elsewhere("chmod 600 far/1");
+	wait_for(files[1], PROTO_INVALIDATE_ATTRIBUTES);
+	leasing_elsewhere("rm far/2");
+	wait_for(files[2], PROTO_INVALIDATE_ATTRIBUTES);
+	/* One name is left, and then another one where nobody looks. */
+	leasing_elsewhere("ln store/2 far/new");
+	leasing_elsewhere("echo more >> far/new");
+	wait_for(files[2], BOTH);
+	assert_true(leases_has(leasing.leases, files[2]));
+	assert_int_equal(count_of(files[3]), 0);
+	end();
+}
+
+static void ones_own_changes_are_not_told(void **state)
+{
+	begin(0);
+	leasing_run(&leasing, true);
+	(void) hold(files[0]);
+	(void) hold(files[1]);
+	assert_true(hold(files[0]) && hold(files[1]));
+	assert_int_equal(chmod(scratch_path("far/0"), 0600), 0);
+	leasing_elsewhere("chmod 600 far/1");
+	wait_for(files[1], PROTO_INVALIDATE_ATTRIBUTES);
+	assert_int_equal(count_of(files[0]), 0);
+	end();
+}
+
+static void a_file_that_is_gone_is_not_watched_any_more(void **state)
+{
+	int64_t until = clock_ms() + 10000;
+
+	begin(0);
+	leasing_run(&leasing, true);
+	(void) hold(files[0]);
+	assert_true(hold(files[0]));
+	leasing_elsewhere("rm store/0 far/0");
+	wait_for(files[0], PROTO_INVALIDATE_ATTRIBUTES);
+	/* With the descriptors that nobody has used for a while. */
+	while (leasing.counters.leases != 1) {
+		assert_true(clock_ms() < until);
+		nodes_tick(leasing.nodes);
+		(void) usleep(1000);
+	}
+	assert_false(leases_has(leasing.leases, files[0]));
+	end();
+}
+
+static void files_have_half_of_the_marks_and_push_out_no_directory(void **state)
+{
+	struct node *far;
+
+	begin(4);
+	leasing_run(&leasing, true);
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		(void) leases_has(leasing.leases, files[i]);
+	assert_true(hold(files[0]));
+	assert_true(hold(files[1]));
+	assert_int_equal(leasing.counters.leases, 3);
+	/* Nobody has asked about the second one since. */
+	(void) nodes_was_asked(files[0]);
+	(void) nodes_was_asked(files[1]);
+	(void) leases_has(leasing.leases, files[0]);
+	assert_true(hold(files[2]));
+	assert_int_equal(leasing.counters.leases, 3);
+	assert_false(leases_has(leasing.leases, files[1]));
+	assert_true(leases_has(leasing.leases, files[0]));
+	wait_for(files[1], BOTH);
+	/* Directories take the place of files. */
+	assert_true(leasing_hold(&leasing, root));
+	far = leasing_learn(&leasing, root, "far", "far", 1);
+	assert_true(leasing_hold(&leasing, far));
+	assert_int_equal(leasing.counters.leases, 4);
+	assert_int_equal(leases_has(leasing.leases, files[0]) + leases_has(leasing.leases, files[2]), 1);
+	assert_true(nodes_is_watched(store) && nodes_is_watched(root));
+	nodes_put(leasing.nodes, far);
+	end();
+}
+
+static void with_one_mark_it_is_a_directory_s(void **state)
+{
+	begin(1);
+	(void) hold(files[0]);
+	assert_false(hold(files[0]));
+	assert_true(nodes_is_watched(store));
+	end();
+}
+
+static void a_restart_ends_the_watches_of_files(void **state)
+{
+	begin(0);
+	leasing_run(&leasing, true);
+	(void) hold(files[0]);
+	assert_true(hold(files[0]));
+	leases_restart(leasing.leases);
+	assert_false(leases_has(leasing.leases, files[0]));
+	assert_int_equal(leasing.counters.leases, 0);
+	assert_true(hold(files[0]));
+	leasing_elsewhere("echo more >> far/0");
+	wait_for(files[0], BOTH);
+	end();
+}
+
+static void a_file_that_the_guest_forgets_is_not_watched_any_more(void **state)
+{
+	struct node *node;
+
+	begin(0);
+	leasing_elsewhere("echo x >store/more && ln store/more far/more");
+	node = leasing_learn(&leasing, store, "more", "store/more", 1);
+	(void) hold(node);
+	assert_true(hold(node));
+	assert_int_equal(leasing.counters.leases, 2);
+	nodes_put(leasing.nodes, node);
+	nodes_forget(leasing.nodes, nodes_id(node), 1);
+	assert_int_equal(leasing.counters.leases, 1);
+	end();
+}
+
+/* What the guest was told of store/NAME now. */
+static void tell(struct node *file, const char *path)
+{
+	struct statx stx;
+
+	assert_int_equal(statx(AT_FDCWD, scratch_path(path), AT_SYMLINK_NOFOLLOW, NODES_STATX, &stx), 0);
+	stamps_keep(file, &stx);
+}
+
+struct found {
+	unsigned count;
+	uint64_t ids[8];
+};
+
+static void on_changed(void *context, struct node *node)
+{
+	struct found *found = context;
+
+	assert_true(found->count < ARRAY_SIZE(found->ids));
+	found->ids[found->count++] = nodes_id(node);
+}
+
+static struct found look_again(void)
+{
+	struct found found = { .count = 0 };
+	uint32_t cursor = 0;
+
+	while (stamps_look_again(leasing.nodes, &cursor, on_changed, &found))
+		;
+	return found;
+}
+
+static void what_no_event_tells_is_found_by_looking_again(void **state)
+{
+	static const char *const changes[] = {
+		"ln store/0 far/new",                                       /* another name */
+		"ln store/0 far/more && echo y >> far/more && rm far/more", /* that is not there any more */
+		"chmod 600 far/0",
+		"echo more >> far/0",
+		"touch -d @1 far/0",
+		"rm far/0",
+		"mv store/0 far/moved", /* what is told by the directory is told once more: better than not at all */
+	};
+	struct found found;
+
+	begin(0);
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		assert_int_equal(stamps_of(files[i]), 0);
+	assert_int_equal(look_again().count, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(changes); i++) {
+		(void) usleep(20000); /* a tick of the clock that stamps times */
+		tell(files[0], "store/0");
+		tell(files[1], "store/1");
+		assert_int_equal(look_again().count, 0);
+		leasing_elsewhere(changes[i]);
+		found = look_again();
+		if (found.count != 1 || found.ids[0] != nodes_id(files[0]))
+			fail_msg("%s: %u", changes[i], found.count);
+		/* It is told once. */
+		assert_int_equal(stamps_of(files[0]), 0);
+		assert_int_equal(look_again().count, 0);
+		assert_int_not_equal(stamps_of(files[1]), 0);
+	}
+	end();
+}
+
+static void files_of_a_directory_that_has_moved_are_found_as_well(void **state)
+{
+	struct found found;
+
+	begin(0);
+	tell(files[0], "store/0");
+	tell(files[1], "store/1");
+	while (leasing.counters.descriptors > 0) {
+		nodes_tick(leasing.nodes);
+		(void) usleep(1000);
+	}
+	assert_int_equal(look_again().count, 0);
+	/* It leaves no descriptor. */
+	assert_int_equal(leasing.counters.descriptors, 0);
+	leasing_elsewhere("mv store elsewhere && mkdir store && echo x >store/0");
+	found = look_again();
+	assert_int_equal(found.count, 2);
+	leasing_elsewhere("rm -r store && mv elsewhere store");
+	end();
+}
+
+static void what_the_session_changes_itself_is_not_found(void **state)
+{
+	uint32_t before;
+
+	begin(0);
+	tell(files[0], "store/0");
+	before = leases_before_change(files[0]);
+	assert_int_not_equal(before, 0);
+	assert_int_equal(chmod(scratch_path("store/0"), 0600), 0);
+	leases_after_change(files[0], before);
+	assert_int_equal(look_again().count, 0);
+	/* But what the guest was told meanwhile counts. */
+	tell(files[0], "store/0");
+	leases_after_change(files[0], before);
+	leasing_elsewhere("echo more >> far/0");
+	assert_int_equal(look_again().count, 1);
+	end();
+}
+
+static void many_files_in_many_directories_are_looked_at(void **state)
+{
+	struct node *directories[5], *many[5 * 90];
+	char path[32];
+
+	begin(0);
+	leasing_elsewhere("for d in 0 1 2 3 4; do mkdir d$d; for f in $(seq 0 89); do : >d$d/$f; done; done");
+	for (unsigned d = 0; d < ARRAY_SIZE(directories); d++) {
+		(void) snprintf(path, sizeof(path), "d%u", d);
+		directories[d] = leasing_learn(&leasing, root, path, path, 1);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(many); i++) {
+		(void) snprintf(path, sizeof(path), "d%u/%u", i % 5, i / 5);
+		many[i] = leasing_learn(&leasing, directories[i % 5], path + 3, path, 1);
+		tell(many[i], path);
+	}
+	assert_int_equal(look_again().count, 0);
+	leasing_elsewhere("ln d0/0 far/a; ln d4/89 far/b; ln d2/45 far/c");
+	assert_int_equal(look_again().count, 3);
+	for (unsigned i = 0; i < ARRAY_SIZE(many); i++)
+		nodes_put(leasing.nodes, many[i]);
+	for (unsigned d = 0; d < ARRAY_SIZE(directories); d++)
+		nodes_put(leasing.nodes, directories[d]);
+	end();
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, scratch_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_file_is_watched_when_it_is_asked_about_again),
+		TEST(a_change_by_another_name_is_told_with_the_file),
+		TEST(ones_own_changes_are_not_told),
+		TEST(a_file_that_is_gone_is_not_watched_any_more),
+		TEST(files_have_half_of_the_marks_and_push_out_no_directory),
+		TEST(with_one_mark_it_is_a_directory_s),
+		TEST(a_restart_ends_the_watches_of_files),
+		TEST(a_file_that_the_guest_forgets_is_not_watched_any_more),
+		TEST(what_no_event_tells_is_found_by_looking_again),
+		TEST(files_of_a_directory_that_has_moved_are_found_as_well),
+		TEST(what_the_session_changes_itself_is_not_found),
+		TEST(many_files_in_many_directories_are_looked_at),
+	};
+
+	return cmocka_run_group_tests_name("files", tests, NULL, NULL);
+}
