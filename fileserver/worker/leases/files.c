@@ -38,6 +38,12 @@ static void on_changed(void *context, struct node *node)
 	leases_lose_file(leases, nodes_id(node));
 }
 
+void leases_seen(struct leases *leases, struct node *node, const struct statx *stx)
+{
+	if (leases != NULL && stamps_differ(node, stx))
+		on_changed(leases, node);
+}
+
 static bool wait_for_end(int end, int64_t ms)
 {
 	struct pollfd fds = { .fd = end, .events = POLLIN };

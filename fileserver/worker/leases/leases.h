@@ -77,6 +77,8 @@ bool leases_has(struct leases *leases, struct node *node);
  * its attributes are leased. Any thread.
  */
 bool leases_told(struct leases *leases, struct node *node, const struct statx *stx);
+/* It was read again as stx, for another reason: the guest is told if it was told otherwise before. Any thread. */
+void leases_seen(struct leases *leases, struct node *node, const struct statx *stx);
 /* Before and after the session itself has changed an object: what it was told before is nothing to look at again. */
 uint32_t leases_before_change(const struct node *node);
 void leases_after_change(struct node *node, uint32_t before);

@@ -18,7 +18,6 @@ enum {
 	SLOTS = 512, /* of the table that are read under its lock in one go: some 50 us */
 };
 
-/* Of so many changes, one in 2^32 goes unnoticed. */
 static uint32_t stamp_of(const struct statx *stx)
 {
 	const struct {
@@ -51,6 +50,16 @@ void stamps_drop(struct node *node, uint32_t stamp)
 {
 	if (stamp != 0)
 		(void) atomic_compare_exchange_strong(&node->stamp, &stamp, 0);
+}
+
+bool stamps_differ(struct node *node, const struct statx *stx)
+{
+	uint32_t stamp = stamps_of(node);
+	bool differ = stamp != 0 && stamp_of(stx) != stamp;
+
+	if (differ)
+		stamps_drop(node, stamp);
+	return differ;
 }
 
 /* Files of one directory. */

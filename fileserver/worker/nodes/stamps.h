@@ -2,7 +2,8 @@
 /*
  * What the guest was told of a file, in 32 bits, so that it can be found out later whether that has changed: for
  * changes that no watch tells of (another name of a hard link). A stamp is made of ctime, mtime, size, mode and number
- * of links.
+ * of links. Of 2^32 changes one is not found; nor is one within the same tick of the clock as the change before it that
+ * leaves size and links as they were (10 ms; not since Linux 6.13 on ext4, xfs, btrfs and tmpfs).
  */
 #pragma once
 
@@ -17,6 +18,8 @@ struct nodes;
 void stamps_keep(struct node *node, const struct statx *stx);
 /* The stamp, 0: none. */
 uint32_t stamps_of(const struct node *node);
+/* Whether there is a stamp and the file, as it is now, does not have it any more. Then it has none from now on. */
+bool stamps_differ(struct node *node, const struct statx *stx);
 /* The guest keeps nothing that it was told, or somebody else tells it of changes; only if the stamp is still this one.
  */
 void stamps_drop(struct node *node, uint32_t stamp);

@@ -14,6 +14,7 @@
 #include "fileserver/worker/operations/make.h"
 #include "fileserver/worker/host/ownership.h"
 #include "fileserver/worker/host/reach.h"
+#include "fileserver/worker/leases/leases.h"
 #include "protocol/cleanup.h"
 
 /* Makes a handle of a file for the access that PROTO_OPEN_* ask for. Takes over fd on success. */
@@ -33,6 +34,7 @@ int worker_open(struct call *call, const struct worker_open *request, struct pro
 	struct session *session = call->session;
 	struct pinned *file = request->node;
 	_cleanup_close_ int opened = -EBADF;
+	struct statx stx;
 	int r;
 
 	if (request->size > PROTO_CHUNK || (request->size > 0 && (request->flags & PROTO_OPEN_READ) == 0))
@@ -44,9 +46,12 @@ int worker_open(struct call *call, const struct worker_open *request, struct pro
 	if (r == 0 && (request->flags & PROTO_OPEN_TRUNCATE) != 0)
 		r = durable_contents(session, opened);
 	if (r == 0)
-		r = attributes_of(session, file->node, opened, &ret_reply->attr, NULL);
+		r = attributes_of(session, file->node, opened, &ret_reply->attr, &stx);
 	if (r < 0)
 		return r;
+	/* O_TRUNC has changed it. */
+	if ((request->flags & PROTO_OPEN_TRUNCATE) == 0)
+		leases_seen(session->leases, file->node, &stx);
 	/* Gives the node's descriptor back first: it may have to make room for the handle's. */
 	nodes_fd_done(session->nodes, &file->fd);
 	/* After the attributes: contents older than these would be taken for current. */

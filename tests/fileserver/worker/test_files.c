@@ -351,6 +351,48 @@ static void what_the_session_changes_itself_is_not_found(void **state)
 	end();
 }
 
+static void what_is_seen_on_the_way_is_told_at_once(void **state)
+{
+	struct statx stx;
+
+	begin(0);
+	leasing_run(&leasing, true);
+	tell(files[0], "store/0");
+	tell(files[1], "store/1");
+	leasing_elsewhere("echo more >> far/0");
+	for (unsigned i = 0; i < 3; i++) {
+		char path[16];
+
+		(void) snprintf(path, sizeof(path), "store/%u", i);
+		assert_int_equal(statx(AT_FDCWD, scratch_path(path), 0, NODES_STATX, &stx), 0);
+		leases_seen(leasing.leases, files[i], &stx);
+		leases_seen(NULL, files[i], &stx);
+	}
+	wait_for(files[0], BOTH);
+	assert_int_equal(stamps_of(files[0]), 0);
+	assert_int_not_equal(stamps_of(files[1]), 0);
+	assert_int_equal(count_of(files[1]) + count_of(files[2]), 0);
+	end();
+}
+
+static void what_the_guest_was_told_of_a_file_is_kept_only_while_it_is_looked_at_again(void **state)
+{
+	struct statx stx;
+
+	begin(0);
+	assert_int_equal(statx(AT_FDCWD, scratch_path("store/0"), 0, NODES_STATX, &stx), 0);
+	assert_false(leases_told(NULL, files[0], &stx));
+	/* There is no thread that looks. */
+	assert_false(leases_told(leasing.leases, files[0], &stx));
+	atomic_store(&leasing.leases->looking, true);
+	assert_false(leases_told(leasing.leases, files[0], &stx)); /* two names */
+	assert_int_not_equal(stamps_of(files[0]), 0);
+	leasing_elsewhere("rm far/0");
+	assert_int_equal(statx(AT_FDCWD, scratch_path("store/0"), 0, NODES_STATX, &stx), 0);
+	assert_true(leases_told(leasing.leases, files[0], &stx));
+	end();
+}
+
 static void many_files_in_many_directories_are_looked_at(void **state)
 {
 	struct node *directories[5], *many[5 * 90];
@@ -393,6 +435,8 @@ int main(void)
 		TEST(what_no_event_tells_is_found_by_looking_again),
 		TEST(files_of_a_directory_that_has_moved_are_found_as_well),
 		TEST(what_the_session_changes_itself_is_not_found),
+		TEST(what_is_seen_on_the_way_is_told_at_once),
+		TEST(what_the_guest_was_told_of_a_file_is_kept_only_while_it_is_looked_at_again),
 		TEST(many_files_in_many_directories_are_looked_at),
 	};
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "fileserver/worker/gate.h"
+#include "fileserver/worker/nodes/stamps.h"
 #include "tests/fileserver/worker/inside.h"
 
 static uint64_t file, directory, symlink_, fifo;
@@ -307,6 +308,49 @@ static void a_handle_that_is_written_is_asked_about_and_one_that_is_read_is_not(
 	}
 }
 
+/* Whether what the guest was told of the file still counts after an operation that needs it so. */
+static bool still_counts(struct share *share, enum gate_need need, bool handle, bool done)
+{
+	struct call call = call_of(share, PROTO_WRITE);
+	struct proto_reader reader = { 0 };
+	struct pinned *pinned, told;
+	struct handle *opened;
+	struct statx stx;
+	uint32_t stamp;
+
+	inside_take(share, file, &told);
+	assert_int_equal(statx(told.fd.fd, "", AT_EMPTY_PATH, NODES_STATX, &stx), 0);
+	stamps_keep(told.node, &stx);
+	if (handle)
+		assert_int_equal(gate_handle(&call, need, both, &opened), 0);
+	else
+		assert_int_equal(gate_node(&call, need, file, &pinned), 0);
+	(void) gate_pass(&call, &reader);
+	if (done)
+		gate_done(&call);
+	gate_leave(&call);
+	stamp = stamps_of(told.node);
+	inside_put(share, &told);
+	inside_is_idle(share);
+	return stamp != 0;
+}
+
+static void what_was_told_of_an_object_does_not_count_after_a_change(void **state)
+{
+	struct share *share = *state;
+
+	assert_false(still_counts(share, GATE_node_change, false, true));
+	assert_false(still_counts(share, GATE_node_link, false, true));
+	assert_false(still_counts(share, GATE_handle_write, true, true));
+	assert_false(still_counts(share, GATE_handle_write_or_none, true, true));
+	/* It failed. */
+	assert_true(still_counts(share, GATE_node_change, false, false));
+	assert_true(still_counts(share, GATE_handle_write, true, false));
+	/* It was opened for writing, or it is only read from. */
+	assert_true(still_counts(share, GATE_node_file, false, true));
+	assert_true(still_counts(share, GATE_handle_read, true, true));
+}
+
 static void what_reads_is_let_through_with_a_descriptor(void **state)
 {
 	struct share *share = *state;
@@ -441,6 +485,7 @@ int main(void)
 		TEST_READ_ONLY(the_table_alone_decides_what_a_read_only_share_refuses),
 		TEST(a_change_of_nothing_that_can_be_asked_about_is_refused),
 		TEST(a_handle_that_is_written_is_asked_about_and_one_that_is_read_is_not),
+		TEST(what_was_told_of_an_object_does_not_count_after_a_change),
 		TEST(what_reads_is_let_through_with_a_descriptor),
 		TEST(a_name_that_leads_elsewhere_is_stale_unless_it_was_looked_up_anew),
 		TEST(a_directory_in_which_names_change_is_stale_when_it_was_moved),
