@@ -18,7 +18,7 @@ struct leasing {
 	int end; /* eventfd */
 	bool running;
 	_Atomic bool acknowledges; /* the thread reads it while a test changes it */
-	struct lock lock; /* guards what follows */
+	struct lock lock;          /* guards what follows */
 	struct proto_invalidate_request told[LEASING_TOLD];
 	unsigned count;
 	uint64_t synced; /* the last ticket */
