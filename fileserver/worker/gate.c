@@ -247,12 +247,12 @@ int gate_pass(struct call *call, const struct proto_reader *reader)
 }
 
 /*
- * The guest's kernel drops what it knew of an object that it has changed. Not so when it has opened it for writing, or
- * only reads it.
+ * Whether the guest's kernel asks for all attributes again, since it has changed the object. Not so when it has opened
+ * it for writing or only reads it, and after LINK, SETXATTR and REMOVEXATTR it asks for nothing but ctime.
  */
 static bool is_changed(const struct call *call, enum gate_need need)
 {
-	return call->changes && (need == GATE_node_change || need == GATE_node_link || need == GATE_handle_write ||
+	return call->changes && ((need == GATE_node_change && call->op == PROTO_SETATTR) || need == GATE_handle_write ||
 	                         need == GATE_handle_write_or_none);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "fileserver/worker/leases/internal.h"
+#include "fileserver/worker/nodes/ids.h"
 #include "fileserver/worker/nodes/nodes.h"
 #include "fileserver/worker/nodes/stamps.h"
 #include "protocol/clock.h"
@@ -26,7 +27,18 @@ uint32_t leases_before_change(const struct node *node)
 
 void leases_after_change(struct node *node, uint32_t before)
 {
-	stamps_drop(node, before);
+	stamps_own(node, before);
+}
+
+void leases_renamed(struct leases *leases, const struct statx *before, const struct statx *after)
+{
+	struct node *node;
+
+	if (nodes_get(leases->nodes, nodes_find(leases->nodes, before), &node) < 0)
+		return;
+	if (nodes_find(leases->nodes, after) == nodes_id(node))
+		stamps_renamed(node, before, after);
+	nodes_put(leases->nodes, node);
 }
 
 static void on_changed(void *context, struct node *node)

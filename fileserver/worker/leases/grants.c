@@ -13,6 +13,7 @@
 #include "fileserver/worker/leases/internal.h"
 #include "fileserver/worker/nodes/ids.h"
 #include "fileserver/worker/nodes/nodes.h"
+#include "fileserver/worker/nodes/stamps.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -346,11 +347,16 @@ bool leases_hold(struct leases *leases, struct node *node, int directory)
 
 bool leases_hold_file(struct leases *leases, struct node *node, int file)
 {
-	bool again = nodes_is_asked(node);
+	bool again = nodes_is_asked(node), held;
+	uint32_t told = stamps_of(node);
 
 	if (leases == NULL || atomic_load_explicit(&leases->behind, memory_order_relaxed))
 		return false;
-	return nodes_is_watched(node) || (again && watch(leases, node, file));
+	held = nodes_is_watched(node) || (again && watch(leases, node, file));
+	/* What the guest was told before needs no second look any more. */
+	if (held)
+		stamps_drop(node, told);
+	return held;
 }
 
 bool leases_has(struct leases *leases, struct node *node)

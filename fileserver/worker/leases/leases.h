@@ -79,9 +79,14 @@ bool leases_has(struct leases *leases, struct node *node);
 bool leases_told(struct leases *leases, struct node *node, const struct statx *stx);
 /* It was read again as stx, for another reason: the guest is told if it was told otherwise before. Any thread. */
 void leases_seen(struct leases *leases, struct node *node, const struct statx *stx);
-/* Before and after the session itself has changed an object: what it was told before is nothing to look at again. */
+/*
+ * Before and after the session itself has changed an object so that the guest's kernel asks for its attributes again:
+ * what it was told before is nothing to look at again.
+ */
 uint32_t leases_before_change(const struct node *node);
 void leases_after_change(struct node *node, uint32_t before);
+/* The session itself has renamed an object. */
+void leases_renamed(struct leases *leases, const struct statx *before, const struct statx *after);
 
 /* The guest has acted on every message up to this one. It may send any number. Any thread. */
 void leases_acknowledged(struct leases *leases, uint64_t sequence);

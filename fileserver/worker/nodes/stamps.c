@@ -16,6 +16,7 @@
 enum {
 	FILES = 32,  /* looked at in one go */
 	SLOTS = 512, /* of the table that are read under its lock in one go: some 50 us */
+	OWN = 1,     /* stamp of a file that the session has changed itself */
 };
 
 static uint32_t stamp_of(const struct statx *stx)
@@ -33,7 +34,7 @@ static uint32_t stamp_of(const struct statx *stx)
 		   .mode = stx->stx_mode };
 	uint32_t stamp = (uint32_t) XXH3_64bits(&told, sizeof(told));
 
-	return stamp == 0 ? 1 : stamp;
+	return stamp <= OWN ? OWN + 1 : stamp;
 }
 
 void stamps_keep(struct node *node, const struct statx *stx)
@@ -52,10 +53,26 @@ void stamps_drop(struct node *node, uint32_t stamp)
 		(void) atomic_compare_exchange_strong(&node->stamp, &stamp, 0);
 }
 
+void stamps_own(struct node *node, uint32_t before)
+{
+	if (before != 0)
+		(void) atomic_compare_exchange_strong(&node->stamp, &before, OWN);
+}
+
+void stamps_renamed(struct node *node, const struct statx *before, const struct statx *after)
+{
+	uint32_t stamp = stamp_of(before);
+	struct statx expected = *before;
+
+	expected.stx_ctime = after->stx_ctime;
+	if (stamp_of(&expected) == stamp_of(after))
+		(void) atomic_compare_exchange_strong(&node->stamp, &stamp, stamp_of(after));
+}
+
 bool stamps_differ(struct node *node, const struct statx *stx)
 {
 	uint32_t stamp = stamps_of(node);
-	bool differ = stamp != 0 && stamp_of(stx) != stamp;
+	bool differ = stamp > OWN && stamp_of(stx) != stamp;
 
 	if (differ)
 		stamps_drop(node, stamp);
@@ -126,13 +143,19 @@ static int open_directory(struct nodes *nodes, const struct batch *batch)
 	return nodes_same(nodes, batch->directory, &stx) ? TAKE_FD(fd) : -ESTALE;
 }
 
-static bool is_as_told(struct nodes *nodes, int directory, const struct node *node, uint32_t stamp, const char *name)
+/* Whether the file is as told; one that the session has changed itself is told as it is now. */
+static bool is_as_told(struct nodes *nodes, int directory, struct node *node, uint32_t stamp, const char *name)
 {
 	struct statx stx;
 
-	return directory >= 0 &&
-	       statx(directory, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, NODES_STATX, &stx) == 0 &&
-	       nodes_same(nodes, node, &stx) && stamp_of(&stx) == stamp;
+	if (directory < 0 || statx(directory, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, NODES_STATX, &stx) < 0 ||
+	    !nodes_same(nodes, node, &stx))
+		return false;
+	if (stamp == OWN) {
+		(void) atomic_compare_exchange_strong(&node->stamp, &stamp, stamp_of(&stx));
+		return true;
+	}
+	return stamp_of(&stx) == stamp;
 }
 
 bool stamps_look_again(struct nodes *nodes, uint32_t *cursor, stamps_changed *changed, void *context)

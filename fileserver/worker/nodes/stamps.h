@@ -20,9 +20,18 @@ void stamps_keep(struct node *node, const struct statx *stx);
 uint32_t stamps_of(const struct node *node);
 /* Whether there is a stamp and the file, as it is now, does not have it any more. Then it has none from now on. */
 bool stamps_differ(struct node *node, const struct statx *stx);
-/* The guest keeps nothing that it was told, or somebody else tells it of changes; only if the stamp is still this one.
- */
+/* Another watch tells of changes, or the guest keeps nothing: there is no stamp any more, if it is still this one. */
 void stamps_drop(struct node *node, uint32_t stamp);
+/*
+ * The session has changed the file itself, and the guest's kernel asks for its attributes again. What is found at the
+ * next look counts as told, if the stamp is still the one from before the change.
+ */
+void stamps_own(struct node *node, uint32_t before);
+/*
+ * The session has renamed the file itself. The guest's kernel asks for nothing but ctime again, so the stamp goes on:
+ * if it is that of before, and nothing else has changed.
+ */
+void stamps_renamed(struct node *node, const struct statx *before, const struct statx *after);
 
 /*
  * Looks again at files that have a stamp, a few of one directory, from *cursor on, which is 0 at first. Each that is

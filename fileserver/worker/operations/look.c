@@ -90,16 +90,11 @@ static bool is_leased_by_name(struct session *session, const struct pinned *obje
 	return leased;
 }
 
-/* What is watched itself is leased whatever its names are; what the guest was told before needs no second look. */
-static bool is_leased_itself(struct session *session, const struct pinned *object, uint32_t told)
+/* What is watched itself is leased whatever its names are. */
+static bool is_leased_itself(struct session *session, const struct pinned *object)
 {
-	bool leased = S_ISDIR(nodes_type(object->node))
-	                      ? leases_hold(session->leases, object->node, object->fd.fd)
-	                      : leases_hold_file(session->leases, object->node, object->fd.fd);
-
-	if (leased)
-		leases_after_change(object->node, told);
-	return leased;
+	return S_ISDIR(nodes_type(object->node)) ? leases_hold(session->leases, object->node, object->fd.fd)
+	                                         : leases_hold_file(session->leases, object->node, object->fd.fd);
 }
 
 int worker_getattr(struct call *call, const struct worker_getattr *request, struct proto_getattr_reply *ret_reply)
@@ -108,7 +103,7 @@ int worker_getattr(struct call *call, const struct worker_getattr *request, stru
 	const struct pinned *object = request->node;
 	uint32_t told = leases_before_change(object->node);
 	bool by_name = session->leases != NULL && is_leased_by_name(session, object);
-	bool itself = session->leases != NULL && !by_name && is_leased_itself(session, object, told);
+	bool itself = session->leases != NULL && !by_name && is_leased_itself(session, object);
 	struct statx stx;
 	int r = attributes_of(session, object->node, object->fd.fd, &ret_reply->attr, &stx);
 

@@ -137,6 +137,47 @@ static void files_of_a_directory_that_has_moved_are_found_as_well(void **state)
 	end();
 }
 
+static void what_the_session_has_changed_itself_is_told_as_it_is_found(void **state)
+{
+	uint32_t before;
+
+	begin();
+	tell(files[0], "store/0");
+	before = stamps_of(files[0]);
+	leasing_elsewhere("echo own >> store/0");
+	stamps_own(files[0], before);
+	stamps_own(files[1], 0);
+	assert_int_equal(stamps_of(files[1]), 0);
+	assert_int_equal(look_again().count, 0);
+	assert_int_not_equal(stamps_of(files[0]), 0);
+	/* From then on what others change is found. */
+	leasing_elsewhere("echo more >> far/0");
+	assert_int_equal(look_again().count, 1);
+	end();
+}
+
+static void a_file_that_the_session_has_renamed_is_as_told(void **state)
+{
+	struct statx before, after;
+
+	begin();
+	for (unsigned foreign = 0; foreign < 2; foreign++) {
+		tell(files[0], "store/0");
+		assert_int_equal(statx(AT_FDCWD, scratch_path("store/0"), 0, NODES_STATX, &before), 0);
+		(void) usleep(20000);
+		leasing_elsewhere("mv store/0 store/2 && mv store/2 store/0");
+		if (foreign)
+			leasing_elsewhere("echo more >> far/0");
+		assert_int_equal(statx(AT_FDCWD, scratch_path("store/0"), 0, NODES_STATX, &after), 0);
+		stamps_renamed(files[0], &before, &after);
+		assert_int_equal(look_again().count, foreign);
+	}
+	/* It was told something else meanwhile, or nothing. */
+	stamps_renamed(files[0], &before, &after);
+	assert_int_equal(stamps_of(files[0]), 0);
+	end();
+}
+
 static void what_the_guest_does_not_refer_to_is_not_looked_at(void **state)
 {
 	begin();
@@ -181,6 +222,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_no_event_tells_is_found_by_looking_again),
 		TEST(files_of_a_directory_that_has_moved_are_found_as_well),
+		TEST(what_the_session_has_changed_itself_is_told_as_it_is_found),
+		TEST(a_file_that_the_session_has_renamed_is_as_told),
 		TEST(what_the_guest_does_not_refer_to_is_not_looked_at),
 		TEST(many_files_in_many_directories_are_looked_at),
 	};
