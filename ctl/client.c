@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "ctl/printable.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
 
@@ -19,6 +20,11 @@ int client_open(const char *path, struct json_lines *ret_lines)
 }
 
 json_t *client_ask(const char *path, json_t *request, int *ret_code)
+{
+	return client_ask_longer(path, request, 0, ret_code);
+}
+
+json_t *client_ask_longer(const char *path, json_t *request, int64_t more_ms, int *ret_code)
 {
 	_cleanup_json_lines_ struct json_lines lines = { .fd = -EBADF };
 	json_t *answer = NULL;
@@ -35,7 +41,7 @@ json_t *client_ask(const char *path, json_t *request, int *ret_code)
 	}
 	r = json_lines_send(&lines, request, clock_ms() + CLIENT_DEADLINE_MS);
 	if (r == 0)
-		r = json_lines_next(&lines, clock_ms() + CLIENT_DEADLINE_MS, &answer);
+		r = json_lines_next(&lines, clock_ms() + CLIENT_DEADLINE_MS + more_ms, &answer);
 	*ret_code = r < 0 ? EX_PROTOCOL : EX_OK;
 	if (r < 0)
 		(void) fprintf(stderr, "bindsharectl: the file server at %s gave no answer\n", path);
@@ -56,14 +62,16 @@ int client_check(const json_t *answer)
 		{ "bad-path", EX_DATAERR },      { "too-many", EX_DATAERR },   { "not-found", EX_NOINPUT },
 		{ "not-directory", EX_NOINPUT }, { "not-shared", EX_NOINPUT }, { "policy", EX_NOPERM },
 		{ "settings", EX_CONFIG },       { "token-file", EX_CONFIG },  { "no-token", EX_CONFIG },
-		{ "unsettled", EX_TEMPFAIL },    { "system", EX_OSERR },
+		{ "unsettled", EX_TEMPFAIL },    { "system", EX_OSERR },       { "unanswered", EX_TEMPFAIL },
 	};
 	const char *error = json_string_value(json_object_get(answer, "error"));
 	const char *code = json_string_value(json_object_get(answer, "code"));
 
 	if (error == NULL)
 		return EX_OK;
-	(void) fprintf(stderr, "bindsharectl: %s\n", error);
+	(void) fputs("bindsharectl: ", stderr);
+	printable_write(stderr, error);
+	(void) fputc('\n', stderr);
 	for (unsigned i = 0; i < ARRAY_SIZE(codes); i++)
 		if (code != NULL && strcmp(code, codes[i].code) == 0)
 			return codes[i].exit_code;

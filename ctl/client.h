@@ -11,6 +11,8 @@ int client_open(const char *path, struct json_lines *ret_lines);
 
 /* Connects, asks, takes the one answer; takes request. NULL after words on stderr, and the exit code. */
 json_t *client_ask(const char *path, json_t *request, int *ret_code);
+/* The same; the answer may take so much longer. */
+json_t *client_ask_longer(const char *path, json_t *request, int64_t more_ms, int *ret_code);
 /* A request without more members. */
 json_t *client_request(const char *name);
 /* EX_OK, or the exit code for an answer that is an error, after words on stderr. */

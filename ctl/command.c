@@ -24,6 +24,7 @@ const struct option command_long_options[] = {
 	{ "interval", required_argument, NULL, 'i' },
 	{ "count", required_argument, NULL, 'n' },
 	{ "sort", required_argument, NULL, OPTION_SORT },
+	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 	{ "from-file", no_argument, NULL, OPTION_FROM_FILE },
 	{ "end-mounts", no_argument, NULL, OPTION_END_MOUNTS },
 	{ "guest", no_argument, NULL, OPTION_GUEST },
@@ -45,6 +46,7 @@ static const struct {
 	{ 'i', "-i, --interval S", "seconds between two looks (default: 1)" },
 	{ 'n', "-n, --count N", "end after so many looks" },
 	{ OPTION_SORT, "    --sort KEY", "order: " TOP_KEYS " (default: requests)" },
+	{ OPTION_TIMEOUT, "    --timeout S", "seconds to wait for guests (default: 10)" },
 	{ OPTION_FROM_FILE, "    --from-file", "take the token that is in the file by now" },
 	{ OPTION_END_MOUNTS, "    --end-mounts", "end every mount, too" },
 	{ OPTION_GUEST, "    --guest", "check the guest: what mounting needs, bindshare-guestd, Docker" },
@@ -60,7 +62,7 @@ static const struct {
 	{ "list", "share ls" },   { "mounts", "status" },    { "log", "events" },   { "delete", "share rm" },
 	{ "remove", "share rm" }, { "unshare", "share rm" }, { "del", "share rm" }, { "create", "share add" },
 	{ "monitor", "events" },  { "check", "doctor" },     { "ps", "status" },    { "new", "share add" },
-	{ "watch", "top" },
+	{ "watch", "top" },       { "wait", "sync" },        { "flush", "sync" },
 };
 
 static const char *name_of(const struct command *command, char name[NAME_SIZE])
@@ -95,9 +97,10 @@ int command_usage(const struct command *command, const char *format, ...)
 	va_start(arguments, format);
 	(void) vfprintf(stderr, format, arguments);
 	va_end(arguments);
-	(void) fprintf(stderr, "\nUsage: bindsharectl %s%s%s[OPTION]...; see bindsharectl %s%s--help\n",
+	(void) fprintf(stderr, "\nUsage: bindsharectl %s%s%s%s[OPTION]...; see bindsharectl %s%s--help\n",
 	               command == NULL ? "COMMAND " : name_of(command, name), command == NULL ? "" : " ",
-	               command == NULL || command->operand == NULL ? "" : "DIR ",
+	               command == NULL || command->operand == NULL ? "" : command->operand,
+	               command == NULL || command->operand == NULL ? "" : " ",
 	               command == NULL ? "" : name_of(command, name), command == NULL ? "" : " ");
 	return EX_USAGE;
 }
@@ -206,7 +209,7 @@ const struct command *command_find(char **words, int count, bool help, const cha
 		                     words[length + 1], name_of(command, name), command->operand);
 		return NULL;
 	}
-	if (count == length && command->operand != NULL) {
+	if (count == length && command->operand != NULL && command->operand[0] != '[') {
 		(void) command_usage(command, "%s needs a directory: bindsharectl %s %s", name_of(command, name), name,
 		                     command->operand);
 		return NULL;

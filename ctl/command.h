@@ -13,6 +13,7 @@ enum {
 	OPTION_GUEST,
 	OPTION_CONFIG,
 	OPTION_SORT,
+	OPTION_TIMEOUT,
 	COMMAND_OPTIONS_MAX = 4,
 };
 
@@ -23,11 +24,12 @@ struct arguments {
 	const char *sort;   /* one of top.h's keys */
 	bool json, read_only, no_persist, from_file, end_mounts, guest;
 	long interval_s, count; /* count 0: without end */
+	long timeout_s;
 };
 
 struct command {
 	const char *words[2];
-	const char *operand;              /* NULL: it takes none */
+	const char *operand;              /* NULL: it takes none; in brackets: one may be given */
 	const char *summary;              /* lines of help, without the last newline */
 	int options[COMMAND_OPTIONS_MAX]; /* beside those of every command; 0 ends them */
 	int (*run)(const struct arguments *arguments);

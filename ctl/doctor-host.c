@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ctl/doctor-limits.h"
+#include "ctl/leases.h"
 #include "protocol/cleanup.h"
 
 /* What a worker can be confined with. */
@@ -177,6 +178,21 @@ static void check_shares(struct findings *findings, const json_t *answer)
 	}
 }
 
+static void check_leases(struct findings *findings, const json_t *status)
+{
+	const json_t *mount;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "mounts"), i, mount)
+	{
+		const struct leases_reason *reason = leases_reason(json_object_get(mount, "leases"));
+
+		if (reason != NULL)
+			findings_add(findings, "leases", reason->level, reason->advice, "%s has %s",
+			             json_string_value(json_object_get(mount, "share")), reason->words);
+	}
+}
+
 void doctor_host_check(struct findings *findings, const struct facts_host *facts,
                        const struct doctor_host_server *server)
 {
@@ -199,6 +215,7 @@ void doctor_host_check(struct findings *findings, const struct facts_host *facts
 	check_errors(findings, status);
 	check_shares(findings, server->shares);
 	check_protected(findings, status);
+	check_leases(findings, status);
 	doctor_limits_files(findings, server->files);
 	check_watches(findings, facts, status);
 	check_confinement(findings, facts, json_string_value(json_object_get(status, "sandbox")));

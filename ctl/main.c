@@ -24,16 +24,12 @@ static int print_json(const json_t *object)
 	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 }
 
-/* Asks, which takes the request, and prints the answer, which must have this member. */
-static int ask(const struct arguments *arguments, json_t *request, const char *member,
-               void (*print)(const json_t *answer))
+/* Prints the answer, or what is wrong with it; it must have this member. Takes it. The exit code. */
+static int show(const struct arguments *arguments, json_t *answer, const char *member,
+                void (*print)(const json_t *answer))
 {
-	int code;
-	json_t *answer = client_ask(arguments->path, request, &code);
+	int code = client_check(answer);
 
-	if (answer == NULL)
-		return code;
-	code = client_check(answer);
 	if (code == EX_OK && json_object_get(answer, member) == NULL) {
 		(void) fprintf(stderr, "bindsharectl: the answer of the file server makes no sense\n");
 		code = EX_PROTOCOL;
@@ -44,6 +40,16 @@ static int ask(const struct arguments *arguments, json_t *request, const char *m
 		print(answer);
 	json_decref(answer);
 	return code == EX_OK && fflush(stdout) != 0 ? EX_IOERR : code;
+}
+
+/* Asks, which takes the request, and shows the answer. */
+static int ask(const struct arguments *arguments, json_t *request, const char *member,
+               void (*print)(const json_t *answer))
+{
+	int code;
+	json_t *answer = client_ask(arguments->path, request, &code);
+
+	return answer == NULL ? code : show(arguments, answer, member, print);
 }
 
 static int run_status(const struct arguments *arguments)
@@ -75,22 +81,36 @@ static int complete(const char *directory, char path[PATH_MAX])
 	return snprintf(path, PATH_MAX, "%s/%s", here, directory) < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-static int run_change(const struct arguments *arguments, const char *name, const char *member)
+/* A request about a directory. NULL after words on stderr, and the exit code. */
+static json_t *request_about(const struct arguments *arguments, const char *name, int *ret_code)
 {
 	char path[PATH_MAX];
 	json_t *request, *text;
 
-	if (complete(arguments->directory, path) < 0)
-		return command_usage(NULL, "%.64s...: the path is too long", arguments->directory);
+	if (complete(arguments->directory, path) < 0) {
+		*ret_code = command_usage(NULL, "%.64s...: the path is too long", arguments->directory);
+		return NULL;
+	}
 	text = json_string(path);
 	if (text == NULL) {
-		(void) fputs("bindsharectl: a path that is not UTF-8 cannot be told to the server; share a directory "
+		(void) fputs("bindsharectl: a path that is not UTF-8 cannot be told to the server; name a directory "
 		             "above it\n",
 		             stderr);
-		return EX_DATAERR;
+		*ret_code = EX_DATAERR;
+		return NULL;
 	}
 	request = client_request(name);
 	(void) json_object_set_new(request, "path", text);
+	return request;
+}
+
+static int run_change(const struct arguments *arguments, const char *name, const char *member)
+{
+	int code = EX_OSERR;
+	json_t *request = request_about(arguments, name, &code);
+
+	if (request == NULL)
+		return code;
 	(void) json_object_set_new(request, "persist", json_boolean(!arguments->no_persist));
 	if (arguments->read_only)
 		(void) json_object_set_new(request, "read_only", json_true());
@@ -105,6 +125,21 @@ static int run_add(const struct arguments *arguments)
 static int run_remove(const struct arguments *arguments)
 {
 	return run_change(arguments, "share-remove", "removed");
+}
+
+/* The server waits for guests, and a moment for what they may keep. */
+static int run_sync(const struct arguments *arguments)
+{
+	int code = EX_OSERR;
+	json_t *request =
+	        arguments->directory == NULL ? client_request("sync") : request_about(arguments, "sync", &code);
+	json_t *answer;
+
+	if (request == NULL)
+		return code;
+	(void) json_object_set_new(request, "timeout", json_integer(arguments->timeout_s));
+	answer = client_ask_longer(arguments->path, request, arguments->timeout_s * 1000, &code);
+	return answer == NULL ? code : show(arguments, answer, "mounts", tables_sync);
 }
 
 static int run_rotate(const struct arguments *arguments)
@@ -181,6 +216,12 @@ const struct command commands[] = {
 	  "q ends it, and the first letter of an order (see --sort) chooses that",
 	  { 'i', 'n', OPTION_SORT },
 	  run_top },
+	{ { "sync" },
+	  "[DIR]",
+	  "return when the guests have taken in every change made on the host before:\n"
+	  "of what they have mounted, or of a shared directory alone",
+	  { OPTION_TIMEOUT },
+	  run_sync },
 	{ { "events" }, NULL, "what happens, line by line, until Ctrl-C", { 0 }, run_events },
 	{ { "token", "rotate" },
 	  NULL,
@@ -223,6 +264,8 @@ static int take(struct arguments *arguments, int option, char **argv)
 		return take_number("--interval", &arguments->interval_s);
 	case 'n':
 		return take_number("--count", &arguments->count);
+	case OPTION_TIMEOUT:
+		return take_number("--timeout", &arguments->timeout_s);
 	case OPTION_SORT:
 		arguments->sort = optarg;
 		return top_knows(optarg) ? -1 : command_usage(NULL, "--sort %s: not one of " TOP_KEYS, optarg);
@@ -269,7 +312,9 @@ static int choose_socket(struct arguments *arguments, const struct command *comm
 
 int main(int argc, char **argv)
 {
-	struct arguments arguments = { .config = GUEST_CONFIG_PATH, .interval_s = 1, .sort = TOP_DEFAULT_KEY };
+	struct arguments arguments = {
+		.config = GUEST_CONFIG_PATH, .interval_s = 1, .timeout_s = 10, .sort = TOP_DEFAULT_KEY
+	};
 	const struct command *command;
 	int option, code = -1, given[64], count = 0;
 	char default_path[256];

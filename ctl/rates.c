@@ -52,6 +52,11 @@ static struct figures sum(json_t *operations)
 	return figures;
 }
 
+static double lease_events(const json_t *mount)
+{
+	return json_number_value(json_object_get(json_object_get(mount, "leases"), "events"));
+}
+
 /* What one mount did between two looks. */
 static json_t *compare(json_t *mount, const struct rates_look *before, const struct rates_look *after)
 {
@@ -59,12 +64,15 @@ static json_t *compare(json_t *mount, const struct rates_look *before, const str
 	json_t *now_mount = mount_of(after->stats, pid), *old_mount = mount_of(before->stats, pid);
 	struct figures now = sum(json_object_get(now_mount, "operations"));
 	struct figures old = sum(json_object_get(old_mount, "operations"));
+	double events = lease_events(mount), old_events = lease_events(mount_of(before->status, pid));
 	double seconds = after->at > before->at ? after->at - before->at : 1, requests = now.requests - old.requests;
 	json_t *row = json_copy(mount);
 
 	(void) json_object_set_new(row, "requests_per_second", json_real(requests / seconds));
 	(void) json_object_set_new(row, "errors_per_second", json_real((now.errors - old.errors) / seconds));
 	(void) json_object_set_new(row, "bytes_per_second", json_real((now.bytes - old.bytes) / seconds));
+	(void) json_object_set_new(row, "lease_events_per_second",
+	                           json_real(events > old_events ? (events - old_events) / seconds : 0));
 	(void) json_object_set_new(row, "mean_microseconds",
 	                           json_real(requests > 0 ? (now.nanoseconds - old.nanoseconds) / requests / 1000 : 0));
 	return row;

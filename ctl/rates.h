@@ -24,8 +24,8 @@ const struct rates_order *rates_order_of_key(int key);
 
 /*
  * An object with "version", "time" (date), "seconds" between the looks and "mounts": a row for each that was there at
- * the second one, which is what "status" says of it with requests_per_second, errors_per_second, bytes_per_second and
- * mean_microseconds. The caller's.
+ * the second one, which is what "status" says of it with requests_per_second, errors_per_second, bytes_per_second,
+ * mean_microseconds and lease_events_per_second. The caller's.
  */
 json_t *rates_between(const struct rates_look *before, const struct rates_look *after, time_t date,
                       const struct rates_order *order);

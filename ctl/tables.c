@@ -8,22 +8,19 @@
 #include <string.h>
 #include <time.h>
 
+#include "ctl/leases.h"
+#include "ctl/printable.h"
+
 static long long integer(const json_t *object, const char *key)
 {
 	return (long long) json_integer_value(json_object_get(object, key));
 }
 
-/* A path may hold what moves a terminal's cursor: a guest or another user may have chosen it. */
 static void write_text(FILE *out, const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
-	for (text = text == NULL ? "-" : text; *text != '\0'; text++) {
-		if ((unsigned char) *text < 0x20 || *text == 0x7f)
-			(void) fprintf(out, "\\x%02x", (unsigned) (unsigned char) *text);
-		else
-			(void) fputc(*text, out);
-	}
+	printable_write(out, text == NULL ? "-" : text);
 }
 
 static void print_text(const json_t *object, const char *key)
@@ -73,15 +70,20 @@ void tables_status(const json_t *status)
 	printf("%zu of %lld shares mounted\n", json_array_size(mounts), integer(status, "mounts_max"));
 	if (json_array_size(mounts) == 0)
 		return;
-	printf("\n%7s %-8s %-2s %-19s %5s %8s %7s %11s  %s\n", "PID", "STATE", "", "SINCE", "LANES", "NODES", "HANDLES",
-	       "DESCRIPTORS", "SHARE");
+	printf("\n%7s %-8s %-2s %-19s %5s %8s %7s %11s %11s %8s  %s\n", "PID", "STATE", "", "SINCE", "LANES", "NODES",
+	       "HANDLES", "DESCRIPTORS", "LEASES", "EVENTS", "SHARE");
 	json_array_foreach(mounts, i, entry)
 	{
-		printf("%7lld %-8s %-2s %-19s %5lld %8lld %7lld %11lld  ", integer(entry, "pid"),
+		const json_t *leases = json_object_get(entry, "leases");
+		char held[LEASES_SHORT_SIZE];
+
+		printf("%7lld %-8s %-2s %-19s %5lld %8lld %7lld %11lld %11s %8lld  ", integer(entry, "pid"),
 		       json_string_value(json_object_get(entry, "state")), mode_of(entry),
 		       format_time(integer(entry, "since"), since, sizeof(since)), integer(entry, "lanes"),
-		       integer(entry, "nodes"), integer(entry, "handles"), integer(entry, "descriptors"));
+		       integer(entry, "nodes"), integer(entry, "handles"), integer(entry, "descriptors"),
+		       leases_short(leases, held), integer(leases, "events"));
 		print_path(entry, "share");
+		leases_print_notes(leases);
 	}
 }
 
@@ -152,6 +154,11 @@ void tables_token(const json_t *answer)
 	print_path(answer, "token_file");
 }
 
+void tables_sync(const json_t *answer)
+{
+	printf("taken in by %lld mounts\n", integer(answer, "mounts"));
+}
+
 void tables_event(const json_t *event)
 {
 	static const char *const keys[] = { "path", "share", "state", "peer", "reason", "error" };
@@ -195,6 +202,11 @@ static bool shows_errors(int columns)
 	return columns == 0 || columns >= 70;
 }
 
+static bool shows_leases(int columns)
+{
+	return columns == 0 || columns >= 120;
+}
+
 static bool shows_all(int columns)
 {
 	return columns == 0 || columns >= 100;
@@ -220,12 +232,15 @@ static void print_row(const json_t *entry, int columns)
 	int used = printf("%7lld %-2s %10.0f %8.1f us %10.2f ", integer(entry, "pid"), mode_of(entry),
 	                  real(entry, "requests_per_second"), real(entry, "mean_microseconds"),
 	                  real(entry, "bytes_per_second") / 1e6);
-	char *path = NULL;
+	char held[LEASES_SHORT_SIZE], *path = NULL;
 	size_t size;
 	FILE *out = open_memstream(&path, &size);
 
 	if (shows_errors(columns))
 		used += printf("%8.0f ", real(entry, "errors_per_second"));
+	if (shows_leases(columns))
+		used += printf("%11s %8.0f ", leases_short(json_object_get(entry, "leases"), held),
+		               real(entry, "lease_events_per_second"));
 	if (shows_all(columns))
 		used += printf("%5lld %-20s ", integer(entry, "lanes"),
 		               json_string_value(json_object_get(entry, "peer")));
@@ -254,8 +269,9 @@ void tables_top(const json_t *rows, const char *order, int columns, int lines)
 	                json_array_size(mounts), requests, bytes / 1e6, order == NULL ? "" : "  by ",
 	                order == NULL ? "" : order, order == NULL ? "" : " (keys: r t b e l p s; q ends)");
 	print_cut(head, columns);
-	(void) snprintf(head, sizeof(head), "%7s %-2s %10s %11s %10s %s%sSHARE", "PID", "", "REQUESTS/S", "MEAN",
+	(void) snprintf(head, sizeof(head), "%7s %-2s %10s %11s %10s %s%s%sSHARE", "PID", "", "REQUESTS/S", "MEAN",
 	                "MB/S", shows_errors(columns) ? "ERRORS/S " : "",
+	                shows_leases(columns) ? "     LEASES EVENTS/S " : "",
 	                shows_all(columns) ? "LANES WHO                  " : "");
 	(void) putchar('\n');
 	print_cut(head, columns);

@@ -8,6 +8,7 @@ void tables_status(const json_t *status);
 void tables_stats(const json_t *stats);
 void tables_shares(const json_t *answer);
 void tables_change(const json_t *answer);
+void tables_sync(const json_t *answer);
 void tables_token(const json_t *answer);
 /* One event, a line. */
 void tables_event(const json_t *event);

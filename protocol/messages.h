@@ -22,6 +22,13 @@ enum {
 	PROTO_FEATURE_LEASES = 1 << 1,     /* INVALIDATE, PROTO_FRAME_LEASED, PROTO_ATTR_LEASED */
 	PROTO_FEATURE_ALL = (1 << 2) - 1,
 
+	/*
+	 * How long a client may keep what it is told without a lease, in ms: names and attributes; attributes in the
+	 * reply to its own change of an object, and contents that came with OPEN.
+	 */
+	PROTO_KEEP_MS = 1000,
+	PROTO_KEEP_BRIEFLY_MS = 100,
+
 	/* flags of WELCOME */
 	PROTO_WELCOME_READ_ONLY = 1 << 0,
 	/* The host's file system may report a write error only when the file is closed (NFS, FUSE ...). */

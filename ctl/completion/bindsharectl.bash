@@ -12,7 +12,7 @@ _bindsharectl()
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
-	-i | --interval | -n | --count)
+	-i | --interval | -n | --count | --timeout)
 		return
 		;;
 	--sort)
@@ -21,20 +21,20 @@ _bindsharectl()
 		;;
 	esac
 	if [[ $word == -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -W "--control --json --read-only --no-persist --interval --count --sort \
+		mapfile -t COMPREPLY < <(compgen -W "--control --json --read-only --no-persist --interval --count --sort --timeout \
 			--from-file --end-mounts --guest --config --version --help" -- "$word")
 		return
 	fi
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-c | --control | -i | --interval | -n | --count | --sort | --config) ((i++)) ;;
+		-c | --control | -i | --interval | -n | --count | --sort | --timeout | --config) ((i++)) ;;
 		-*) ;;
 		*) commands+=("${COMP_WORDS[i]}") ;;
 		esac
 	done
 	case "${commands[*]}" in
 	'' | help)
-		mapfile -t COMPREPLY < <(compgen -W "share status stats top events token doctor help" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "share status stats top sync events token doctor help" -- "$word")
 		;;
 	share | "help share")
 		mapfile -t COMPREPLY < <(compgen -W "ls add rm" -- "$word")
@@ -42,7 +42,7 @@ _bindsharectl()
 	token | "help token")
 		mapfile -t COMPREPLY < <(compgen -W "rotate" -- "$word")
 		;;
-	"share add" | "share rm")
+	"share add" | "share rm" | sync)
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		;;
 	esac

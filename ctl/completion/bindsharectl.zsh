@@ -9,6 +9,7 @@ _bindsharectl() {
 		'status:what is mounted'
 		'stats:requests, errors, bytes and times by operation'
 		'top:the same live'
+		'sync:wait until the guests know what was changed'
 		'events:what happens, line by line'
 		'token:a new token'
 		'doctor:what is wrong, and what to do'
@@ -23,6 +24,7 @@ _bindsharectl() {
 		'(-i --interval)'{-i,--interval}'[top: seconds between two looks]:seconds' \
 		'(-n --count)'{-n,--count}'[top: end after so many looks]:looks' \
 		'--sort[top\: order]:order:(requests time bytes errors lanes pid share)' \
+		'--timeout[sync\: seconds to wait for guests]:seconds' \
 		'--from-file[token rotate: take what is in the file]' \
 		'--end-mounts[token rotate: end every mount]' \
 		'--guest[doctor: check the guest]' \
@@ -38,6 +40,7 @@ _bindsharectl() {
 		case ${words[2]} in
 		share) _values command ls add rm ;;
 		token) _values command rotate ;;
+		sync) _files -/ ;;
 		esac
 		;;
 	third) [[ ${words[2]} == share && ${words[3]} == (add|rm) ]] && _files -/ ;;

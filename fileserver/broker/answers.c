@@ -36,17 +36,37 @@ static json_t *operations(const struct proto_counters *counters)
 	return object;
 }
 
+/* What the guest is promised to be told of, and why it may be nothing. */
+static json_t *leases_status(const struct proto_counters *counters)
+{
+	static const char *const states[] = {
+		[0] = "starting",
+		[LEASES_GIVEN] = "given",
+		[LEASES_NOT_ASKED] = "not-asked",
+		[LEASES_NO_WATCH] = "no-watch",
+		[LEASES_NO_MARKS] = "no-marks",
+		[LEASES_FILE_SYSTEM] = "file-system",
+		[LEASES_BEHIND] = "behind",
+	};
+	uint64_t state = proto_counter_get(&counters->leases_state);
+
+	return json_pack("{ss so so so so}", "state", state < ARRAY_SIZE(states) ? states[state] : "unknown",
+	                 "directories", gauge(&counters->leases), "directories_max", gauge(&counters->leases_most),
+	                 "events", gauge(&counters->lease_events), "overflows", gauge(&counters->lease_overflows));
+}
+
 static json_t *mount_status(const struct worker *worker)
 {
 	static const char *const states[] = { "starting", "serving", "stopping" };
 	const struct proto_counters *counters = worker->process.counters;
 
-	return json_pack("{so so sb ss sI si so so so so so}", "share", events_text(worker->path), "requested",
+	return json_pack("{so so sb ss sI si so so so so so so}", "share", events_text(worker->path), "requested",
 	                 events_text(worker->requested), "read_only", worker->read_only, "state", states[worker->state],
 	                 "since", (json_int_t) worker->since, "pid", (int) worker->process.handle.pid, "peer",
 	                 worker->peer == NULL ? json_null() : events_text(worker->peer), "lanes",
 	                 gauge(&counters->lanes), "nodes", gauge(&counters->nodes), "handles",
-	                 gauge(&counters->handles), "descriptors", gauge(&counters->descriptors));
+	                 gauge(&counters->handles), "descriptors", gauge(&counters->descriptors), "leases",
+	                 leases_status(counters));
 }
 
 static json_t *text_or_null(const char *text)
@@ -135,7 +155,7 @@ char *control_error(const char *code, const char *text)
 	return line;
 }
 
-static json_t *answer_to(const struct control_facts *facts, const char *name, json_t *question,
+static json_t *answer_to(const struct control_facts *facts, const char *name, json_t *question, struct uptake *uptake,
                          enum control_next *ret_next)
 {
 	json_t *answer;
@@ -151,14 +171,17 @@ static json_t *answer_to(const struct control_facts *facts, const char *name, js
 		return json_pack("{si sb sI}", "version", 1, "subscribed", true, "sequence",
 		                 (json_int_t) facts->events->sequence);
 	}
+	if (strcmp(name, "sync") == 0)
+		return control_sync(facts, question, uptake, ret_next);
 	answer = control_change(facts, name, question, ret_next);
 	if (answer != NULL)
 		return answer;
 	return control_error_object("no-such-request", "no such request; there are status, stats, shares, share-add, "
-	                                               "share-remove, subscribe and token-rotate");
+	                                               "share-remove, subscribe, sync and token-rotate");
 }
 
-char *control_answer(const struct control_facts *facts, const char *request, size_t length, enum control_next *ret_next)
+char *control_answer(const struct control_facts *facts, const char *request, size_t length, struct uptake *uptake,
+                     enum control_next *ret_next)
 {
 	json_t *question = json_loadb(request, length, JSON_REJECT_DUPLICATES, NULL);
 	const char *name = json_string_value(json_object_get(question, "request"));
@@ -174,7 +197,7 @@ char *control_answer(const struct control_facts *facts, const char *request, siz
 		        control_error_object("version", "this server speaks version 1 of the control protocol; use the "
 		                                        "bindsharectl that came with it");
 	else
-		answer = answer_to(facts, name, question, ret_next);
+		answer = answer_to(facts, name, question, uptake, ret_next);
 	line = answer == NULL ? NULL : json_dumps(answer, JSON_COMPACT);
 	json_decref(answer);
 	json_decref(question);

@@ -201,6 +201,14 @@ static void on_settled(void *context)
 		control_settled(&broker->control);
 }
 
+static void on_uptake_changed(void *context)
+{
+	struct broker *broker = context;
+
+	if (broker->has_control)
+		control_uptake_changed(&broker->control);
+}
+
 static int on_rotate_token(void *context, bool from_file, char *error, size_t error_size)
 {
 	struct broker *broker = context;
@@ -391,6 +399,7 @@ static void set_up_supervisor(struct broker *broker)
 		.refuse = on_refuse,
 		.all_gone = on_all_gone,
 		.settled = on_settled,
+		.uptake_changed = on_uptake_changed,
 		.context = broker,
 	};
 	broker->guests = (struct guests){ .loop = &broker->loop, .shares = &broker->shares, .events = &broker->events };

@@ -3,6 +3,7 @@
 #include "fileserver/broker/control.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 #include <utlist.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 
 struct control_client {
 	struct control *control;
@@ -23,8 +25,9 @@ struct control_client {
 	char *output; /* what is to be sent from sent on, with its newlines */
 	size_t length, sent;
 	enum control_next next_step;
-	bool answered; /* the request was read in full */
-	bool said;     /* the answer is sent: until the client closes, what else it sends is thrown away */
+	bool answered;        /* the request was read in full */
+	bool said;            /* the answer is sent: until the client closes, what else it sends is thrown away */
+	struct uptake uptake; /* while next_step is CONTROL_UPTAKE */
 };
 
 static void on_closed(uv_handle_t *handle)
@@ -39,6 +42,8 @@ static void on_closed(uv_handle_t *handle)
 
 static void client_end(struct control_client *client)
 {
+	if (client->next_step == CONTROL_UPTAKE)
+		uptake_end(client->control->facts.supervisor, &client->uptake);
 	DL_DELETE(client->control->clients, client);
 	client->control->count--;
 	uv_close((uv_handle_t *) &client->poll, on_closed);
@@ -47,6 +52,9 @@ static void client_end(struct control_client *client)
 }
 
 static void on_io(uv_poll_t *poll, int status, int events);
+static void on_timeout(uv_timer_t *timer);
+static void on_uptake_due(uv_timer_t *timer);
+static void client_answer(struct control_client *client, char *line);
 
 /* Waits for what is to happen next. */
 static void client_watch(struct control_client *client)
@@ -105,6 +113,51 @@ static bool client_append(struct control_client *client, const char *bytes, size
 	return true;
 }
 
+/* The answer goes out when the last worker has answered, and nothing is kept any more. */
+static void client_look(struct control_client *client)
+{
+	const struct supervisor *supervisor = client->control->facts.supervisor;
+	int64_t until = client->uptake.kept_until, now = clock_ms();
+	const struct worker *worker;
+
+	DL_FOREACH (supervisor->workers, worker) {
+		if (!uptake_waits_for(&client->uptake, worker))
+			continue;
+		until = client->uptake.due;
+		break;
+	}
+	if (until > now) {
+		(void) uv_timer_start(&client->timer, on_uptake_due, (uint64_t) (until - now), 0);
+		return;
+	}
+	uptake_end(client->control->facts.supervisor, &client->uptake);
+	client->next_step = CONTROL_CLOSE;
+	(void) uv_timer_start(&client->timer, on_timeout, CONTROL_DEADLINE_MS, 0);
+	if (worker == NULL) {
+		client_watch(client);
+		return;
+	}
+	client->length = 0;
+	client_answer(client, control_unanswered(&client->control->facts, &client->uptake));
+}
+
+static void on_uptake_due(uv_timer_t *timer)
+{
+	client_look(timer->data);
+}
+
+/* While its answer waits only a client's end is of interest; one who only sends no more waits for the answer. */
+static void on_leave(uv_poll_t *handle, int status, int events)
+{
+	struct control_client *client = handle->data;
+	struct pollfd peer = { .fd = client->fd };
+
+	if (status < 0 || (poll(&peer, 1, 0) > 0 && (peer.revents & (POLLHUP | POLLERR)) != 0))
+		client_end(client);
+	else
+		(void) uv_poll_stop(handle);
+}
+
 /* Takes a line without its newline, or NULL. */
 static void client_answer(struct control_client *client, char *line)
 {
@@ -117,6 +170,11 @@ static void client_answer(struct control_client *client, char *line)
 	}
 	if (client->next_step == CONTROL_SUBSCRIBE)
 		(void) uv_timer_stop(&client->timer);
+	if (client->next_step == CONTROL_UPTAKE) {
+		(void) uv_poll_start(&client->poll, UV_DISCONNECT, on_leave);
+		client_look(client);
+		return;
+	}
 	if (client->next_step == CONTROL_SETTLE && client->control->facts.supervisor->unsettled > 0)
 		(void) uv_poll_stop(&client->poll); /* control_settled() goes on */
 	else
@@ -143,7 +201,7 @@ static void on_timeout(uv_timer_t *timer)
 static void take_request(struct control_client *client, const char *end)
 {
 	client_answer(client, control_answer(&client->control->facts, client->request, (size_t) (end - client->request),
-	                                     &client->next_step));
+	                                     &client->uptake, &client->next_step));
 }
 
 static void client_read(struct control_client *client)
@@ -249,6 +307,17 @@ void control_settled(struct control *control)
 	{
 		if (client->answered && client->next_step == CONTROL_SETTLE)
 			client_watch(client);
+	}
+}
+
+void control_uptake_changed(struct control *control)
+{
+	struct control_client *client, *next;
+
+	DL_FOREACH_SAFE(control->clients, client, next)
+	{
+		if (client->next_step == CONTROL_UPTAKE)
+			client_look(client);
 	}
 }
 

@@ -17,6 +17,8 @@ enum {
 	CONTROL_CLIENTS_MAX = 32,
 	CONTROL_DEADLINE_MS = 5000,
 	CONTROL_BACKLOG_MAX = 256 * 1024, /* bytes of events that a subscriber may leave unread */
+	CONTROL_SYNC_S = 10,              /* how long workers are waited for when a request does not say */
+	CONTROL_SYNC_MOST_S = 86400,
 };
 
 /* What the answers tell, and what requests can change. */
@@ -53,17 +55,27 @@ int control_open(struct control *control, uv_loop_t *loop, const char *path, con
                  char *error, size_t error_size);
 /* Every worker has settled: answers that waited for it go out. */
 void control_settled(struct control *control);
+/* A worker has answered or is gone: answers that waited for the last one go out. */
+void control_uptake_changed(struct control *control);
 /* Stops. The memory must live until the loop has run once more. */
 void control_close(struct control *control);
 
 /* What is to be done with an answer. */
-enum control_next { CONTROL_CLOSE, CONTROL_SETTLE, CONTROL_SUBSCRIBE };
+enum control_next { CONTROL_CLOSE, CONTROL_SETTLE, CONTROL_SUBSCRIBE, CONTROL_UPTAKE };
 
-/* Answers: each returns a line without its newline, which the caller frees. NULL: out of memory. */
-char *control_answer(const struct control_facts *facts, const char *request, size_t length,
+/*
+ * Answers: each returns a line without its newline, which the caller frees. NULL: out of memory. CONTROL_UPTAKE: the
+ * uptake has begun, and the answer is right when it is over.
+ */
+char *control_answer(const struct control_facts *facts, const char *request, size_t length, struct uptake *uptake,
                      enum control_next *ret_next);
 char *control_error(const char *code, const char *text);
+/* After an uptake whose limit is over: which mounts have not answered. */
+char *control_unanswered(const struct control_facts *facts, const struct uptake *uptake);
 /* Of requests that change something (requests.c). NULL: there is no such request. */
 json_t *control_change(const struct control_facts *facts, const char *name, json_t *question,
                        enum control_next *ret_next);
 json_t *control_error_object(const char *code, const char *text);
+/* Begins an uptake, or says what is wrong (sync-request.c). */
+json_t *control_sync(const struct control_facts *facts, json_t *question, struct uptake *uptake,
+                     enum control_next *ret_next);

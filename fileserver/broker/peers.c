@@ -3,6 +3,7 @@
 #include "fileserver/broker/peers.h"
 
 #include <linux/vm_sockets.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <xxhash.h>
@@ -29,6 +30,27 @@ uint64_t peers_key(int fd, bool whole)
 		}
 	}
 	return XXH3_64bits(parts, sizeof(parts)) | 1;
+}
+
+char *peers_text(int fd)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_vm vm;
+	} address = { .any.sa_family = AF_UNSPEC };
+	socklen_t length = sizeof(address);
+	struct ucred credentials;
+	char text[64] = "unknown";
+
+	if (getpeername(fd, &address.any, &length) == 0 && address.any.sa_family == AF_VSOCK) {
+		(void) snprintf(text, sizeof(text), "vsock %u:%u", address.vm.svm_cid, address.vm.svm_port);
+	} else {
+		length = sizeof(credentials);
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0)
+			(void) snprintf(text, sizeof(text), "uid %u, pid %d", (unsigned) credentials.uid,
+			                (int) credentials.pid);
+	}
+	return strdup(text);
 }
 
 /* Takes one request out of the key's bucket. False: it is empty. */

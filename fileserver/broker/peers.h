@@ -42,6 +42,8 @@ struct peers {
 
 /* Who is at the other end of a connected socket; never 0. Whole: all processes of one user together. */
 uint64_t peers_key(int fd, bool whole);
+/* The same for people. The caller frees it; NULL: no memory. */
+char *peers_text(int fd);
 
 /* NULL: this peer may ask for this path now, which counts; else why not. now_ms: a clock that only goes forward. */
 const char *peers_ask(struct peers *peers, uint64_t key, const char *path, uint64_t now_ms);

@@ -14,8 +14,6 @@
 #include <time.h>
 #include <utlist.h>
 
-#include <linux/vm_sockets.h>
-
 #include "fileserver/broker/budget.h"
 #include "fileserver/broker/canonical.h"
 #include "fileserver/common/resolve.h"
@@ -144,6 +142,8 @@ static bool take_message(struct worker *worker, struct worker_message *message)
 	case WORKER_BLAMES:
 		worker->blames = true;
 		return true;
+	case WORKER_SYNCED:
+		return uptake_answered(worker, message);
 	case WORKER_FAILED:
 		message->text[sizeof(message->text) - 1] = '\0';
 		worker->crashed = true;
@@ -186,6 +186,7 @@ static void on_exited(uv_process_t *process, int64_t status, int signal_number)
 	supervisor->count--;
 	budget_apply(supervisor);
 	worker_settled(worker);
+	uptake_look(supervisor);
 	uv_close((uv_handle_t *) &worker->poll, on_closed);
 	uv_close((uv_handle_t *) &worker->timer, on_closed);
 	uv_close((uv_handle_t *) process, on_closed);
@@ -324,28 +325,6 @@ static int check_limits(const struct supervisor *supervisor, const char *path, u
 	return 0;
 }
 
-/* Who is at the other end, for people. The caller frees it; NULL: no memory. */
-static char *peer_of(int fd)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_vm vm;
-	} address = { .any.sa_family = AF_UNSPEC };
-	socklen_t length = sizeof(address);
-	struct ucred credentials;
-	char text[64] = "unknown";
-
-	if (getpeername(fd, &address.any, &length) == 0 && address.any.sa_family == AF_VSOCK) {
-		(void) snprintf(text, sizeof(text), "vsock %u:%u", address.vm.svm_cid, address.vm.svm_port);
-	} else {
-		length = sizeof(credentials);
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0)
-			(void) snprintf(text, sizeof(text), "uid %u, pid %d", (unsigned) credentials.uid,
-			                (int) credentials.pid);
-	}
-	return strdup(text);
-}
-
 static struct worker *worker_new(struct supervisor *supervisor, int fd, const struct proto_hello_request *hello,
                                  int root, const struct allowlist_match *match)
 {
@@ -358,7 +337,7 @@ static struct worker *worker_new(struct supervisor *supervisor, int fd, const st
 	worker->connection = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	worker->requested = strdup(hello->share.path);
 	worker->path = strdup(match->path);
-	worker->peer = peer_of(fd);
+	worker->peer = peers_text(fd);
 	worker->peer_key = peers_key(fd, false);
 	worker->machine_key = peers_key(fd, true);
 	if (supervisor->token != NULL)
@@ -367,6 +346,7 @@ static struct worker *worker_new(struct supervisor *supervisor, int fd, const st
 	worker->read_only = match->read_only || worker->wants_read_only ||
 	                    (supervisor->steering != NULL && steering_holds(supervisor->steering, root));
 	worker->since = time(NULL);
+	worker->born = supervisor->tickets;
 	budget_first(worker);
 	do
 		randombytes_buf(&worker->session, sizeof(worker->session));

@@ -12,6 +12,7 @@
 #include "fileserver/broker/peers.h"
 #include "fileserver/broker/process.h"
 #include "fileserver/broker/steering.h"
+#include "fileserver/broker/uptake.h"
 #include "protocol/handshake.h"
 #include "protocol/log.h"
 
@@ -40,6 +41,8 @@ struct worker {
 	uint32_t nodes_limit, descriptors_limit;
 	bool wants_nodes, wants_descriptors;
 	uint64_t lanes_sent;
+	/* uptake.h: the newest ticket when it was started; to be asked, asked and answered last */
+	uint64_t born, sync_wanted, sync_asked, synced;
 	bool unsettled; /* was told to stop, or to refuse changes, and may still be at what it had begun */
 	enum worker_state state;
 	time_t since;
@@ -61,9 +64,13 @@ struct supervisor {
 	void (*all_gone)(void *context);
 	/* NULL, or: the last unsettled worker has settled or is gone. */
 	void (*settled)(void *context);
+	/* NULL, or: an uptake (uptake.h) may wait for one worker less. */
+	void (*uptake_changed)(void *context);
 	void *context;
 
 	struct worker *workers; /* kept by supervisor.c */
+	struct uptake *uptakes; /* kept by uptake.c */
+	uint64_t tickets;       /* the last one */
 	unsigned count, unsettled;
 	bool stopping;
 	struct crashes crashes;

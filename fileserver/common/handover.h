@@ -37,12 +37,14 @@ enum worker_message_type {
 	WORKER_LOG,        /* broker to worker, with one descriptor: the new log file */
 	WORKER_PROTECT,    /* broker to worker, second packet and later, with one descriptor: see protect-list.h */
 	WORKER_LIMITS,     /* broker to worker: the mount's part of the budget from now on */
+	WORKER_SYNC,       /* broker to worker: say when the guest has taken in every change made before */
 	WORKER_READY,      /* worker to broker: the sandbox is entered, WELCOME is sent next */
 	WORKER_BLAMES,     /* worker to broker: the session ends because the guest broke the protocol */
 	WORKER_FAILED,     /* worker to broker: cannot serve; text says why; exits */
 	WORKER_SETTLED,    /* worker to broker: after READ_ONLY: every earlier request has ended */
 	WORKER_WANTS,      /* worker to broker: most of its part of the budget is used */
 	WORKER_REFUSED,    /* worker to broker: the guest tried to change something on the protect list */
+	WORKER_SYNCED,     /* worker to broker: after SYNC: it has, but for what it may keep without a lease */
 };
 
 struct worker_message {
@@ -52,6 +54,10 @@ struct worker_message {
 		struct worker_config config;
 		uint64_t proof_id; /* LANE: id of the PROOF request that WELCOME answers */
 		uint32_t subject;  /* REFUSED: subject of the entry (protect-list.h) */
+		struct {
+			uint64_t ticket;  /* grows */
+			uint32_t kept_ms; /* SYNCED: for so long, PROTO_KEEP_MS at most */
+		} sync;                   /* SYNC, SYNCED */
 		struct {
 			uint32_t nodes_max, descriptors_max;
 		} limits;       /* LIMITS */

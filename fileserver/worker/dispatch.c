@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fileserver/worker/gate.h"
+#include "fileserver/worker/leases/leases.h"
 #include "fileserver/worker/operations/handlers.h"
 #include "protocol/clock.h"
 
@@ -28,6 +29,36 @@
 #define TAKEN_name(field)   (&(field))
 #include "protocol/ops.def"
 
+static bool attr_is_unleased(const struct proto_attr *attr)
+{
+	return attr->mode != 0 && (attr->flags & PROTO_ATTR_LEASED) == 0;
+}
+
+static bool entry_is_unleased(const struct proto_entry *entry)
+{
+	return attr_is_unleased(&entry->attr);
+}
+
+static bool is_never_unleased(const void *field)
+{
+	return false;
+}
+
+/* unleased_lookup() and so on: whether some attributes in the reply are under no lease. */
+#define REPLY(op)                                                                                                      \
+	__attribute__((unused)) static bool unleased_##op(const struct proto_##op##_reply *reply)                      \
+	{                                                                                                              \
+		bool unleased = false;
+#define RESULT(kind, name, doc)                                                                                        \
+	unleased |= _Generic(&reply->name, const struct proto_attr *                                                   \
+	                     : attr_is_unleased, const struct proto_entry *                                            \
+	                     : entry_is_unleased, default                                                              \
+	                     : is_never_unleased)(&reply->name);
+#define END(op)                                                                                                        \
+	return unleased;                                                                                               \
+	}
+#include "protocol/ops.def"
+
 /* serve_lookup() and so on: decode, pass the gate, handle, encode. */
 #define HANDLER_DATA(op)                                                                                               \
 	static int serve_##op(struct call *call, struct proto_reader *reader, struct proto_writer *writer)             \
@@ -48,6 +79,7 @@
 			r = worker_##op(call, &request, &reply);                                                       \
 		if (r == 0)                                                                                            \
 			gate_done(call);                                                                               \
+		call->unleased = r == 0 && (call->unleased || unleased_##op(&reply));                                  \
 		gate_leave(call);                                                                                      \
 		return r < 0 ? r : proto_encode_##op##_reply(writer, &reply);                                          \
 	}
@@ -95,6 +127,27 @@ static int drain(struct proto_channel *channel)
 	return (int) n;
 }
 
+/* For how long, in ms, the guest may keep something of a reply that is under no lease; 0: it keeps nothing of it. */
+static uint32_t kept_for(const struct call *call, int result)
+{
+	bool has_names = call->names_count > 0 || call->op == PROTO_OPENDIR || call->op == PROTO_READDIR;
+	bool unleased = call->unleased || (has_names && !call->leased);
+
+	/* That a name is missing is kept, too. */
+	if (!unleased || (result < 0 && result != -ENOENT))
+		return 0;
+	switch (call->op) {
+	case PROTO_OPEN:
+	case PROTO_SETATTR:
+	case PROTO_WRITE:
+	case PROTO_FALLOCATE:
+	case PROTO_COPY_RANGE:
+		return PROTO_KEEP_BRIEFLY_MS;
+	default:
+		return PROTO_KEEP_MS;
+	}
+}
+
 static int answer(const struct call *call, int result, const struct proto_writer *writer)
 {
 	struct proto_header header = {
@@ -113,6 +166,7 @@ int dispatch_request(struct call *call, const struct proto_header *header, struc
 	struct proto_channel *channel = call->channel;
 	int64_t begin = clock_ns();
 	struct proto_writer writer;
+	uint32_t kept;
 	bool replies;
 	int result, r;
 
@@ -124,13 +178,16 @@ int dispatch_request(struct call *call, const struct proto_header *header, struc
 		return -EBADMSG;
 	call->op = header->op;
 	call->id = header->id;
-	call->leased = false;
+	call->leased = call->unleased = false;
 	call->anew = (header->flags & PROTO_FRAME_ANEW) != 0;
 	proto_writer_init(&writer, call->fields, PROTO_SMALL_MAX);
 	result = serve[header->op](call, reader, &writer);
 	r = drain(channel);
 	if (result == -EBADMSG || r < 0)
 		return result == -EBADMSG ? result : r;
+	kept = call->session->leases == NULL ? 0 : kept_for(call, result);
+	if (kept > 0)
+		leases_kept(call->session->leases, kept);
 	count(call->session, header->op, result, begin, header->length + writer.tail_length);
 	return replies ? answer(call, result, &writer) : 0;
 }

@@ -146,6 +146,8 @@ static void *serve_leases(void *argument)
 	struct service *service = argument;
 
 	leases_run(service->session.leases, service->end_fd);
+	/* Whatever ended it: nobody tells the guest of changes any more. */
+	service_end(service, PROTO_GOODBYE_DONE, "The file server cannot go on with this mount.");
 	service_thread_ended(service);
 	return NULL;
 }

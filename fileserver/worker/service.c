@@ -62,9 +62,20 @@ static int send_invalidate(void *context, const struct proto_invalidate_request 
 static void on_synced(void *context, uint64_t ticket)
 {
 	struct service *service = context;
+	const struct leases *leases = service->session.leases;
+	/* A request that is being served may have read already what it replies. The order of the two looks counts. */
+	bool all = leases == NULL || atomic_load(&service->working) > 0;
 
 	if (service->synced != NULL)
-		service->synced(ticket);
+		service->synced(ticket, all ? PROTO_KEEP_MS : leases_kept_for(leases));
+}
+
+void service_sync(struct service *service, uint64_t ticket)
+{
+	if (service->session.leases != NULL)
+		leases_sync(service->session.leases, ticket);
+	else
+		on_synced(service, ticket);
 }
 
 /* Without leases the guest keeps everything for a second at most. */

@@ -32,10 +32,14 @@ struct lane {
 
 struct service {
 	struct session session;
-	struct proto_channel event;      /* the event lane */
-	struct lock event_lock;          /* guards sending on it */
-	int end_fd;                      /* eventfd: readable once the session has ended */
-	void (*synced)(uint64_t ticket); /* the guest has caught up (leases.h); NULL: there is no broker */
+	struct proto_channel event; /* the event lane */
+	struct lock event_lock;     /* guards sending on it */
+	int end_fd;                 /* eventfd: readable once the session has ended */
+	/*
+	 * After service_sync(): the guest has taken in every change made before it was called with this ticket or an
+	 * earlier one, but for what it may keep so many ms more without a lease. NULL: there is no broker.
+	 */
+	void (*synced)(uint64_t ticket, uint32_t kept_ms);
 	_Atomic bool ended;
 	_Atomic bool blamed; /* the guest broke the protocol, or left before WELCOME */
 	struct lock lock;
@@ -60,6 +64,9 @@ void service_thread_ended(struct service *service);
 int service_welcome(struct service *service, struct proto_channel *channel, uint64_t proof_id, uint32_t number);
 /* Sends a frame on the event lane. Any thread may call it. */
 int service_send_event(struct service *service, struct proto_header *header, const struct proto_writer *writer);
+
+/* Sees to it that synced() is called, unless the session ends before. Tickets grow, from 1. Any thread. */
+void service_sync(struct service *service, uint64_t ticket);
 
 /* Ends the session: sends GOODBYE, kills every lane. Any thread may call it; the first call's code and text count. */
 void service_end(struct service *service, enum proto_goodbye code, const char *text);

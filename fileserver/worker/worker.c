@@ -106,6 +106,9 @@ static bool take_message(struct service *service, struct worker_message *message
 		if (lanes_make_read_only(service, WORKER_SETTLE_MS))
 			tell(WORKER_SETTLED, "");
 		return true;
+	case WORKER_SYNC:
+		service_sync(service, message->sync.ticket);
+		return true;
 	case WORKER_STOP:
 		message->text[sizeof(message->text) - 1] = '\0';
 		service_end(service, message->goodbye, message->text);
@@ -157,6 +160,15 @@ static void on_wants(void)
 	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* The broker has asked, and reads what it is told; a ticket must not be lost. */
+static void on_synced(uint64_t ticket, uint32_t kept_ms)
+{
+	const struct worker_message message = { .type = WORKER_SYNCED,
+		                                .sync = { .ticket = ticket, .kept_ms = kept_ms } };
+
+	(void) send(WORKER_FD_BROKER, &message, sizeof(message), MSG_NOSIGNAL);
+}
+
 /* Receives the protect list, before the first request is served. */
 static int protect_first(struct service *service)
 {
@@ -178,6 +190,7 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 	if (r < 0)
 		return fail("cannot serve the share", r);
 	service->session.wants = on_wants;
+	service->synced = on_synced;
 	r = protect_first(service);
 	if (r < 0) {
 		service_free(service);

@@ -36,6 +36,10 @@ static int print(const json_t *object, bool json)
 		              (long long) json_integer_value(json_object_get(object, "lanes")));
 		(void) printf("%-16s %12lld\n", "known nodes",
 		              (long long) json_integer_value(json_object_get(object, "nodes")));
+		(void) printf("%-16s %12lld\n", "known missing",
+		              (long long) json_integer_value(json_object_get(object, "missing")));
+		(void) printf("%-16s %12s\n", "leases asked for",
+		              json_is_true(json_object_get(object, "leases")) ? "yes" : "no");
 	}
 	return fflush(stdout) == 0 ? EXITS_OK : EXITS_SYSTEM;
 }

@@ -112,11 +112,12 @@ static void each_error_has_its_exit_code(void **state)
 		const char *code;
 		int exit_code;
 	} cases[] = {
-		{ "bad-path", EX_DATAERR },   { "not-found", EX_NOINPUT }, { "policy", EX_NOPERM },
-		{ "settings", EX_CONFIG },    { "system", EX_OSERR },      { "unsettled", EX_TEMPFAIL },
-		{ "a new one", EX_PROTOCOL },
+		{ "bad-path", EX_DATAERR },    { "not-found", EX_NOINPUT },  { "policy", EX_NOPERM },
+		{ "settings", EX_CONFIG },     { "system", EX_OSERR },       { "unsettled", EX_TEMPFAIL },
+		{ "unanswered", EX_TEMPFAIL }, { "a new one", EX_PROTOCOL },
 	};
 	_cleanup_json_ json_t *bare = json_pack("{ss}", "error", "words"), *fine = json_pack("{ss}", "code", "policy");
+	_cleanup_json_ json_t *guests = json_pack("{ss}", "error", "/a\x1b[2J");
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *answer = json_pack("{ss ss}", "error", "words", "code", cases[i].code);
@@ -125,6 +126,10 @@ static void each_error_has_its_exit_code(void **state)
 		assert_int_equal(client_check(answer), cases[i].exit_code);
 		assert_string_equal(printed_end(), "bindsharectl: words\n");
 	}
+	printed_begin();
+	assert_int_equal(client_check(guests), EX_PROTOCOL);
+	/* It may name what a guest has made. */
+	assert_string_equal(printed_end(), "bindsharectl: /a\\x1b[2J\n");
 	printed_begin();
 	assert_int_equal(client_check(bare), EX_PROTOCOL);
 	assert_int_equal(client_check(fine), EX_OK);

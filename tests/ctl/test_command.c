@@ -27,6 +27,7 @@ const struct command commands[] = {
 	{ { "share", "ls" }, NULL, "what is shared", { 0 }, run },
 	{ { "share", "add" }, "DIR", "share it\nas it is", { 'r', OPTION_NO_PERSIST }, run },
 	{ { "share", "rm" }, "DIR", "do not", { OPTION_NO_PERSIST }, run },
+	{ { "sync" }, "[DIR]", "wait", { OPTION_TIMEOUT }, run },
 	{ { "doctor" }, NULL, "what is wrong", { OPTION_GUEST }, run },
 };
 const size_t command_count = ARRAY_SIZE(commands);
@@ -60,6 +61,14 @@ static void commands_are_found_by_their_words(void **state)
 	assert_string_equal(find("share add /a", false), "");
 	assert_ptr_equal(found, &commands[2]);
 	assert_string_equal(operand, "/a");
+	/* A word in brackets may be given. */
+	assert_string_equal(find("sync", false), "");
+	assert_ptr_equal(found, &commands[4]);
+	assert_null(operand);
+	assert_string_equal(find("sync /a", false), "");
+	assert_string_equal(operand, "/a");
+	assert_non_null(strstr(find("sync /a /b", false), "\"/b\" is one word too many: sync takes one [DIR]"));
+	assert_non_null(strstr(find("sync /a /b", false), "Usage: bindsharectl sync [DIR] [OPTION]..."));
 }
 
 static void a_wrong_number_of_words_is_told(void **state)
@@ -77,7 +86,8 @@ static void a_wrong_number_of_words_is_told(void **state)
 static void a_word_that_there_is_not_is_told_with_what_may_be_meant(void **state)
 {
 	static const char *const cases[][2] = {
-		{ "", "a command is missing; there are status, share ls, share add DIR, share rm DIR, doctor" },
+		{ "",
+		  "a command is missing; there are status, share ls, share add DIR, share rm DIR, sync [DIR], doctor" },
 		{ "share", "\"share\" needs another word; there are share ls, share add DIR, share rm DIR" },
 		{ "share lst", "there is no command \"share lst\"; did you mean \"share ls\"? There are share ls" },
 		{ "share frobnicate", "there is no command \"share frobnicate\"; there are share ls" },

@@ -165,6 +165,28 @@ static void what_steers_the_server_in_a_share_is_noted(void **state)
 	assert_non_null(found_of(&findings, "protection", 1));
 }
 
+static void why_a_mount_has_no_leases_is_told(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "no-marks",
+		  "warning: /home/me has no more leases: the user's programs watch as much as they may / Raise "
+		  "fs.fanotify.max_user_marks" },
+		{ "no-watch", "note: /home/me has no leases: this machine has neither" },
+		{ "file-system", "note: /home/me has no leases: others can write" },
+		{ "behind", "warning: /home/me has no leases until the guest" },
+		{ "given", "" },
+		{ "not-asked", "" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		(void) json_object_set_new(status, "mounts",
+		                           json_pack("[{ss s{ss}} {ss}]", "share", "/home/me", "leases", "state",
+		                                     cases[i][0], "share", "/of/an/older/server"));
+		assert_found("leases", cases[i][1]);
+		assert_int_equal(found_of(&findings, "leases", 0) != NULL, cases[i][1][0] != '\0');
+	}
+}
+
 static void few_files_are_warned_of(void **state)
 {
 	files = 1024;
@@ -219,6 +241,7 @@ int main(void)
 		CASE(no_share_at_all_is_noted),
 		CASE(broken_settings_and_policy_are_errors),
 		CASE(what_steers_the_server_in_a_share_is_noted),
+		CASE(why_a_mount_has_no_leases_is_told),
 		CASE(few_files_are_warned_of),
 		CASE(directories_that_cannot_be_watched_are_warned_of),
 		CASE(what_confines_workers_is_told),

@@ -21,11 +21,12 @@ static struct rates_look before, after;
 static int set_up(void **state)
 {
 	before.at = 100;
+	before.status = json_pack("{s[{si s{si}} {si}]}", "mounts", "pid", 1, "leases", "events", 10, "pid", 2);
 	before.stats = json_pack("{s[{si s{s{si si si si}}}]}", "mounts", "pid", 1, "operations", "read", "count", 10,
 	                         "errors", 1, "bytes", 1000, "nanoseconds", 5000);
 	after.at = 102;
-	after.status = json_pack("{s[{siss} {siss} {siss}]}", "mounts", "pid", 1, "share", "/b", "pid", 2, "share",
-	                         "/a", "pid", 3, "share", "/c");
+	after.status = json_pack("{s[{siss s{si}} {siss s{si}} {siss}]}", "mounts", "pid", 1, "share", "/b", "leases",
+	                         "events", 16, "pid", 2, "share", "/a", "leases", "events", 5, "pid", 3, "share", "/c");
 	after.stats = json_pack("{s[{si s{s{si si si si} s{si si si si}}} {si s{s{si si si si}}}]}", "mounts", "pid", 1,
 	                        "operations", "read", "count", 20, "errors", 3, "bytes", 5000, "nanoseconds", 25000,
 	                        "write", "count", 10, "errors", 0, "bytes", 0, "nanoseconds", 20000, "pid", 2,
@@ -35,6 +36,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
+	json_decref(before.status);
 	json_decref(before.stats);
 	json_decref(after.stats);
 	json_decref(after.status);
@@ -68,6 +70,7 @@ static void figures_are_per_second_and_per_request(void **state)
 	assert_true(number(rates, 0, "errors_per_second") == 1);
 	assert_true(number(rates, 0, "bytes_per_second") == 2000);
 	assert_true(number(rates, 0, "mean_microseconds") == 2);
+	assert_true(number(rates, 0, "lease_events_per_second") == 3);
 	assert_string_equal(share(rates, 0), "/b");
 }
 
@@ -76,6 +79,7 @@ static void one_that_is_new_began_with_nothing(void **state)
 	_cleanup_json_ json_t *rates = between("pid");
 
 	assert_true(number(rates, 1, "requests_per_second") == 50);
+	assert_true(number(rates, 1, "lease_events_per_second") == 2.5);
 }
 
 static void one_that_has_ended_meanwhile_is_left_out(void **state)

@@ -70,7 +70,33 @@ static void status_has_a_line_for_each_mount_and_each_error(void **state)
 	assert_non_null(strstr(text, "ERROR: line 3\n"));
 	assert_non_null(strstr(text, "1 of 64 shares mounted\n"));
 	assert_non_null(strstr(text, "      7 serving  ro 19"));
-	assert_non_null(strstr(text, "     3        4       5           6  /home/me\n"));
+	assert_non_null(strstr(text, "     3        4       5           6           -        0  /home/me\n"));
+}
+
+static void status_tells_of_leases_and_why_there_are_none(void **state)
+{
+	const char *text =
+	        table(tables_status,
+	              json_pack("{ss si si s[] si s[{si ss si si s{ss si si si si} ss} {si ss si si s{ss si} ss} "
+	                        "{si ss si si ss}]}",
+	                        "release", "1.0", "pid", 42, "since", 0, "listen", "mounts_max", 64, "mounts", "pid", 7,
+	                        "state", "serving", "since", 0, "descriptors", 6, "leases", "state", "given",
+	                        "directories", 1234, "directories_max", 65536, "events", 56, "overflows", 2, "share",
+	                        "/a", "pid", 8, "state", "serving", "since", 0, "descriptors", 6, "leases", "state",
+	                        "file-system", "directories", 0, "share", "/b", "pid", 9, "state", "serving", "since",
+	                        0, "descriptors", 6, "share", "/c"));
+
+	assert_non_null(strstr(text, "DESCRIPTORS      LEASES   EVENTS  SHARE\n"));
+	assert_non_null(
+	        strstr(text, "          6  1234/65536       56  /a\n        the host's queue of events overflowed 2"));
+	assert_non_null(strstr(text, "          6 file-system        0  /b\n        no leases: others can write"));
+	/* An older server does not say. */
+	assert_non_null(strstr(text, "          6           -        0  /c\n"));
+}
+
+static void a_sync_tells_how_many_mounts_it_was_for(void **state)
+{
+	assert_string_equal(table(tables_sync, json_pack("{si}", "mounts", 3)), "taken in by 3 mounts\n");
 }
 
 static void a_mean_of_no_calls_is_zero(void **state)
@@ -134,14 +160,14 @@ static void top_shows_all_where_there_is_no_terminal(void **state)
 	const char *text = top("/home/me", NULL, 0, 0);
 
 	assert_non_null(strstr(text, "2 mounts, 12 requests/s, 2.0 MB/s\n"));
-	assert_non_null(strstr(text, "ERRORS/S LANES WHO"));
-	assert_non_null(strstr(text, "uid 1000             /home/me\n"));
+	assert_non_null(strstr(text, "ERRORS/S      LEASES EVENTS/S LANES WHO"));
+	assert_non_null(strstr(text, "          -        0     2 uid 1000             /home/me\n"));
 	assert_null(strstr(text, "q ends"));
 }
 
 static void top_fits_into_a_terminal(void **state)
 {
-	static const int widths[] = { 20, 60, 69, 70, 99, 100, 200 };
+	static const int widths[] = { 20, 60, 69, 70, 99, 100, 119, 120, 200 };
 	char share[300];
 
 	memset(share, 'x', sizeof(share));
@@ -152,6 +178,7 @@ static void top_fits_into_a_terminal(void **state)
 
 		assert_int_equal(strstr(text, "ERRORS/S") != NULL, widths[i] >= 70);
 		assert_int_equal(strstr(text, "LANES") != NULL, widths[i] >= 100);
+		assert_int_equal(strstr(text, "LEASES") != NULL, widths[i] >= 120);
 		if (widths[i] < 60)
 			continue; /* no room is left for the share; the row is what it is */
 		assert_true(longest_line(text) <= (size_t) widths[i]);
@@ -188,6 +215,8 @@ int main(void)
 		cmocka_unit_test(a_text_that_is_missing_is_a_dash),
 		cmocka_unit_test(a_change_tells_how_long_it_lasts),
 		cmocka_unit_test(status_has_a_line_for_each_mount_and_each_error),
+		cmocka_unit_test(status_tells_of_leases_and_why_there_are_none),
+		cmocka_unit_test(a_sync_tells_how_many_mounts_it_was_for),
 		cmocka_unit_test(a_mean_of_no_calls_is_zero),
 		cmocka_unit_test(an_event_tells_what_it_has),
 		cmocka_unit_test(a_finding_has_its_advice_beneath_it),

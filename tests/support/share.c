@@ -17,6 +17,7 @@
 #include "fileserver/sandbox/own-files.h"
 
 uint32_t share_nodes_max = 10000;
+uint64_t share_features;
 
 struct share *share_new(uint32_t flags, uint32_t descriptors)
 {
@@ -26,6 +27,7 @@ struct share *share_new(uint32_t flags, uint32_t descriptors)
 		.flags = flags,
 		.lanes_max = 8,
 		.heartbeat_ms = 20000,
+		.features = share_features,
 		.nodes_max = share_nodes_max,
 		.descriptors_max = descriptors,
 		.stall_ms = 20000,

@@ -7,6 +7,8 @@
 
 /* Limit of the sessions that are made from now on. */
 extern uint32_t share_nodes_max;
+/* Their PROTO_FEATURE_*. */
+extern uint64_t share_features;
 
 struct share {
 	char directory[64]; /* the host's side */

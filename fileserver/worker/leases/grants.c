@@ -110,8 +110,10 @@ static uint32_t count_all(const struct leases *leases)
 static void show_count(struct leases *leases) LOCK_HELD(leases->lock);
 static void show_count(struct leases *leases)
 {
-	if (leases->counters != NULL)
-		atomic_store_explicit(&leases->counters->leases, count_all(leases), memory_order_relaxed);
+	if (leases->counters == NULL)
+		return;
+	atomic_store_explicit(&leases->counters->leases, count_all(leases), memory_order_relaxed);
+	atomic_store_explicit(&leases->counters->leases_most, leases->most, memory_order_relaxed);
 }
 
 static bool add(struct leases *leases, uint64_t id, enum lease_kind kind) LOCK_HELD(leases->lock);
@@ -331,6 +333,7 @@ static bool watch(struct leases *leases, struct node *node, int object)
 		/* Other programs of the user have taken the marks: this many fit. */
 		if (r == -ENOSPC)
 			leases->most = count_all(leases);
+		show_count(leases);
 	}
 	lock_give(&leases->lock);
 	if (r == -ENOSPC)
@@ -491,6 +494,9 @@ int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases
 	atomic_store(&leases->watches[LEASE_DIRECTORY], watch);
 	leases->files_kind = kind == HOSTWATCH_FANOTIFY ? HOSTWATCH_FANOTIFY_FILES : HOSTWATCH_INOTIFY_FILES;
 	leases->most = most > 0 ? most : limit(kind);
+	lock_take(&leases->lock);
+	show_count(leases);
+	lock_give(&leases->lock);
 	leases_show_state(leases, is_local(root) ? LEASES_GIVEN : LEASES_FILE_SYSTEM);
 	nodes_set_freed(nodes, on_freed, leases);
 	*ret_leases = leases;

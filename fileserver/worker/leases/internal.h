@@ -13,7 +13,7 @@
 
 enum {
 	WINDOW = 256,      /* messages without an acknowledgement: they fit into a socket's buffer */
-	SYNCS_MAX = 64,    /* waiting at a time */
+	SYNCS_MAX = 8,     /* tickets that wait at a time; more of them wait together */
 	DEVICES_KNOWN = 8, /* file systems whose kind is remembered */
 };
 
@@ -43,11 +43,12 @@ struct leases {
 		enum lease_kind kind;
 	} * lost; /* whose leases have ended: the guest is to be told */
 	size_t lost_count, lost_size;
-	uint32_t lost_all;                /* PROTO_INVALIDATE_*: ALL, as if all were in it; 0: not so */
-	uint64_t wanted_syncs[SYNCS_MAX]; /* tickets, 0: free */
+	uint32_t lost_all;    /* PROTO_INVALIDATE_*: ALL, as if all were in it; 0: not so */
+	uint64_t wanted_sync; /* the last ticket for which events are still to be read; 0: none */
 	struct {
 		uint64_t ticket, sequence;
-	} syncs[SYNCS_MAX]; /* waiting for an acknowledgement */
+	} syncs[SYNCS_MAX]; /* waiting for an acknowledgement, in their order */
+	unsigned syncs_count;
 	struct {
 		uint64_t device;
 		bool local;
@@ -55,11 +56,12 @@ struct leases {
 	unsigned devices_count;
 
 	_Atomic uint64_t sequence, acknowledged; /* of messages */
-	_Atomic bool behind;  /* nothing is sent, and no lease is given, until the guest has caught up */
-	_Atomic bool waiting; /* for an acknowledgement */
-	_Atomic bool looking; /* leases_look_again() runs */
-	int end;              /* descriptor that says that the session is over */
-	uint64_t batch;       /* leases_run(): numbers the rounds of reading */
+	_Atomic bool behind;        /* nothing is sent, and no lease is given, until the guest has caught up */
+	_Atomic bool waiting;       /* for an acknowledgement */
+	_Atomic bool looking;       /* leases_look_again() runs */
+	_Atomic int64_t kept_until; /* clock_ms(): of what the guest was told without a lease */
+	int end;                    /* descriptor that says that the session is over */
+	uint64_t batch;             /* leases_run(): numbers the rounds of reading */
 };
 
 /* What has ended since the last call, for leases_run(). The caller frees *ret_lost. Not 0: lost_all. */

@@ -20,29 +20,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "protocol/messages.h"
+#include "protocol/counters.h"
 
 enum { LEASES_LOOK_MS = 10000 };
 
 struct leases;
 struct node;
 struct nodes;
-struct proto_counters;
 struct statx;
-
-enum leases_state {
-	LEASES_GIVEN = 1,   /* leases are given */
-	LEASES_NOT_ASKED,   /* the guest has no use for them (cache=none) */
-	LEASES_NO_WATCH,    /* this machine has neither fanotify nor inotify for the user */
-	LEASES_NO_MARKS,    /* the user has no mark left */
-	LEASES_FILE_SYSTEM, /* others can write to the share's file system (NFS, FUSE, overlayfs and so on) */
-	LEASES_BEHIND,      /* the guest does not keep up */
-};
 
 struct leases_sink {
 	/* Sends one message to the guest. Called by the thread that runs leases_run() only. */
 	int (*send)(void *context, const struct proto_invalidate_request *message);
-	/* The guest has acted on every change that was made before leases_sync() was called with this ticket. */
+	/*
+	 * The guest has acted on every change that was made before leases_sync() was called with this ticket, or an
+	 * earlier one.
+	 */
 	void (*synced)(void *context, uint64_t ticket);
 	void *context;
 };
@@ -90,7 +83,14 @@ void leases_renamed(struct leases *leases, const struct statx *before, const str
 
 /* The guest has acted on every message up to this one. It may send any number. Any thread. */
 void leases_acknowledged(struct leases *leases, uint64_t sequence);
-/* Sees to it that sink.synced() is called. Any thread. */
+/*
+ * Sees to it that sink.synced() is called with this ticket or a later one. Tickets grow, from 1. A session that ends
+ * calls it no more. Not with NULL. Any thread.
+ */
 void leases_sync(struct leases *leases, uint64_t ticket);
+/* The guest is being told something that it may keep for so long without a lease. Not with NULL. Any thread. */
+void leases_kept(struct leases *leases, uint32_t ms);
+/* For how many more ms it may keep some of that. Not with NULL. Any thread. */
+uint32_t leases_kept_for(const struct leases *leases);
 /* Names are hidden or shown from now on: none that the guest knows may be right, though contents are. Any thread. */
 void leases_drop_names(struct leases *leases);

@@ -304,47 +304,47 @@ static void catch_up(struct leases *leases)
 /* Calls synced() for those whose changes the guest has acted on. */
 static void answer_syncs(struct leases *leases)
 {
-	uint64_t acknowledged = atomic_load(&leases->acknowledged), done[SYNCS_MAX];
-	unsigned count = 0;
+	uint64_t acknowledged = atomic_load(&leases->acknowledged), ticket = 0;
+	unsigned done = 0;
 
 	lock_take(&leases->lock);
-	for (unsigned i = 0; i < SYNCS_MAX; i++) {
-		if (leases->syncs[i].ticket == 0 || leases->syncs[i].sequence > acknowledged)
-			continue;
-		done[count++] = leases->syncs[i].ticket;
-		leases->syncs[i].ticket = 0;
-	}
+	while (done < leases->syncs_count && leases->syncs[done].sequence <= acknowledged)
+		ticket = leases->syncs[done++].ticket;
+	leases->syncs_count -= done;
+	memmove(leases->syncs, leases->syncs + done, leases->syncs_count * sizeof(leases->syncs[0]));
 	lock_give(&leases->lock);
-	while (count > 0)
-		leases->sink.synced(leases->sink.context, done[--count]);
+	if (ticket != 0)
+		leases->sink.synced(leases->sink.context, ticket);
 }
 
-/* Tickets that came before the last reading of events wait for an acknowledgement of what was sent by now. */
-static void begin_syncs(struct leases *leases, const uint64_t tickets[SYNCS_MAX])
+/* The ticket, which came before the last reading of events, waits for an acknowledgement of what was sent by now. */
+static void begin_sync(struct leases *leases, uint64_t ticket)
 {
 	uint64_t sequence = atomic_load(&leases->sequence);
 
+	if (ticket == 0)
+		return;
 	/* What was not sent is told with ALL once the guest has caught up. */
 	if (atomic_load(&leases->behind))
 		sequence++;
 	lock_take(&leases->lock);
-	for (unsigned i = 0, at = 0; i < SYNCS_MAX && tickets[i] != 0; i++) {
-		while (at < SYNCS_MAX && leases->syncs[at].ticket != 0)
-			at++;
-		if (at == SYNCS_MAX)
-			break;
-		leases->syncs[at].ticket = tickets[i];
-		leases->syncs[at].sequence = sequence;
-	}
+	/* Where there is no room the one before waits as long as this one, and is answered with it. */
+	if (leases->syncs_count == SYNCS_MAX)
+		leases->syncs_count--;
+	leases->syncs[leases->syncs_count].ticket = ticket;
+	leases->syncs[leases->syncs_count++].sequence = sequence;
 	lock_give(&leases->lock);
 }
 
-static void take_wanted(struct leases *leases, uint64_t tickets[SYNCS_MAX])
+static uint64_t take_wanted(struct leases *leases)
 {
+	uint64_t ticket;
+
 	lock_take(&leases->lock);
-	memcpy(tickets, leases->wanted_syncs, sizeof(leases->wanted_syncs));
-	memset(leases->wanted_syncs, 0, sizeof(leases->wanted_syncs));
+	ticket = leases->wanted_sync;
+	leases->wanted_sync = 0;
 	lock_give(&leases->lock);
+	return ticket;
 }
 
 void leases_run(struct leases *leases, int end)
@@ -361,9 +361,9 @@ void leases_run(struct leases *leases, int end)
 
 	leases->end = end;
 	while (fds[0].revents == 0) {
-		uint64_t tickets[SYNCS_MAX];
 		eventfd_t count;
 		struct hostwatch *files = atomic_load(&leases->watches[LEASE_FILE]);
+		uint64_t ticket;
 		int foreign, read;
 
 		fds[4].fd = files == NULL ? -EBADF : hostwatch_fd(files);
@@ -371,11 +371,14 @@ void leases_run(struct leases *leases, int end)
 			return;
 		if (fds[1].revents != 0)
 			(void) eventfd_read(leases->wake, &count);
+		ticket = take_wanted(leases);
+		/* A mount may have been made after poll() and before the ticket. */
+		if (ticket != 0)
+			(void) poll(&fds[2], 1, 0);
 		if (fds[2].revents != 0 && mounts_changed(leases->mounts))
 			leases_restart(leases);
-		take_wanted(leases, tickets);
 		foreign = read_events(leases, &read);
-		begin_syncs(leases, tickets);
+		begin_sync(leases, ticket);
 		catch_up(leases);
 		answer_syncs(leases);
 		napping = read > 0 && foreign == 0;
@@ -396,18 +399,25 @@ void leases_acknowledged(struct leases *leases, uint64_t sequence)
 
 void leases_sync(struct leases *leases, uint64_t ticket)
 {
-	bool taken = false;
-
-	if (leases == NULL)
-		return;
 	lock_take(&leases->lock);
-	for (unsigned i = 0; i < SYNCS_MAX && !taken; i++) {
-		taken = leases->wanted_syncs[i] == 0;
-		if (taken)
-			leases->wanted_syncs[i] = ticket;
-	}
+	leases->wanted_sync = ticket;
 	lock_give(&leases->lock);
 	(void) eventfd_write(leases->wake, 1);
+}
+
+void leases_kept(struct leases *leases, uint32_t ms)
+{
+	int64_t until = clock_ms() + ms, before = atomic_load(&leases->kept_until);
+
+	while (until > before && !atomic_compare_exchange_weak(&leases->kept_until, &before, until))
+		;
+}
+
+uint32_t leases_kept_for(const struct leases *leases)
+{
+	int64_t left = atomic_load(&leases->kept_until) - clock_ms();
+
+	return left > 0 ? (uint32_t) left : 0;
 }
 
 void leases_drop_names(struct leases *leases)

@@ -74,6 +74,7 @@ static bool entry_fill(struct listing *listing, const struct dirent64 *from, str
 	}
 	to->node = entry.node;
 	to->attr = entry.attr;
+	listing->call->unleased |= (entry.attr.flags & PROTO_ATTR_LEASED) == 0;
 	return true;
 }
 

@@ -15,9 +15,10 @@ struct call {
 	struct session *session;
 	enum proto_op op;
 	uint64_t id;
-	bool leased;  /* the reply: PROTO_FRAME_LEASED */
-	bool changes; /* it changes something */
-	bool anew;    /* PROTO_FRAME_ANEW: the guest's kernel has just looked the names up */
+	bool leased;   /* the reply: PROTO_FRAME_LEASED */
+	bool unleased; /* some attributes in the reply are without PROTO_ATTR_LEASED */
+	bool changes;  /* it changes something */
+	bool anew;     /* PROTO_FRAME_ANEW: the guest's kernel has just looked the names up */
 
 	/* Memory for the reply: its fields (PROTO_SMALL_MAX bytes), and its data, which may overlap the request's. */
 	uint8_t *fields, *data;

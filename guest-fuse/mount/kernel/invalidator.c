@@ -436,6 +436,7 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 		                 .node = request->node,
 		                 .name = request->name };
 
+	proto_counter_add(&client->server->counters.ops[PROTO_INVALIDATE].count, 1);
 	if ((request->what & PROTO_INVALIDATE_ALL) != 0) {
 		held_changed_all(client->held);
 		drop_directory(client, 0, contents);

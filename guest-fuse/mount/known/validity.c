@@ -7,10 +7,12 @@
 #include "guest-fuse/mount/known/file-binds.h"
 #include "guest-fuse/mount/known/held.h"
 #include "protocol/clock.h"
+#include "protocol/messages.h"
 
-#define VALIDITY_SECONDS 1.0
+/* The server goes by these times when it says whether a change has been taken in. */
+#define VALIDITY_SECONDS (PROTO_KEEP_MS / 1e3)
 #define CHANGED_SECONDS  0.05
-#define AHEAD_SECONDS    0.1
+#define AHEAD_SECONDS    (PROTO_KEEP_BRIEFLY_MS / 1e3)
 
 void validity_init(struct validity *validity, bool cache, bool leases, struct file_binds *file_binds, struct held *held)
 {

@@ -4,6 +4,7 @@
 import errno
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -11,7 +12,7 @@ import threading
 import time
 
 from lib import (Mount, Rig, case, expect_errno, is_mounted, mount_command, program, read_file, run, skip,
-                 unmount, world, write_file)
+                 unmount, wait_for, world, write_file)
 
 
 def _install_helper():
@@ -200,7 +201,7 @@ def stats_are_for_people_and_for_programs():
     stats = rig.mount.stats()
     assert stats["rpc"]["lookup"] >= 1 and stats["rpc"]["open"] >= 1, stats
     assert stats["fuse"]["lookup"] >= 1 and stats["fuse"]["init"] == 1, stats
-    assert stats["lanes"] >= 2, stats
+    assert stats["lanes"] >= 2 and stats["nodes"] >= 1 and stats["missing"] == 0 and stats["leases"] is False, stats
     done = subprocess.run([program("bindshare-mount"), "--stats", rig.mount.where], check=False, timeout=20,
                           capture_output=True, text=True)
     assert done.returncode == 0 and "lookup" in done.stdout, done
@@ -209,6 +210,23 @@ def stats_are_for_people_and_for_programs():
         raise AssertionError("the table for people is JSON")
     except ValueError:
         pass
+
+
+@case
+def stats_tell_what_is_known_under_leases():
+    rig = Rig("cache=leases")
+    for number in range(3):
+        assert not os.path.exists(rig.guest(f"none{number}"))
+    stats = rig.mount.stats()
+    assert stats["leases"] is True and stats["missing"] == 3 and stats["rpc"]["invalidate"] == 0, stats
+    rig.fill("none1", "x")
+    wait_for(lambda: os.path.exists(rig.guest("none1")), "the guest sees the new file")
+    stats = rig.mount.stats()
+    assert stats["missing"] == 2 and stats["rpc"]["invalidate"] >= 1, stats
+    done = subprocess.run([program("bindshare-mount"), "--stats", rig.mount.where], check=False, timeout=20,
+                          capture_output=True, text=True)
+    assert re.search(r"^known missing +2$", done.stdout, re.MULTILINE), done
+    assert re.search(r"^leases asked for +yes$", done.stdout, re.MULTILINE), done
 
 
 @case

@@ -104,6 +104,8 @@ def a_usage_error_names_the_word_and_the_nearest_right_one():
             (["status", "--read-only"], ["--read-only is an option of share add, not of status"]),
             (["share", "ls", "--guest"], ["--guest", "doctor", "share ls"]), (["top", "-x"], ["-x"]),
             (["top", "--interval"], ["--interval needs a value"]), (["--json=1", "status"], ["--json takes no value"]),
+            (["status", "--timeout", "1"], ["--timeout is an option of sync"]),
+            (["sync", "--timeout", "x"], ["--timeout x"]), (["snyc"], ['"sync"']),
             (["top", "--sort", "age"], ["--sort age", "requests"]), (["top", "--count", "0"], ["--count 0"]),
             (["help", "shar"], ['"shar"', '"share"'])):
         done = _plain(*words)
@@ -120,12 +122,13 @@ def every_command_has_help():
     whole = _plain("--help").stdout
     assert _plain("help").stdout == whole
     for words in (["share", "ls"], ["share", "add"], ["share", "rm"], ["status"], ["stats"], ["top"], ["events"],
-                  ["token", "rotate"], ["doctor"]):
+                  ["token", "rotate"], ["doctor"], ["sync"]):
         done = _plain(*words, "--help")
         assert done.returncode == 0 and done.stdout.startswith("Usage: bindsharectl " + " ".join(words)), done
         assert _plain("help", *words).stdout == done.stdout and _plain("-h", *words).stdout == done.stdout
         assert "--control" in done.stdout and ("--read-only" in done.stdout) == (words == ["share", "add"]), done
         assert ("--sort" in done.stdout) == (words == ["top"]), done
+        assert ("--timeout" in done.stdout) == (words == ["sync"]), done
     for words in (["share", "--help"], ["help", "share"], ["share", "help"]):
         text = _plain(*words).stdout
         assert "share add DIR" in text and "doctor" not in text, text
@@ -159,6 +162,60 @@ def top_shows_who_does_how_much():
         assert mount["requests_per_second"] > 0 and mount["mean_microseconds"] > 0, mount
         assert mount["bytes_per_second"] >= 65536 * mount["requests_per_second"] * 0.5, mount
     assert "requests/s" in table and rig.share in table and "uid 0" in table and "\x1b" not in table, table
+
+
+def _leases(server):
+    """What status says of the leases of each mount, by its share."""
+    mounts = json.loads(server.ctl("status", "--json"))["mounts"]
+    return {os.path.basename(mount["share"]): mount["leases"] for mount in mounts}
+
+
+@case
+def status_and_top_tell_of_leases_and_why_a_share_has_none():
+    leased, plain, foreign = _directory("leased"), _directory("plain"), _directory("foreign")
+    for name in ("lower", "upper", "work"):
+        os.mkdir(f"{os.path.dirname(foreign)}/{name}")
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", os.path.dirname(foreign) + "/upper"], check=True)
+    for name in ("up", "work"):
+        os.mkdir(f"{os.path.dirname(foreign)}/upper/{name}")
+        os.chown(f"{os.path.dirname(foreign)}/upper/{name}", world.UID, world.GID)
+    layers = [f"{kind}dir={os.path.dirname(foreign)}/{name}"
+              for kind, name in (("lower", "lower"), ("upper", "upper/up"), ("work", "upper/work"))]
+    subprocess.run(["mount", "-t", "overlay", "-o", ",".join(layers), "overlay", foreign], check=True)
+    server = Server([leased, plain, foreign])
+    mounts = [Mount(server, share, "cache=" + cache)
+              for share, cache in ((leased, "leases"), (plain, "auto"), (foreign, "leases"))]
+    for number in range(5):
+        os.mkdir(f"{leased}/{number}")
+    for mount in mounts:
+        for entry in os.scandir(mount.where):
+            os.stat(entry.path)
+    before = _leases(server)
+    assert before["leased"]["state"] == "given" and 6 <= before["leased"]["directories"], before
+    assert before["leased"]["directories"] < before["leased"]["directories_max"] <= 65536, before
+    assert before["leased"]["overflows"] == 0, before
+    assert before["plain"] == {"state": "not-asked", "directories": 0, "directories_max": 0, "events": 0,
+                               "overflows": 0}, before
+    assert before["foreign"]["state"] == "file-system" and before["foreign"]["directories"] == 0, before
+    # What others change is counted, and what the guest changes is not.
+    server.ctl("sync")
+    before = _leases(server)["leased"]["events"]
+    for number in range(5):
+        write_file(mounts[0] / f"mine{number}", "x", owner=(0, 0))
+    server.ctl("sync")
+    assert _leases(server)["leased"]["events"] == before, _leases(server)
+    for number in range(5):
+        os.mkdir(f"{leased}/{number}/below")
+    server.ctl("sync")
+    assert _leases(server)["leased"]["events"] >= before + 5, _leases(server)
+    table = server.ctl("status")
+    assert re.search(rf" [6-9]/\d+ +\d+  {leased}$", table, re.MULTILINE), table
+    assert re.search(rf" not-asked +0  {plain}$", table, re.MULTILINE), table
+    assert re.search(rf" file-system +0  {foreign}\n +no leases: others can write", table, re.MULTILINE), table
+    top = server.ctl("top", "-n", "1")
+    assert re.search(rf" [6-9]/\d+ +0 .*{leased}$", top, re.MULTILINE) and "LEASES EVENTS/S" in top, top
+    row, = [row for row in json.loads(server.ctl("top", "-n", "1", "--json"))["mounts"] if row["share"] == leased]
+    assert row["leases"] == _leases(server)["leased"] and row["lease_events_per_second"] == 0, row
 
 
 @case
@@ -411,13 +468,14 @@ def completions_work_in_their_shells():
         complete_line bindsharectl --j
         cd {os.path.dirname(share)}
         complete_line bindsharectl share add a
+        complete_line bindsharectl sync a
     """
     done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, timeout=20)
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["share", "stats", "status"] or set(lines[0].split()) == {"share", "stats", "status"}
+    assert set(lines[0].split()) == {"share", "stats", "status", "sync"}, lines
     assert set(lines[1].split()) == {"ls", "add", "rm"}, lines
     assert lines[2].split() == ["--json"], lines
-    assert lines[3] == "a share", lines
+    assert lines[3] == lines[4] == "a share", lines
     missing = []
     for shell, arguments in (("zsh", ["-n"]), ("fish", ["--no-execute"])):
         if shutil.which(shell) is None:

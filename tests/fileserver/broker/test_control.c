@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fileserver/broker/control.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "tests/support/scratch.h"
 
 static uv_loop_t loop;
@@ -27,6 +29,13 @@ static unsigned changes, rotations;
 static struct worker worker;
 static struct proto_counters counters;
 static const char *const listen_text = "unix:/run/s";
+
+static int channel[2]; /* of the worker */
+
+static void on_uptake_changed(void *context)
+{
+	control_uptake_changed(&control);
+}
 
 static void on_changed(void *context)
 {
@@ -60,7 +69,13 @@ static int set_up(void **state)
 	counters.ops[PROTO_LOOKUP].count = 5;
 	counters.ops[PROTO_LOOKUP].errors = 2;
 	counters.nodes = 17;
+	counters.leases = 5;
+	counters.leases_most = 70;
+	counters.lease_events = 1234;
+	counters.lease_overflows = 1;
+	counters.leases_state = LEASES_GIVEN;
 	worker = (struct worker){ .path = "/srv/\xff",
+		                  .peer = "vsock 3:1024",
 		                  .requested = "/srv/x",
 		                  .read_only = true,
 		                  .since = 2000,
@@ -70,6 +85,10 @@ static int set_up(void **state)
 	supervisor = (struct supervisor){
 		.allowlist = &shares.allowlist, .workers_max = 64, .workers = &worker, .count = 1
 	};
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, channel), 0);
+	worker.supervisor = &supervisor;
+	worker.process.channel = channel[0];
+	supervisor.uptake_changed = on_uptake_changed;
 	supervisor.past.ops[PROTO_LOOKUP].count = 100;
 	shares = (struct shares){ .events = &events };
 	events = (struct events){ 0 };
@@ -86,6 +105,9 @@ static int tear_down(void **state)
 {
 	control_close(&control);
 	(void) uv_run(&loop, UV_RUN_DEFAULT);
+	assert_null(supervisor.uptakes);
+	close_fd(channel[0]);
+	close_fd(channel[1]);
 	shares_done(&shares);
 	assert_int_equal(access(scratch_path("control.sock"), F_OK), -1);
 	scratch_remove();
@@ -185,6 +207,29 @@ static void shares_tell_what_is_on_the_list(void **state)
 	assert_string_equal(json_string_value(json_object_get(first, "source")), "command-line");
 	assert_true(json_is_null(json_object_get(first, "owner")));
 	json_decref(json);
+}
+
+static void status_tells_of_leases_and_why_there_are_none(void **state)
+{
+	static const char *const states[] = { "starting", "given",       "not-asked", "no-watch",
+		                              "no-marks", "file-system", "behind",    "unknown" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(states); i++) {
+		json_t *json, *leases;
+
+		counters.leases_state = i;
+		json = ask("{\"version\":1,\"request\":\"status\"}\n");
+		leases = json_object_get(json_array_get(json_object_get(json, "mounts"), 0), "leases");
+		assert_string_equal(json_string_value(json_object_get(leases, "state")), states[i]);
+		assert_int_equal(json_integer_value(json_object_get(leases, "directories")), 5);
+		assert_int_equal(json_integer_value(json_object_get(leases, "directories_max")), 70);
+		assert_int_equal(json_integer_value(json_object_get(leases, "events")), 1234);
+		assert_int_equal(json_integer_value(json_object_get(leases, "overflows")), 1);
+		json_decref(json);
+	}
+	/* A worker is not trusted. */
+	counters.leases_state = UINT64_MAX;
+	json_decref(ask("{\"version\":1,\"request\":\"status\"}\n"));
 }
 
 static void answers_error(const char *text, const char *code, const char *words)
@@ -308,6 +353,123 @@ static void the_answer_to_a_change_waits_until_workers_have_settled(void **state
 	assert_int_equal(rotations, 1);
 }
 
+static int send_request(const char *request)
+{
+	int fd = connect_client();
+
+	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+	turn();
+	return fd;
+}
+
+static void assert_answered(int fd, const char *words)
+{
+	char answer[1024];
+	ssize_t n;
+
+	turn();
+	n = read(fd, answer, sizeof(answer) - 1);
+	if (words == NULL) {
+		assert_int_equal(n, -1);
+		return;
+	}
+	assert_true(n > 0);
+	answer[n] = '\0';
+	if (strstr(answer, words) == NULL)
+		fail_msg("%s has no %s", answer, words);
+	close_fd(fd);
+}
+
+static void worker_answers(uint64_t ticket, uint32_t kept_ms)
+{
+	const struct worker_message message = { .type = WORKER_SYNCED, .sync = { ticket, kept_ms } };
+
+	assert_true(uptake_answered(&worker, &message));
+}
+
+static void sync_is_answered_when_the_workers_have_answered(void **state)
+{
+	int first = send_request(REQUEST("sync", "")), second;
+
+	assert_answered(first, NULL);
+	/* One who sends no more still gets the answer. */
+	second = send_request(REQUEST("sync", ",\"timeout\":20"));
+	assert_int_equal(shutdown(second, SHUT_WR), 0);
+	assert_answered(second, NULL);
+	worker_answers(1, 0);
+	assert_answered(second, NULL);
+	assert_answered(first, "\"mounts\":1");
+	worker_answers(2, 0);
+	assert_answered(second, "\"mounts\":1");
+	/* What does not concern the mount is not waited for. */
+	(void) mkdir(scratch_path("share/below"), 0755);
+	second = connect_client();
+	(void) dprintf(second, REQUEST("sync", ",\"path\":\"%s/./below/\""), scratch_path("share"));
+	turn();
+	assert_answered(second, "\"mounts\":0");
+}
+
+static void sync_waits_for_what_is_kept_and_for_a_mount_that_ends(void **state)
+{
+	int fd = send_request(REQUEST("sync", ""));
+	int64_t begin = clock_ms();
+
+	worker_answers(1, 50);
+	assert_answered(fd, NULL);
+	while (supervisor.uptakes != NULL)
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	assert_true(clock_ms() >= begin + 50);
+	assert_answered(fd, "\"mounts\":1");
+	fd = send_request(REQUEST("sync", ""));
+	supervisor.workers = NULL;
+	uptake_look(&supervisor);
+	assert_answered(fd, "\"mounts\":1");
+	assert_answered(send_request(REQUEST("sync", "")), "\"mounts\":0");
+}
+
+static void sync_names_who_has_not_answered_in_time(void **state)
+{
+	int fd = send_request(REQUEST("sync", ",\"timeout\":1"));
+	char answer[1024];
+	ssize_t n = -1;
+
+	while (n < 0) {
+		(void) uv_run(&loop, UV_RUN_ONCE);
+		n = read(fd, answer, sizeof(answer) - 1);
+	}
+	answer[n] = '\0';
+	assert_non_null(strstr(answer, "no answer in time from: /srv/? (vsock 3:1024)\""));
+	assert_non_null(strstr(answer, "\"code\":\"unanswered\""));
+	assert_non_null(strstr(answer, "\"unanswered\":[{\"share\":\"/srv/?\",\"pid\":99,\"peer\":\"vsock 3:1024\"}]"));
+	close_fd(fd);
+	assert_null(supervisor.uptakes);
+	/* Too late for that one, and for nobody else. */
+	worker_answers(1, 0);
+}
+
+static void a_client_that_leaves_is_not_waited_for(void **state)
+{
+	int fd = send_request(REQUEST("sync", ",\"timeout\":600"));
+
+	assert_int_equal(control.count, 1);
+	assert_non_null(supervisor.uptakes);
+	close_fd(fd);
+	turn();
+	assert_int_equal(control.count, 0);
+	assert_null(supervisor.uptakes);
+}
+
+static void a_sync_that_makes_no_sense_is_told_so(void **state)
+{
+	answers_error(REQUEST("sync", ",\"path\":7"), "malformed", "\"timeout\":10");
+	answers_error(REQUEST("sync", ",\"timeout\":0"), "malformed", "1 to 86400");
+	answers_error(REQUEST("sync", ",\"timeout\":86401"), "malformed", "1 to 86400");
+	answers_error(REQUEST("sync", ",\"timeout\":\"9\""), "malformed", "1 to 86400");
+	answers_error(REQUEST("sync", ",\"path\":\"etc\""), "bad-path", "etc: not an absolute path");
+	answers_error(REQUEST("sync", ",\"path\":\"/etc\""), "not-shared", "/etc is not shared");
+	assert_null(supervisor.uptakes);
+}
+
 static void subscribers_get_a_line_for_each_event(void **state)
 {
 	static char long_text[1000];
@@ -406,6 +568,12 @@ int main(void)
 		CASE(a_request_that_ends_too_early_is_answered),
 		CASE(shares_are_added_changed_and_removed),
 		CASE(the_answer_to_a_change_waits_until_workers_have_settled),
+		CASE(status_tells_of_leases_and_why_there_are_none),
+		CASE(sync_is_answered_when_the_workers_have_answered),
+		CASE(sync_waits_for_what_is_kept_and_for_a_mount_that_ends),
+		CASE(sync_names_who_has_not_answered_in_time),
+		CASE(a_client_that_leaves_is_not_waited_for),
+		CASE(a_sync_that_makes_no_sense_is_told_so),
 		CASE(subscribers_get_a_line_for_each_event),
 		CASE(more_clients_than_allowed_are_closed),
 		CASE(a_silent_client_is_closed),

@@ -39,6 +39,7 @@ static void on_synced(void *context, uint64_t ticket)
 
 	lock_take(&leasing->lock);
 	leasing->synced = ticket;
+	leasing->synced_count++;
 	lock_give(&leasing->lock);
 }
 

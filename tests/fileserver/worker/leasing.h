@@ -22,6 +22,7 @@ struct leasing {
 	struct proto_invalidate_request told[LEASING_TOLD];
 	unsigned count;
 	uint64_t synced; /* the last ticket */
+	unsigned synced_count;
 };
 
 /* most: as leases_new(). */

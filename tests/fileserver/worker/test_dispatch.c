@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "fileserver/worker/leases/leases.h"
 #include "tests/fileserver/worker/inside.h"
 
 static int set_up_read_only(void **state)
@@ -113,6 +114,74 @@ static void data_that_nobody_took_is_gone_before_the_next_request(void **state)
 	assert_int_equal(share_lookup(share, share->root, "none", &entry), -ENOENT);
 }
 
+static int set_up_leased(void **state)
+{
+	share_features = PROTO_FEATURE_LEASES | PROTO_FEATURE_ATTR_FLAGS;
+	*state = share_new(0, 1000);
+	share_features = 0;
+	return *state == NULL ? -1 : 0;
+}
+
+static uint32_t kept(struct share *share)
+{
+	return leases_kept_for(inside_session(share)->leases);
+}
+
+static void nothing_is_kept_without_a_lease_where_all_is_leased(void **state)
+{
+	struct share *share = *state;
+	struct proto_getattr_reply attributes;
+	struct proto_opendir_reply listed;
+	struct proto_create_reply created;
+	struct proto_entry entry;
+
+	share_host_write(share, "file", "text");
+	assert_int_equal(share_lookup(share, share->root, "file", &entry), 0);
+	assert_true((entry.attr.flags & PROTO_ATTR_LEASED) != 0);
+	assert_int_equal(raw_getattr(&share->raw, &(struct proto_getattr_request){ entry.node }, &attributes), 0);
+	assert_int_equal(share_lookup(share, share->root, "missing", &entry), -ENOENT);
+	assert_int_equal(raw_opendir(&share->raw, &(struct proto_opendir_request){ share->root, 65536 }, &listed), 0);
+	assert_int_equal(share_create(share, share->root, "new", PROTO_OPEN_READ, 0644, &created), 0);
+	assert_int_equal(kept(share), 0);
+}
+
+/* Each on a session of its own: what one keeps would hide what another does not. */
+static void what_is_told_without_a_lease_is_known_to_be_kept(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct proto_getattr_reply attributes;
+		struct proto_opendir_reply listed;
+		struct proto_entry entry;
+		struct share *share;
+		uint64_t handle;
+
+		assert_int_equal(set_up_leased((void **) &share), 0);
+		share_host_write(share, "file", "text");
+		assert_int_equal(share_lookup(share, share->root, "file", &entry), 0);
+		assert_int_equal(kept(share), 0);
+		assert_int_equal(linkat(share->host, "file", share->host, "second", 0), 0);
+		switch (i) {
+		case 0:
+			assert_int_equal(share_lookup(share, share->root, "second", &entry), 0);
+			break;
+		case 1:
+			assert_int_equal(
+			        raw_getattr(&share->raw, &(struct proto_getattr_request){ entry.node }, &attributes),
+			        0);
+			break;
+		case 2:
+			assert_int_equal(raw_opendir(&share->raw, &(struct proto_opendir_request){ share->root, 65536 },
+			                             &listed),
+			                 0);
+			break;
+		default:
+			assert_int_equal(share_open(share, entry.node, PROTO_OPEN_READ, &handle), 0);
+		}
+		assert_in_range(kept(share), 1, i < 3 ? PROTO_KEEP_MS : PROTO_KEEP_BRIEFLY_MS);
+		share_free(share);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, inside_set_up, inside_tear_down)
 
 int main(void)
@@ -125,6 +194,9 @@ int main(void)
 		TEST(operations_on_the_wrong_lane_end_the_session),
 		TEST(requests_their_bytes_and_their_errors_are_counted),
 		TEST(data_that_nobody_took_is_gone_before_the_next_request),
+		cmocka_unit_test_setup_teardown(nothing_is_kept_without_a_lease_where_all_is_leased, set_up_leased,
+		                                inside_tear_down),
+		cmocka_unit_test(what_is_told_without_a_lease_is_known_to_be_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

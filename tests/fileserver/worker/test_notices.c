@@ -177,6 +177,120 @@ static uint64_t synced(void)
 	return ticket;
 }
 
+static void wait_synced(uint64_t ticket)
+{
+	int64_t until = clock_ms() + 10000;
+
+	while (synced() != ticket) {
+		assert_true(clock_ms() < until);
+		(void) usleep(1000);
+	}
+}
+
+static void acknowledge_all(void)
+{
+	leases_acknowledged(leasing.leases, leasing_told(&leasing, leasing_count(&leasing) - 1).sequence);
+}
+
+/* The ticket waits for an acknowledgement. */
+static void wait_begun(uint64_t ticket)
+{
+	struct leases *leases = leasing.leases;
+	int64_t until = clock_ms() + 10000;
+
+	for (bool begun = false; !begun; (void) usleep(500)) {
+		lock_take(&leases->lock);
+		begun = leases->syncs_count > 0 && leases->syncs[leases->syncs_count - 1].ticket == ticket;
+		lock_give(&leases->lock);
+		assert_true(clock_ms() < until);
+	}
+}
+
+/* Each waits for a change of its own, so that none is answered before the guest has answered. */
+static void no_ticket_is_lost_when_there_are_many(void **state)
+{
+	enum { MANY = 3 * SYNCS_MAX };
+	int64_t until;
+
+	begin(false);
+	for (unsigned i = 1; i <= MANY; i++) {
+		char command[64], name[16];
+
+		(void) snprintf(name, sizeof(name), "n%u", i);
+		(void) snprintf(command, sizeof(command), "mkdir d/%s", name);
+		leasing_elsewhere(command);
+		leases_sync(leasing.leases, i);
+		(void) leasing_wait(&leasing, nodes_id(directory), name, PROTO_INVALIDATE_NAME);
+		/* Else it would be begun together with the next one. */
+		wait_begun(i);
+	}
+	assert_int_equal(synced(), 0);
+	/* The first one waits for no later one. */
+	until = clock_ms() + 10000;
+	while (synced() == 0) {
+		assert_true(clock_ms() < until);
+		leases_acknowledged(leasing.leases, 1);
+		(void) usleep(1000);
+	}
+	assert_int_equal(synced(), 1);
+	acknowledge_all();
+	wait_synced(MANY);
+	assert_true(leasing.synced_count <= SYNCS_MAX);
+	end();
+}
+
+static void a_ticket_outlives_a_restart_and_a_guest_that_is_behind(void **state)
+{
+	int64_t until = clock_ms() + 20000;
+	uint64_t last;
+
+	begin(false);
+	leasing_elsewhere("mkdir d/first");
+	leases_sync(leasing.leases, 1);
+	(void) leasing_wait(&leasing, nodes_id(directory), "first", PROTO_INVALIDATE_NAME);
+	leases_restart(leasing.leases);
+	leases_sync(leasing.leases, 2);
+	(void) leasing_wait(&leasing, 0, "", PROTO_INVALIDATE_ALL | PROTO_INVALIDATE_CONTENTS);
+	assert_int_equal(synced(), 0);
+	acknowledge_all();
+	wait_synced(2);
+	assert_true(leasing_hold(&leasing, root));
+	/* More than the window has room for: a message for each, since a round is over before the next begins. */
+	for (unsigned i = 0; leasing.counters.leases_state != LEASES_BEHIND; i++) {
+		char command[64];
+
+		(void) snprintf(command, sizeof(command), "for n in $(seq 60); do : > m%u_$n; done", i);
+		leasing_elsewhere(command);
+		assert_true(clock_ms() < until);
+	}
+	leases_sync(leasing.leases, 3);
+	(void) usleep(20000);
+	last = leasing_told(&leasing, leasing_count(&leasing) - 1).sequence;
+	leases_acknowledged(leasing.leases, last);
+	/* All that it knew does not hold: it is told so, and has to answer that. */
+	while (leasing_told(&leasing, leasing_count(&leasing) - 1).sequence == last)
+		assert_true(clock_ms() < until);
+	assert_int_equal(synced(), 2);
+	acknowledge_all();
+	wait_synced(3);
+	end();
+}
+
+static void what_is_kept_without_a_lease_runs_out(void **state)
+{
+	begin(true);
+	assert_int_equal(leases_kept_for(leasing.leases), 0);
+	leases_kept(leasing.leases, 60000);
+	leases_kept(leasing.leases, 10); /* the longer one counts */
+	assert_in_range(leases_kept_for(leasing.leases), 50000, 60000);
+	end();
+	begin(true);
+	leases_kept(leasing.leases, 20);
+	(void) usleep(25000);
+	assert_int_equal(leases_kept_for(leasing.leases), 0);
+	end();
+}
+
 static void sync_waits_for_what_came_before_it(void **state)
 {
 	int64_t until = clock_ms() + 10000;
@@ -218,6 +332,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(who_does_not_answer_gets_nothing_more_until_it_does, set_up,
 		                                scratch_tear_down),
 		cmocka_unit_test_setup_teardown(sync_waits_for_what_came_before_it, set_up, scratch_tear_down),
+		cmocka_unit_test_setup_teardown(no_ticket_is_lost_when_there_are_many, set_up, scratch_tear_down),
+		cmocka_unit_test_setup_teardown(a_ticket_outlives_a_restart_and_a_guest_that_is_behind, set_up,
+		                                scratch_tear_down),
+		cmocka_unit_test_setup_teardown(what_is_kept_without_a_lease_runs_out, set_up, scratch_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

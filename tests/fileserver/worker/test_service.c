@@ -144,6 +144,67 @@ static void the_first_end_counts(void **state)
 	raw_done(&guest);
 }
 
+/* Written by a thread of the session. */
+static struct {
+	_Atomic uint64_t ticket;
+	_Atomic uint32_t kept_ms;
+} synced;
+
+static void on_synced(uint64_t ticket, uint32_t kept_ms)
+{
+	atomic_store(&synced.kept_ms, kept_ms);
+	atomic_store(&synced.ticket, ticket);
+}
+
+static void wait_synced(void)
+{
+	for (unsigned i = 0; atomic_load(&synced.ticket) == 0; i++) {
+		assert_true(i < 10000);
+		(void) usleep(1000);
+	}
+}
+
+static void a_sync_without_leases_tells_how_long_everything_is_kept(void **state)
+{
+	struct share *share = *state;
+	struct service *service;
+	int event;
+
+	assert_int_equal(make(share, open_root(share), &event, &service), 0);
+	service_sync(service, 3); /* nobody is told */
+	service->synced = on_synced;
+	service_sync(service, 4);
+	assert_int_equal(synced.ticket, 4);
+	assert_int_equal(synced.kept_ms, PROTO_KEEP_MS);
+	service_free(service);
+	close(event);
+}
+
+static void a_sync_with_leases_waits_for_what_may_be_read_already(void **state)
+{
+	struct share *share;
+	struct service *service;
+
+	share_features = PROTO_FEATURE_LEASES;
+	share = share_new(0, 1000);
+	share_features = 0;
+	assert_non_null(share);
+	service = share->service;
+	synced.ticket = 0;
+	service->synced = on_synced;
+	service_sync(service, 5);
+	wait_synced();
+	assert_int_equal(synced.kept_ms, 0);
+	/* A request is being served. */
+	synced.ticket = 0;
+	atomic_fetch_add(&service->working, 1);
+	service_sync(service, 6);
+	wait_synced();
+	assert_int_equal(synced.kept_ms, PROTO_KEEP_MS);
+	atomic_fetch_sub(&service->working, 1);
+	share_free(share);
+}
+
 static void a_broken_protocol_is_the_guests_fault_and_closes_its_lanes(void **state)
 {
 	struct share *share = *state;
@@ -199,6 +260,8 @@ int main(void)
 		TEST(the_first_end_counts),
 		TEST(a_broken_protocol_is_the_guests_fault_and_closes_its_lanes),
 		TEST(the_end_waits_for_every_thread),
+		TEST(a_sync_without_leases_tells_how_long_everything_is_kept),
+		TEST(a_sync_with_leases_waits_for_what_may_be_read_already),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
