@@ -483,6 +483,7 @@ int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases
 	leases->sink = *sink;
 	leases->counters = counters;
 	lock_init(&leases->lock);
+	lock_init(&leases->looks);
 	leases->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = leases->wake < 0 ? -errno : mounts_new(root, &leases->mounts);
 	if (r == 0)
@@ -519,6 +520,7 @@ void leases_free(struct leases *leases)
 	mounts_free(leases->mounts);
 	close_fd(leases->wake);
 	free(leases->lost);
+	lock_done(&leases->looks);
 	lock_done(&leases->lock);
 	free(leases);
 }

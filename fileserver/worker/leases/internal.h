@@ -32,7 +32,8 @@ struct leases {
 	struct mounts *mounts;
 	int wake; /* eventfd: leases_run() has something to do */
 
-	struct lock lock; /* guards the members down to the empty line */
+	struct lock looks; /* held while files are looked at again; before lock */
+	struct lock lock;  /* guards the members down to the empty line */
 	/* hands: the leases after which eviction continues, in the tables' order */
 	struct lease *tables[LEASE_KINDS], *hands[LEASE_KINDS];
 	uint32_t counts[LEASE_KINDS], most; /* most: of all together */
@@ -68,6 +69,8 @@ struct leases {
 uint32_t leases_take_lost(struct leases *leases, struct lost **ret_lost, size_t *ret_count);
 /* A file is not as the guest was told. */
 void leases_lose_file(struct leases *leases, uint64_t id);
+/* Looks again at every file that the guest was told of. */
+void leases_look_now(struct leases *leases);
 /* The guest is to be told ALL. more: PROTO_INVALIDATE_CONTENTS or 0. */
 void leases_lose_all(struct leases *leases, uint32_t more);
 /* Forgets an object whose watch is gone. */

@@ -361,8 +361,8 @@ void leases_run(struct leases *leases, int end)
 
 	leases->end = end;
 	while (fds[0].revents == 0) {
-		eventfd_t count;
 		struct hostwatch *files = atomic_load(&leases->watches[LEASE_FILE]);
+		eventfd_t count;
 		uint64_t ticket;
 		int foreign, read;
 
@@ -377,6 +377,9 @@ void leases_run(struct leases *leases, int end)
 			(void) poll(&fds[2], 1, 0);
 		if (fds[2].revents != 0 && mounts_changed(leases->mounts))
 			leases_restart(leases);
+		/* Of some changes before the ticket there was no event. */
+		if (ticket != 0)
+			leases_look_now(leases);
 		foreign = read_events(leases, &read);
 		begin_sync(leases, ticket);
 		catch_up(leases);

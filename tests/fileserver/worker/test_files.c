@@ -298,6 +298,27 @@ static void what_is_seen_on_the_way_is_told_at_once(void **state)
 	end();
 }
 
+static void whoever_waits_for_changes_waits_for_those_without_an_event(void **state)
+{
+	int64_t until = clock_ms() + 10000;
+	uint64_t synced = 0;
+
+	begin(0);
+	tell(files[0], "store/0");
+	leasing_run(&leasing, true);
+	leasing_elsewhere("echo more >> far/0");
+	leases_sync(leasing.leases, 7);
+	while (synced != 7) {
+		assert_true(clock_ms() < until);
+		(void) usleep(500);
+		lock_take(&leasing.lock);
+		synced = leasing.synced;
+		lock_give(&leasing.lock);
+	}
+	assert_int_equal(count_of(files[0]), 1);
+	end();
+}
+
 static void what_the_guest_was_told_of_a_file_is_kept_only_while_it_is_looked_at_again(void **state)
 {
 	struct statx stx;
@@ -331,6 +352,7 @@ int main(void)
 		TEST(a_file_that_the_guest_forgets_is_not_watched_any_more),
 		TEST(what_the_session_changes_itself_does_not_count),
 		TEST(what_is_seen_on_the_way_is_told_at_once),
+		TEST(whoever_waits_for_changes_waits_for_those_without_an_event),
 		TEST(what_the_guest_was_told_of_a_file_is_kept_only_while_it_is_looked_at_again),
 	};
 
