@@ -77,6 +77,8 @@ static bool is_never_unleased(const void *field)
 			r = gate_pass(call, reader);                                                                   \
 		if (r == 0)                                                                                            \
 			r = worker_##op(call, &request, &reply);                                                       \
+		if (r == 0)                                                                                            \
+			gate_done(call);                                                                               \
 		call->unleased = r == 0 && (call->unleased || unleased_##op(&reply));                                  \
 		gate_leave(call);                                                                                      \
 		return r < 0 ? r : proto_encode_##op##_reply(writer, &reply);                                          \

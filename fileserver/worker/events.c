@@ -152,6 +152,16 @@ static void *serve_leases(void *argument)
 	return NULL;
 }
 
+/* Looks for changes that the host's kernel does not tell of. */
+static void *serve_leases_again(void *argument)
+{
+	struct service *service = argument;
+
+	leases_look_again(service->session.leases, service->end_fd);
+	service_thread_ended(service);
+	return NULL;
+}
+
 int events_start(struct service *service)
 {
 	int r = service_welcome(service, &service->event, service->session.config.proof_id, 0);
@@ -160,6 +170,8 @@ int events_start(struct service *service)
 		return r;
 	lock_take(&service->lock);
 	r = service->session.leases == NULL ? 0 : service_run(service, serve_leases, service);
+	if (r == 0 && service->session.leases != NULL)
+		r = service_run(service, serve_leases_again, service);
 	if (r == 0)
 		r = service_run(service, serve_events, service);
 	lock_give(&service->lock);

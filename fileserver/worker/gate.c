@@ -51,6 +51,7 @@ int gate_node(struct call *call, enum gate_need need, uint64_t id, struct pinned
 	slot->pinned.leased = false;
 	slot->pinned.claim = (struct space_claim){ .disk = NULL };
 	slot->need = need;
+	slot->told = leases_before_change(slot->pinned.node);
 	call->nodes_count++;
 	*ret_pinned = &slot->pinned;
 	return check_type(need, nodes_type(slot->pinned.node));
@@ -87,6 +88,7 @@ int gate_handle(struct call *call, enum gate_need need, uint64_t id, struct hand
 	if (r < 0)
 		return r;
 	slot->need = need;
+	slot->told = leases_before_change(slot->handle->node);
 	call->handles_count++;
 	*ret_handle = slot->handle;
 	if (!is_open_for(need, slot->handle))
@@ -236,11 +238,32 @@ int gate_pass(struct call *call, const struct proto_reader *reader)
 	int r = permit(call, reader);
 	bool first = true;
 
+	call->changes = wants_change(proto_op_info(call->op), reader);
 	for (unsigned i = 0; r == 0 && i < call->nodes_count; i++) {
 		r = use_node(call, &call->nodes[i], first);
 		first = first && !is_directory(call->nodes[i].need);
 	}
 	return r;
+}
+
+/*
+ * Whether the guest's kernel asks for all attributes again, since it has changed the object. Not so when it has opened
+ * it for writing or only reads it, and after LINK, SETXATTR and REMOVEXATTR it asks for nothing but ctime.
+ */
+static bool is_changed(const struct call *call, enum gate_need need)
+{
+	return call->changes && ((need == GATE_node_change && call->op == PROTO_SETATTR) || need == GATE_handle_write ||
+	                         need == GATE_handle_write_or_none);
+}
+
+void gate_done(struct call *call)
+{
+	for (unsigned i = 0; i < call->nodes_count; i++)
+		if (is_changed(call, call->nodes[i].need))
+			leases_after_change(call->nodes[i].pinned.node, call->nodes[i].told);
+	for (unsigned i = 0; i < call->handles_count; i++)
+		if (is_changed(call, call->handles[i].need))
+			leases_after_change(call->handles[i].handle->node, call->handles[i].told);
 }
 
 void gate_leave(struct call *call)

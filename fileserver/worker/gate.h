@@ -51,5 +51,8 @@ int gate_name(struct call *call, enum gate_need need, const struct proto_name *n
 /* The third step: the checks of names, protect list and room. After 0 each node has a descriptor. */
 int gate_pass(struct call *call, const struct proto_reader *reader);
 
+/* After the operation has succeeded: what the guest was told of the objects that it has changed does not count. */
+void gate_done(struct call *call);
+
 /* Puts back everything that was taken, after any of the steps. */
 void gate_leave(struct call *call);

@@ -5,6 +5,7 @@
 #include "fileserver/worker/host/attributes.h"
 #include "fileserver/worker/host/link-owners.h"
 #include "fileserver/worker/host/ownership.h"
+#include "fileserver/worker/host/reach.h"
 #include "fileserver/worker/leases/leases.h"
 
 /*
@@ -23,6 +24,33 @@ static void lease_directory(struct session *session, struct node *node, struct p
 		attr->flags |= PROTO_ATTR_LEASED;
 	}
 	nodes_fd_done(session->nodes, &fd);
+}
+
+/*
+ * A file with other names has a lease when it is watched itself. What was read before that was known is read again.
+ */
+static bool is_leased(struct session *session, const struct pinned *directory, const char *name, struct node *node,
+                      struct proto_attr *attr)
+{
+	struct proto_attr watched;
+	struct statx stx;
+
+	if (!leases_has(session->leases, node) || reach_stat_name(session, directory->fd.fd, name, &stx) < 0 ||
+	    attributes_fill_name(session, directory->fd.fd, name, &stx, &watched) < 0 ||
+	    nodes_find(session->nodes, &stx) != nodes_id(node))
+		return false;
+	link_owners_show(session, directory->fd.fd, &stx, &watched);
+	*attr = watched;
+	return true;
+}
+
+/* Objects that are no directories: by a watch of their own, or by that of the directory. */
+static void lease_file(struct session *session, const struct pinned *directory, const char *name, struct node *node,
+                       const struct statx *stx, struct proto_attr *attr)
+{
+	if ((stx->stx_nlink > 1 && is_leased(session, directory, name, node, attr)) ||
+	    (directory->leased && leases_told(session->leases, node, stx)))
+		attr->flags |= PROTO_ATTR_LEASED;
 }
 
 int entries_learn(struct session *session, const struct pinned *directory, const char *name, struct statx *stx,
@@ -47,8 +75,8 @@ int entries_learn(struct session *session, const struct pinned *directory, const
 	ret_entry->node = nodes_id(node);
 	if (S_ISDIR(stx->stx_mode))
 		lease_directory(session, node, &ret_entry->attr);
-	else if (directory->leased && stx->stx_nlink == 1)
-		ret_entry->attr.flags |= PROTO_ATTR_LEASED;
+	else
+		lease_file(session, directory, name, node, stx, &ret_entry->attr);
 	if (ret_node != NULL)
 		*ret_node = node;
 	else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which directories are watched. */
+/* Which directories and files are watched. */
 #include "fileserver/worker/leases/leases.h"
 
 #include <errno.h>
@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "fileserver/worker/leases/internal.h"
 #include "fileserver/worker/nodes/ids.h"
 #include "fileserver/worker/nodes/nodes.h"
+#include "fileserver/worker/nodes/stamps.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 
@@ -23,10 +25,16 @@
 	} while (0)
 #include <uthash.h>
 
-enum { MOST = 65536, SHARE_OF_MARKS = 4, EVICT_TRIES = 64 };
+enum {
+	MOST = 65536,
+	SHARE_OF_MARKS = 4,
+	FILES_PART = 2, /* files may have one part in so many of the marks */
+	EVICT_TRIES = 64,
+};
 
 struct lease {
-	uint64_t id; /* of the directory's node */
+	uint64_t id; /* of the node */
+	enum lease_kind kind;
 	UT_hash_handle hh;
 	uint64_t batch; /* the batch that changes counts */
 	uint32_t changes;
@@ -86,10 +94,16 @@ void leases_show_state(struct leases *leases, enum leases_state state)
 static struct lease *find(struct leases *leases, uint64_t id) LOCK_HELD(leases->lock);
 static struct lease *find(struct leases *leases, uint64_t id)
 {
-	struct lease *lease;
+	struct lease *lease = NULL;
 
-	HASH_FIND(hh, leases->table, &id, sizeof(id), lease);
+	for (int kind = 0; kind < LEASE_KINDS && lease == NULL; kind++)
+		HASH_FIND(hh, leases->tables[kind], &id, sizeof(id), lease);
 	return lease;
+}
+
+static uint32_t count_all(const struct leases *leases)
+{
+	return leases->counts[LEASE_DIRECTORY] + leases->counts[LEASE_FILE];
 }
 
 static void show_count(struct leases *leases) LOCK_HELD(leases->lock);
@@ -97,12 +111,12 @@ static void show_count(struct leases *leases)
 {
 	if (leases->counters == NULL)
 		return;
-	atomic_store_explicit(&leases->counters->leases, leases->count, memory_order_relaxed);
+	atomic_store_explicit(&leases->counters->leases, count_all(leases), memory_order_relaxed);
 	atomic_store_explicit(&leases->counters->leases_most, leases->most, memory_order_relaxed);
 }
 
-static bool add(struct leases *leases, uint64_t id) LOCK_HELD(leases->lock);
-static bool add(struct leases *leases, uint64_t id)
+static bool add(struct leases *leases, uint64_t id, enum lease_kind kind) LOCK_HELD(leases->lock);
+static bool add(struct leases *leases, uint64_t id, enum lease_kind kind)
 {
 	struct lease *lease;
 
@@ -112,12 +126,13 @@ static bool add(struct leases *leases, uint64_t id)
 	if (lease == NULL)
 		return false;
 	lease->id = id;
-	HASH_ADD(hh, leases->table, id, sizeof(lease->id), lease);
+	lease->kind = kind;
+	HASH_ADD(hh, leases->tables[kind], id, sizeof(lease->id), lease);
 	if (lease->id == 0) {
 		free(lease);
 		return false;
 	}
-	leases->count++;
+	leases->counts[kind]++;
 	show_count(leases);
 	return true;
 }
@@ -128,24 +143,27 @@ static bool drop(struct leases *leases, uint64_t id)
 {
 	struct lease *lease = find(leases, id);
 
+	enum lease_kind kind;
+
 	if (lease == NULL)
 		return false;
-	if (leases->hand == lease)
-		leases->hand = lease->hh.prev;
-	HASH_DELETE(hh, leases->table, lease);
+	kind = lease->kind;
+	if (leases->hands[kind] == lease)
+		leases->hands[kind] = lease->hh.prev;
+	HASH_DELETE(hh, leases->tables[kind], lease);
 	free(lease);
-	leases->count--;
+	leases->counts[kind]--;
 	show_count(leases);
 	return true;
 }
 
-static void lose(struct leases *leases, uint64_t id) LOCK_HELD(leases->lock);
-/* The guest is to be told that it has no lease on this directory any more. */
-static void lose(struct leases *leases, uint64_t id)
+static void lose(struct leases *leases, uint64_t id, enum lease_kind kind) LOCK_HELD(leases->lock);
+/* The guest is to be told that it has no lease on this object any more. */
+static void lose(struct leases *leases, uint64_t id, enum lease_kind kind)
 {
 	if (leases->lost_count == leases->lost_size) {
 		size_t size = leases->lost_size == 0 ? 64 : 2 * leases->lost_size;
-		uint64_t *lost = FAULT_NULL(WORKER_LEASE, realloc(leases->lost, size * sizeof(*lost)));
+		struct lost *lost = FAULT_NULL(WORKER_LEASE, realloc(leases->lost, size * sizeof(*lost)));
 
 		if (lost == NULL) {
 			leases->lost_all = PROTO_INVALIDATE_ALL | PROTO_INVALIDATE_CONTENTS;
@@ -154,59 +172,96 @@ static void lose(struct leases *leases, uint64_t id)
 		leases->lost = lost;
 		leases->lost_size = size;
 	}
-	leases->lost[leases->lost_count++] = id;
+	leases->lost[leases->lost_count++] = (struct lost){ .id = id, .kind = kind };
 	(void) eventfd_write(leases->wake, 1);
+}
+
+void leases_lose_file(struct leases *leases, uint64_t id)
+{
+	lock_take(&leases->lock);
+	lose(leases, id, LEASE_FILE);
+	lock_give(&leases->lock);
+}
+
+static enum lease_kind kind_of(const struct node *node)
+{
+	return S_ISDIR(nodes_type(node)) ? LEASE_DIRECTORY : LEASE_FILE;
+}
+
+static void remove_watch(struct leases *leases, enum lease_kind kind, uint64_t id, int fd)
+{
+	struct hostwatch *watch = atomic_load(&leases->watches[kind]);
+
+	if (watch != NULL)
+		hostwatch_remove(watch, id, fd);
 }
 
 /* The table of nodes frees a watched one, under its lock. told: the guest still refers to it. */
 static void on_freed(void *context, uint64_t id, int fd, bool told)
 {
 	struct leases *leases = context;
+	const struct lease *lease;
 
 	lock_take(&leases->lock);
-	if (drop(leases, id) && told)
-		lose(leases, id);
+	lease = find(leases, id);
+	if (lease != NULL && told)
+		lose(leases, id, lease->kind);
+	(void) drop(leases, id);
 	lock_give(&leases->lock);
-	hostwatch_remove(leases->watch, id, fd);
+	for (int kind = 0; kind < LEASE_KINDS; kind++)
+		remove_watch(leases, kind, id, fd);
 }
 
 static void unwatch(struct leases *leases, struct node *node)
 {
+	enum lease_kind kind = kind_of(node);
 	uint64_t id = nodes_id(node);
 	struct node_fd fd;
 	bool opened = nodes_fd_in_place(leases->nodes, node, &fd) == 0;
 
 	nodes_set_watched(node, false);
-	hostwatch_remove(leases->watch, id, opened ? fd.fd : -EBADF);
+	remove_watch(leases, kind, id, opened ? fd.fd : -EBADF);
 	if (opened)
 		nodes_fd_done(leases->nodes, &fd);
 	lock_take(&leases->lock);
 	if (drop(leases, id))
-		lose(leases, id);
+		lose(leases, id, kind);
 	lock_give(&leases->lock);
 }
 
-/* The id of the lease whose turn it is to be looked at, or 0. */
-static uint64_t next_victim(struct leases *leases)
+static bool has_room(const struct leases *leases, enum lease_kind kind)
+{
+	return count_all(leases) < leases->most &&
+	       (kind != LEASE_FILE || leases->counts[LEASE_FILE] < leases->most / FILES_PART);
+}
+
+/*
+ * The id of the lease whose turn it is to be looked at, or 0: there is room, or nothing to end. Files never push out
+ * directories, whose leases cover more.
+ */
+static uint64_t next_victim(struct leases *leases, enum lease_kind kind)
 {
 	uint64_t id = 0;
 
 	lock_take(&leases->lock);
-	if (leases->count >= leases->most && leases->table != NULL) {
-		leases->hand = leases->hand == NULL ? NULL : leases->hand->hh.next;
-		if (leases->hand == NULL)
-			leases->hand = leases->table;
-		id = leases->hand->id;
+	if (!has_room(leases, kind)) {
+		enum lease_kind of = leases->tables[LEASE_FILE] != NULL ? LEASE_FILE : kind;
+		struct lease **hand = &leases->hands[of];
+
+		*hand = *hand == NULL ? NULL : (*hand)->hh.next;
+		if (*hand == NULL)
+			*hand = leases->tables[of];
+		id = *hand == NULL ? 0 : (*hand)->id;
 	}
 	lock_give(&leases->lock);
 	return id;
 }
 
-/* At the limit: ends the lease of a directory that nobody has asked about for the longest. */
-static void make_room(struct leases *leases)
+/* At the limit: ends the lease of an object that nobody has asked about for the longest. */
+static void make_room(struct leases *leases, enum lease_kind kind)
 {
 	for (int tries = 0; tries < EVICT_TRIES; tries++) {
-		uint64_t id = next_victim(leases);
+		uint64_t id = next_victim(leases, kind);
 		struct node *node;
 
 		if (id == 0)
@@ -219,31 +274,56 @@ static void make_room(struct leases *leases)
 	}
 }
 
-static bool begin(struct leases *leases, uint64_t id, uint64_t *ret_restarts)
+static bool begin(struct leases *leases, uint64_t id, enum lease_kind kind, uint64_t *ret_restarts)
 {
 	bool added;
 
 	lock_take(&leases->lock);
 	*ret_restarts = leases->restarts;
-	added = leases->most > 0 && add(leases, id);
+	added = has_room(leases, kind) && add(leases, id, kind);
 	lock_give(&leases->lock);
 	return added;
 }
 
-static bool watch(struct leases *leases, struct node *node, int directory)
+/* The watch of this kind, or NULL. */
+static struct hostwatch *watch_of(struct leases *leases, enum lease_kind kind)
 {
+	struct hostwatch *watch = atomic_load(&leases->watches[kind]);
+
+	if (watch != NULL)
+		return watch;
+	lock_take(&leases->lock);
+	watch = atomic_load(&leases->watches[kind]);
+	if (watch == NULL && !leases->files_failed) {
+		leases->files_failed = hostwatch_new(leases->files_kind, &watch) < 0;
+		if (!leases->files_failed)
+			atomic_store(&leases->watches[kind], watch);
+	}
+	lock_give(&leases->lock);
+	/* For leases_run() to look at it. */
+	(void) eventfd_write(leases->wake, 1);
+	return watch;
+}
+
+static bool watch(struct leases *leases, struct node *node, int object)
+{
+	enum lease_kind kind = kind_of(node);
+	struct hostwatch *hostwatch;
 	uint64_t id = nodes_id(node), restarts;
 	bool watched;
 	int r;
 
-	if (!leases_is_local(leases, node, directory))
+	if (!leases_is_local(leases, node, object))
 		return false;
-	make_room(leases);
-	if (!begin(leases, id, &restarts))
+	hostwatch = watch_of(leases, kind);
+	if (hostwatch == NULL)
 		return false;
-	r = hostwatch_add(leases->watch, directory, id);
+	make_room(leases, kind);
+	if (!begin(leases, id, kind, &restarts))
+		return false;
+	r = hostwatch_add(hostwatch, object, id);
 	lock_take(&leases->lock);
-	/* A restart, or the end of the directory, may have come in between. */
+	/* A restart, or the end of the object, may have come in between. */
 	watched = r == 0 && restarts == leases->restarts && find(leases, id) != NULL;
 	if (watched) {
 		nodes_set_watched(node, true);
@@ -251,7 +331,7 @@ static bool watch(struct leases *leases, struct node *node, int directory)
 		(void) drop(leases, id);
 		/* Other programs of the user have taken the marks: this many fit. */
 		if (r == -ENOSPC)
-			leases->most = leases->count;
+			leases->most = count_all(leases);
 		show_count(leases);
 	}
 	lock_give(&leases->lock);
@@ -267,12 +347,31 @@ bool leases_hold(struct leases *leases, struct node *node, int directory)
 	return nodes_is_watched(node) || watch(leases, node, directory);
 }
 
-uint32_t leases_take_lost(struct leases *leases, uint64_t **ret_ids, size_t *ret_count)
+bool leases_hold_file(struct leases *leases, struct node *node, int file)
+{
+	bool again = nodes_is_asked(node), held;
+	uint32_t told = stamps_of(node);
+
+	if (leases == NULL || atomic_load_explicit(&leases->behind, memory_order_relaxed))
+		return false;
+	held = nodes_is_watched(node) || (again && watch(leases, node, file));
+	/* What the guest was told before needs no second look any more. */
+	if (held)
+		stamps_drop(node, told);
+	return held;
+}
+
+bool leases_has(struct leases *leases, struct node *node)
+{
+	return leases != NULL && !atomic_load_explicit(&leases->behind, memory_order_relaxed) && nodes_is_watched(node);
+}
+
+uint32_t leases_take_lost(struct leases *leases, struct lost **ret_lost, size_t *ret_count)
 {
 	uint32_t all;
 
 	lock_take(&leases->lock);
-	*ret_ids = leases->lost;
+	*ret_lost = leases->lost;
 	*ret_count = leases->lost_count;
 	all = leases->lost_all;
 	leases->lost = NULL;
@@ -306,10 +405,11 @@ void leases_watch_gone(struct leases *leases, uint64_t id)
 /* Any lease's id; 0: there is none. */
 static uint64_t first_lease(struct leases *leases)
 {
-	uint64_t id;
+	uint64_t id = 0;
 
 	lock_take(&leases->lock);
-	id = leases->table == NULL ? 0 : leases->table->id;
+	for (int kind = 0; kind < LEASE_KINDS && id == 0; kind++)
+		id = leases->tables[kind] == NULL ? 0 : leases->tables[kind]->id;
 	lock_give(&leases->lock);
 	return id;
 }
@@ -319,7 +419,9 @@ void leases_restart(struct leases *leases)
 	uint64_t id;
 
 	/* Before the number changes: who began with the older one may have a mark that is gone. */
-	(void) hostwatch_flush(leases->watch);
+	for (int kind = 0; kind < LEASE_KINDS; kind++)
+		if (atomic_load(&leases->watches[kind]) != NULL)
+			(void) hostwatch_flush(atomic_load(&leases->watches[kind]));
 	lock_take(&leases->lock);
 	leases->restarts++;
 	leases->lost_all = PROTO_INVALIDATE_ALL | PROTO_INVALIDATE_CONTENTS;
@@ -370,6 +472,7 @@ int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases
 {
 	struct leases *leases = FAULT_NULL(WORKER_LEASES, calloc(1, sizeof(*leases)));
 	enum hostwatch_kind kind = HOSTWATCH_FANOTIFY;
+	struct hostwatch *watch;
 	int r;
 
 	*ret_leases = NULL;
@@ -379,14 +482,17 @@ int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases
 	leases->sink = *sink;
 	leases->counters = counters;
 	lock_init(&leases->lock);
+	lock_init(&leases->looks);
 	leases->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = leases->wake < 0 ? -errno : mounts_new(root, &leases->mounts);
 	if (r == 0)
-		r = new_watch(&leases->watch, &kind);
+		r = new_watch(&watch, &kind);
 	if (r < 0) {
 		leases_free(leases);
 		return r;
 	}
+	atomic_store(&leases->watches[LEASE_DIRECTORY], watch);
+	leases->files_kind = kind == HOSTWATCH_FANOTIFY ? HOSTWATCH_FANOTIFY_FILES : HOSTWATCH_INOTIFY_FILES;
 	leases->most = most > 0 ? most : limit(kind);
 	lock_take(&leases->lock);
 	show_count(leases);
@@ -403,14 +509,17 @@ void leases_free(struct leases *leases)
 
 	if (leases == NULL)
 		return;
-	HASH_ITER (hh, leases->table, lease, next) {
-		HASH_DELETE(hh, leases->table, lease);
-		free(lease);
+	for (int kind = 0; kind < LEASE_KINDS; kind++) {
+		HASH_ITER (hh, leases->tables[kind], lease, next) {
+			HASH_DELETE(hh, leases->tables[kind], lease);
+			free(lease);
+		}
+		hostwatch_free(atomic_load(&leases->watches[kind]));
 	}
-	hostwatch_free(leases->watch);
 	mounts_free(leases->mounts);
 	close_fd(leases->wake);
 	free(leases->lost);
+	lock_done(&leases->looks);
 	lock_done(&leases->lock);
 	free(leases);
 }

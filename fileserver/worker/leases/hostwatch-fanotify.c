@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watching directories by fanotify: its events name a directory by file system and file handle (fanotify(7)). */
+/* Watching by fanotify: its events name an object by file system and file handle (fanotify(7)). */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -19,18 +19,34 @@ enum {
 	NAMES = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MOVE_SELF,
 	CONTENTS = FAN_MODIFY | FAN_CLOSE_WRITE, /* what is stored into a mapping shows in CLOSE_WRITE alone */
 	MASK = NAMES | CONTENTS | FAN_ATTRIB | FAN_DELETE_SELF | FAN_EVENT_ON_CHILD | FAN_ONDIR,
+	/* A file is moved: its ctime changes. A name more or less is FAN_ATTRIB. */
+	FILE_MASK = CONTENTS | FAN_ATTRIB | FAN_MOVE_SELF | FAN_DELETE_SELF,
 };
 
 _Static_assert(sizeof(((struct statfs *) NULL)->f_fsid) == sizeof(((struct fanotify_event_info_fid *) NULL)->fsid),
                "the same id in both");
 
-static int begin(void)
+static int begin_with(unsigned report)
 {
 	int fd = FAULT(WORKER_WATCH_BEGIN,
-	               fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME,
-	                             O_RDONLY | O_CLOEXEC));
+	               fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | report, O_RDONLY | O_CLOEXEC));
 
 	return fd < 0 ? -errno : fd;
+}
+
+static int begin(void)
+{
+	return begin_with(FAN_REPORT_DFID_NAME);
+}
+
+/*
+ * Files have a group of their own. In that of the directories the kernel drops what happens to a file without a
+ * directory (FAN_ATTRIB at link(2), FAN_MOVE_SELF), unless FAN_REPORT_FID is added; with that, a file that is made and
+ * written is two events in place of one, and the queue holds half as many files.
+ */
+static int begin_files(void)
+{
+	return begin_with(FAN_REPORT_FID);
 }
 
 /* false: it is too long, or the kernel has not been able to make one. */
@@ -47,7 +63,7 @@ static bool make_key(const void *filesystem, const struct file_handle *handle, s
 	return true;
 }
 
-static int find(int directory, struct hostwatch_key *ret_key)
+static int find(int object, struct hostwatch_key *ret_key)
 {
 	union {
 		struct file_handle head;
@@ -57,37 +73,46 @@ static int find(int directory, struct hostwatch_key *ret_key)
 	int mount, r;
 
 	r = FAULT(WORKER_WATCH_FIND,
-	          name_to_handle_at(directory, "", &handle.head, &mount, AT_EMPTY_PATH | HANDLE_TO_COMPARE));
+	          name_to_handle_at(object, "", &handle.head, &mount, AT_EMPTY_PATH | HANDLE_TO_COMPARE));
 	if (r < 0 && errno == EINVAL) {
 		handle.head.handle_bytes = MAX_HANDLE_SZ;
-		r = name_to_handle_at(directory, "", &handle.head, &mount, AT_EMPTY_PATH);
+		r = name_to_handle_at(object, "", &handle.head, &mount, AT_EMPTY_PATH);
 	}
 	if (r < 0)
 		return -errno;
-	if (fstatfs(directory, &st) < 0)
+	if (fstatfs(object, &st) < 0)
 		return -errno;
 	return make_key(&st.f_fsid, &handle.head, ret_key) ? 0 : -EOPNOTSUPP;
 }
 
-static int change(int fd, unsigned flags, int directory)
+static int change(int fd, unsigned flags, uint64_t mask, int object)
 {
 	char path[RESOLVE_PATH_SIZE];
 	int r;
 
 	/* The system call takes no O_PATH descriptor. */
-	r = FAULT(WORKER_WATCH_MARK,
-	          fanotify_mark(fd, flags | FAN_MARK_ONLYDIR, MASK, AT_FDCWD, resolve_path(directory, path)));
+	r = FAULT(WORKER_WATCH_MARK, fanotify_mark(fd, flags, mask, AT_FDCWD, resolve_path(object, path)));
 	return r < 0 ? -errno : 0;
 }
 
 static int mark(int fd, int directory, struct hostwatch_key *key)
 {
-	return change(fd, FAN_MARK_ADD, directory);
+	return change(fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, MASK, directory);
 }
 
 static int unmark(int fd, int directory, const struct hostwatch_key *key)
 {
-	return change(fd, FAN_MARK_REMOVE, directory);
+	return change(fd, FAN_MARK_REMOVE | FAN_MARK_ONLYDIR, MASK, directory);
+}
+
+static int mark_file(int fd, int file, struct hostwatch_key *key)
+{
+	return change(fd, FAN_MARK_ADD, FILE_MASK, file);
+}
+
+static int unmark_file(int fd, int file, const struct hostwatch_key *key)
+{
+	return change(fd, FAN_MARK_REMOVE, FILE_MASK, file);
 }
 
 static int flush(int fd)
@@ -97,7 +122,10 @@ static int flush(int fd)
 	return r < 0 ? -errno : 0;
 }
 
-/* The record that names the directory, and in it the name. false: there is none, and no telling what changed. */
+/*
+ * The record that names the directory, and in it the name; or the file. false: there is none, and no telling what
+ * changed.
+ */
 static bool read_record(const char *at, size_t length, struct hostwatch_told *told)
 {
 	/* Sizes are those of the kernel's structures, which have an array of no length at their end. */
@@ -111,7 +139,8 @@ static bool read_record(const char *at, size_t length, struct hostwatch_told *to
 		if (record->hdr.len < sizeof(record->hdr) || record->hdr.len > length)
 			return false;
 		if (record->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME ||
-		    record->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID)
+		    record->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID ||
+		    record->hdr.info_type == FAN_EVENT_INFO_TYPE_FID)
 			break;
 	}
 	if (length < sizeof(record->hdr) || record->hdr.len < before_name)
@@ -168,14 +197,36 @@ static int parse(const char *buffer, size_t length, struct hostwatch_told *ret_t
 	return (int) event.event_len;
 }
 
+static int parse_file(const char *buffer, size_t length, struct hostwatch_told *ret_told)
+{
+	int r = parse(buffer, length, ret_told);
+
+	/* It was moved. */
+	if (r >= 0 && (ret_told->what & HOSTWATCH_NAME) != 0)
+		ret_told->what = (ret_told->what & ~(unsigned) HOSTWATCH_NAME) | HOSTWATCH_ATTRIBUTES;
+	return r;
+}
+
 const struct hostwatch_way hostwatch_fanotify = {
 	.limit_path = "/proc/sys/fs/fanotify/max_user_marks",
 	.queue_path = "/proc/sys/fs/fanotify/max_queued_events",
-	.by_directory = true,
+	.by_object = true,
 	.open = begin,
 	.find = find,
 	.mark = mark,
 	.unmark = unmark,
 	.flush = flush,
 	.parse = parse,
+};
+
+const struct hostwatch_way hostwatch_fanotify_files = {
+	.limit_path = "/proc/sys/fs/fanotify/max_user_marks",
+	.queue_path = "/proc/sys/fs/fanotify/max_queued_events",
+	.by_object = true,
+	.open = begin_files,
+	.find = find,
+	.mark = mark_file,
+	.unmark = unmark_file,
+	.flush = flush,
+	.parse = parse_file,
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watching directories by inotify: its events name a directory by a number that adding gave (inotify(7)). */
+/* Watching by inotify: its events name an object by a number that adding gave (inotify(7)). */
 #include <errno.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -14,6 +14,8 @@ enum {
 	CONTENTS = IN_MODIFY | IN_CLOSE_WRITE, /* what is stored into a mapping shows in CLOSE_WRITE alone */
 	/* IN_IGNORED comes unasked. */
 	MASK = NAMES | CONTENTS | IN_ATTRIB | IN_ONLYDIR,
+	/* A file is moved: its ctime changes. A name more or less is IN_ATTRIB. */
+	FILE_MASK = CONTENTS | IN_ATTRIB | IN_MOVE_SELF,
 };
 
 static int begin(void)
@@ -29,10 +31,10 @@ static void make_key(int number, struct hostwatch_key *ret_key)
 	ret_key->length = sizeof(number);
 }
 
-static int mark(int fd, int directory, struct hostwatch_key *key)
+static int mark_with(int fd, uint32_t mask, int object, struct hostwatch_key *key)
 {
 	char path[RESOLVE_PATH_SIZE];
-	int number = FAULT(WORKER_WATCH_MARK, inotify_add_watch(fd, resolve_path(directory, path), MASK));
+	int number = FAULT(WORKER_WATCH_MARK, inotify_add_watch(fd, resolve_path(object, path), mask));
 
 	if (number < 0)
 		return -errno;
@@ -40,13 +42,23 @@ static int mark(int fd, int directory, struct hostwatch_key *key)
 	return 0;
 }
 
-static int unmark(int fd, int directory, const struct hostwatch_key *key)
+static int mark(int fd, int directory, struct hostwatch_key *key)
+{
+	return mark_with(fd, MASK, directory, key);
+}
+
+static int mark_file(int fd, int file, struct hostwatch_key *key)
+{
+	return mark_with(fd, FILE_MASK, file, key);
+}
+
+static int unmark(int fd, int object, const struct hostwatch_key *key)
 {
 	int number, r;
 
 	memcpy(&number, key->bytes, sizeof(number));
 	r = FAULT(WORKER_WATCH_MARK, inotify_rm_watch(fd, number));
-	/* EINVAL: the kernel has removed it with its directory. */
+	/* EINVAL: the kernel has removed it with its object. */
 	return r == 0 ? 0 : errno == EINVAL ? -ENOENT : -errno;
 }
 
@@ -76,6 +88,19 @@ static int parse(const char *buffer, size_t length, struct hostwatch_told *ret_t
 	return (int) (sizeof(*event) + event->len);
 }
 
+static int parse_file(const char *buffer, size_t length, struct hostwatch_told *ret_told)
+{
+	int r = parse(buffer, length, ret_told);
+
+	if (r < 0)
+		return r;
+	ret_told->directory = false;
+	/* It was moved. */
+	if ((ret_told->what & HOSTWATCH_NAME) != 0)
+		ret_told->what = (ret_told->what & ~(unsigned) HOSTWATCH_NAME) | HOSTWATCH_ATTRIBUTES;
+	return r;
+}
+
 const struct hostwatch_way hostwatch_inotify = {
 	.limit_path = "/proc/sys/fs/inotify/max_user_watches",
 	.queue_path = "/proc/sys/fs/inotify/max_queued_events",
@@ -83,4 +108,13 @@ const struct hostwatch_way hostwatch_inotify = {
 	.mark = mark,
 	.unmark = unmark,
 	.parse = parse,
+};
+
+const struct hostwatch_way hostwatch_inotify_files = {
+	.limit_path = "/proc/sys/fs/inotify/max_user_watches",
+	.queue_path = "/proc/sys/fs/inotify/max_queued_events",
+	.open = begin,
+	.mark = mark_file,
+	.unmark = unmark,
+	.parse = parse_file,
 };

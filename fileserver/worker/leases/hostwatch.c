@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watches directories of the host: which there are, and what the events belong to. */
+/* Watches directories or files of the host: which there are, and what the events belong to. */
 #include "fileserver/worker/leases/hostwatch.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ static pthread_once_t hash_seeded = PTHREAD_ONCE_INIT;
 
 enum { MARKS_UNKNOWN = 8192, QUEUE_UNKNOWN = 16384, BUFFER_SIZE = 64 * 1024, NUMBER_MAX = INT_MAX / 2 };
 
-/* A directory with a mark. */
+/* An object with a mark. */
 struct watched {
 	UT_hash_handle by_key, by_watch;
 	uint64_t watch; /* the caller's id; 0: none, its events are dropped, and it is not in by_watch */
@@ -75,7 +75,14 @@ static uint32_t number_of(const char *path, uint32_t otherwise)
 
 static const struct hostwatch_way *way_of(enum hostwatch_kind kind)
 {
-	return kind == HOSTWATCH_FANOTIFY ? &hostwatch_fanotify : &hostwatch_inotify;
+	static const struct hostwatch_way *const ways[] = {
+		[HOSTWATCH_FANOTIFY] = &hostwatch_fanotify,
+		[HOSTWATCH_INOTIFY] = &hostwatch_inotify,
+		[HOSTWATCH_FANOTIFY_FILES] = &hostwatch_fanotify_files,
+		[HOSTWATCH_INOTIFY_FILES] = &hostwatch_inotify_files,
+	};
+
+	return ways[kind];
 }
 
 uint32_t hostwatch_limit(enum hostwatch_kind kind)
@@ -168,7 +175,7 @@ static bool changing(const struct hostwatch *hostwatch, const struct hostwatch_k
 {
 	for (const struct change *other = hostwatch->changes; other != NULL; other = other->next)
 		/* Otherwise the key is not known before the mark is made, and only one is made at a time. */
-		if (!hostwatch->way->by_directory ||
+		if (!hostwatch->way->by_object ||
 		    (other->key->length == key->length && memcmp(other->key->bytes, key->bytes, key->length) == 0))
 			return true;
 	return hostwatch->flushing;
@@ -190,7 +197,7 @@ static void change_end(struct hostwatch *hostwatch, struct change *change)
 	pthread_cond_broadcast(&hostwatch->changed);
 }
 
-/* The directory of key has a mark and this id now. fresh: memory for it, freed when it was known before. */
+/* The object of key has a mark and this id now. fresh: memory for it, freed when it was known before. */
 static void adopt(struct hostwatch *hostwatch, const struct hostwatch_key *key, uint64_t watch, struct watched *fresh)
 {
 	struct watched *watched = find_key(hostwatch, key), *other = find_watch(hostwatch, watch);
@@ -211,12 +218,12 @@ static void adopt(struct hostwatch *hostwatch, const struct hostwatch_key *key, 
 	set_dead(hostwatch, watched, false);
 }
 
-int hostwatch_add(struct hostwatch *hostwatch, int directory, uint64_t watch)
+int hostwatch_add(struct hostwatch *hostwatch, int object, uint64_t watch)
 {
 	struct hostwatch_key key = { .length = HOSTWATCH_NUMBER_SIZE };
 	struct change change = { .key = &key };
 	struct watched *fresh;
-	int r = hostwatch->way->find != NULL ? hostwatch->way->find(directory, &key) : 0;
+	int r = hostwatch->way->find != NULL ? hostwatch->way->find(object, &key) : 0;
 
 	if (r < 0)
 		return r;
@@ -229,7 +236,7 @@ int hostwatch_add(struct hostwatch *hostwatch, int directory, uint64_t watch)
 	change_begin(hostwatch, &change);
 	lock_give(&hostwatch->lock);
 	/* Events that are read before the id is known are of changes before this function returns. */
-	r = hostwatch->way->mark(hostwatch->fd, directory, &key);
+	r = hostwatch->way->mark(hostwatch->fd, object, &key);
 	lock_take(&hostwatch->lock);
 	if (r < 0)
 		free(fresh);
@@ -267,7 +274,7 @@ static void bury(struct hostwatch *hostwatch, const struct hostwatch_key *key, i
 		set_dead(hostwatch, watched, true);
 }
 
-void hostwatch_remove(struct hostwatch *hostwatch, uint64_t watch, int directory)
+void hostwatch_remove(struct hostwatch *hostwatch, uint64_t watch, int object)
 {
 	struct hostwatch_key key;
 	struct change change = { .key = &key };
@@ -280,14 +287,14 @@ void hostwatch_remove(struct hostwatch *hostwatch, uint64_t watch, int directory
 		return;
 	}
 	give_id(hostwatch, watched, 0);
-	if (hostwatch->way->by_directory && directory < 0) {
+	if (hostwatch->way->by_object && object < 0) {
 		set_dead(hostwatch, watched, true);
 	} else {
 		int r;
 
 		change_begin(hostwatch, &change);
 		lock_give(&hostwatch->lock);
-		r = hostwatch->way->unmark(hostwatch->fd, directory, &key);
+		r = hostwatch->way->unmark(hostwatch->fd, object, &key);
 		lock_take(&hostwatch->lock);
 		bury(hostwatch, &key, r);
 		change_end(hostwatch, &change);
@@ -370,7 +377,7 @@ int hostwatch_fd(const struct hostwatch *hostwatch)
 	return hostwatch->fd;
 }
 
-/* The id of the watch that the event belongs to, 0 for none; a directory that is gone has no watch any more. */
+/* The id of the watch that the event belongs to, 0 for none; what is gone has no watch any more. */
 static uint64_t watch_of(struct hostwatch *hostwatch, const struct hostwatch_told *told)
 {
 	struct watched *watched;

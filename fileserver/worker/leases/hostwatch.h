@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watches directories of the host for changes, by fanotify or, where that is not to be had, by inotify. Neither needs a
- * privilege, except that the directory can be read.
+ * Watches directories, or files, of the host for changes, by fanotify or, where that is not to be had, by inotify.
+ * Neither needs a privilege, except that the object can be read.
  *
  * An event says "look again": several changes of one object may have become one event with several bits, so nothing
  * follows from their order. It is queued before the system call that made the change returns.
  *
- * What does not come: changes by another name of a hard link or by a shared mapping (CONTENTS at munmap(2)); a new name
- * elsewhere (st_nlink); times and st_nlink of a subdirectory. With fanotify a subdirectory's attributes come only to
- * its own watch, with inotify also to that of its parent.
+ * What does not come to a directory's watch: changes by another name of a hard link or by a shared mapping (CONTENTS at
+ * munmap(2)); a new name elsewhere (st_nlink); times and st_nlink of a subdirectory. With fanotify a subdirectory's
+ * attributes come only to its own watch, with inotify also to that of its parent.
  *
- * What ends a watch in silence: with fanotify, that its file system is unmounted. With both, a directory that was
- * removed is GONE when its last descriptor has been closed and not before; the name is told to its parent's watch.
+ * A file's own watch (HOSTWATCH_*_FILES) tells of changes by every name, also of one that is made, removed or renamed
+ * (ATTRIBUTES). Its directory's watch tells of those by names in it as well.
+ *
+ * What ends a watch in silence: with fanotify, that its file system is unmounted. With both, an object that was removed
+ * is GONE when its last descriptor has been closed and not before; the name is told to its parent's watch.
  *
  * Here (Linux 6.18, ext4 and tmpfs, without privilege) a new watch takes 3 to 5 us with fanotify and 2 to 4 us with
- * inotify, 180 bytes of this process and 110 of the kernel, which also keeps the directory's inode in memory for it.
+ * inotify, 180 bytes of this process and 110 of the kernel, which also keeps the object's inode in memory for it.
  * hostwatch_free() may wait tens of milliseconds for the kernel.
  */
 #pragma once
@@ -22,14 +25,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum hostwatch_kind { HOSTWATCH_FANOTIFY, HOSTWATCH_INOTIFY };
+enum hostwatch_kind { HOSTWATCH_FANOTIFY, HOSTWATCH_INOTIFY, HOSTWATCH_FANOTIFY_FILES, HOSTWATCH_INOTIFY_FILES };
 
 enum {
 	HOSTWATCH_NAME = 1,       /* a name was made, removed or renamed; a rename is an event for each of its names */
 	HOSTWATCH_ATTRIBUTES = 2, /* mode, owner, times, extended attributes */
 	HOSTWATCH_CONTENTS = 4,   /* written, or closed after it was open for writing: size and times also changed */
 	HOSTWATCH_OVERFLOW = 8,   /* events were lost: everything may have changed. Belongs to no watch */
-	HOSTWATCH_GONE = 16,      /* the watched directory does not exist any more, nor does its watch */
+	HOSTWATCH_GONE = 16,      /* the watched object does not exist any more, nor does its watch */
 };
 
 struct hostwatch_event {
@@ -37,7 +40,7 @@ struct hostwatch_event {
 	unsigned what;
 	bool own;         /* done by this process. Always false with inotify, and of HOSTWATCH_GONE */
 	bool directory;   /* what changed is a directory */
-	const char *name; /* "": the watched directory itself, with HOSTWATCH_NAME: it was moved */
+	const char *name; /* "": the watched object itself; a directory with HOSTWATCH_NAME: it was moved */
 };
 
 /* May call everything here but hostwatch_read() and hostwatch_free(). */
@@ -54,24 +57,24 @@ void hostwatch_free(struct hostwatch *hostwatch);
 int hostwatch_fd(const struct hostwatch *hostwatch);
 
 /*
- * Watches a directory: every change after the return comes as an event of this watch, an id of the caller's other than
- * 0. What changed before may come or not. Again for a watched directory: the watch gets this id, the old one is
- * forgotten. An id of another directory goes over to this one, and the other's mark is dead. directory: may be O_PATH.
- * Any thread.
+ * Watches a directory, or a file: every change after the return comes as an event of this watch, an id of the caller's
+ * other than 0. What changed before may come or not. Again for a watched object: the watch gets this id, the old one is
+ * forgotten. An id of another object goes over to this one, and the other's mark is dead. object: may be O_PATH. Any
+ * thread.
  *
- * Returns 0 or a negative errno. -ENOSPC: the user has as many marks as are allowed; -EACCES: the directory cannot be
+ * Returns 0 or a negative errno. -ENOSPC: the user has as many marks as are allowed; -EACCES: the object cannot be
  * read; -EOPNOTSUPP, -ENODEV, -EXDEV: not on this file system.
  */
-int hostwatch_add(struct hostwatch *hostwatch, int directory, uint64_t watch);
+int hostwatch_add(struct hostwatch *hostwatch, int object, uint64_t watch);
 
 /*
- * Ends a watch, if there is one of this id: hostwatch_read() begins no more events of it. directory: a descriptor of
- * the directory, also O_PATH, or -EBADF where there is none. Any thread.
+ * Ends a watch, if there is one of this id: hostwatch_read() begins no more events of it. object: a descriptor of the
+ * object, also O_PATH, or -EBADF where there is none. Any thread.
  *
- * fanotify needs the descriptor. Without one, or when the directory cannot be read any more, a dead mark stays: it
- * counts against the user's limit until the directory is gone, is watched again, or all is flushed.
+ * fanotify needs the descriptor. Without one, or when the object cannot be read any more, a dead mark stays: it counts
+ * against the user's limit until the object is gone, is watched again, or all is flushed.
  */
-void hostwatch_remove(struct hostwatch *hostwatch, uint64_t watch, int directory);
+void hostwatch_remove(struct hostwatch *hostwatch, uint64_t watch, int object);
 
 /* How many dead marks there are. */
 uint32_t hostwatch_dead(struct hostwatch *hostwatch);

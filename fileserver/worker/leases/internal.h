@@ -18,21 +18,32 @@ enum {
 	TOUCHED = 1024,    /* names */
 };
 
+/* What a lease is on. */
+enum lease_kind { LEASE_DIRECTORY, LEASE_FILE, LEASE_KINDS };
+
 struct lease;
 
 struct leases {
 	struct nodes *nodes;
-	struct hostwatch *watch;
+	/* That of files is made when the first one is to be watched: few mounts have files with several names. */
+	struct hostwatch *_Atomic watches[LEASE_KINDS];
+	enum hostwatch_kind files_kind;
 	struct leases_sink sink;
 	struct proto_counters *counters;
 	struct mounts *mounts;
 	int wake; /* eventfd: leases_run() has something to do */
 
-	struct lock lock;           /* guards the members down to the empty line */
-	struct lease *table, *hand; /* hand: the lease after which eviction continues, in the table's order */
-	uint32_t count, most;
+	struct lock looks; /* held while files are looked at again; before lock */
+	struct lock lock;  /* guards the members down to the empty line */
+	/* hands: the leases after which eviction continues, in the tables' order */
+	struct lease *tables[LEASE_KINDS], *hands[LEASE_KINDS];
+	uint32_t counts[LEASE_KINDS], most; /* most: of all together */
+	bool files_failed;                  /* there is no watch for files */
 	uint64_t restarts;
-	uint64_t *lost; /* directories whose leases have ended: the guest is to be told */
+	struct lost {
+		uint64_t id;
+		enum lease_kind kind;
+	} * lost; /* whose leases have ended: the guest is to be told */
 	size_t lost_count, lost_size;
 	uint32_t lost_all;    /* PROTO_INVALIDATE_*: ALL, as if all were in it; 0: not so */
 	uint64_t wanted_sync; /* the last ticket for which events are still to be read; 0: none */
@@ -49,6 +60,7 @@ struct leases {
 	_Atomic uint64_t sequence, acknowledged; /* of messages */
 	_Atomic bool behind;        /* nothing is sent, and no lease is given, until the guest has caught up */
 	_Atomic bool waiting;       /* for an acknowledgement */
+	_Atomic bool looking;       /* leases_look_again() runs */
 	_Atomic int64_t kept_until; /* clock_ms(): of what the guest was told without a lease */
 	int end;                    /* descriptor that says that the session is over */
 	uint64_t batch;             /* leases_run(): numbers the rounds of reading */
@@ -57,21 +69,25 @@ struct leases {
 	struct {
 		_Atomic int64_t foreign, any;
 	} touched[TOUCHED];
-	int64_t missed;       /* CLOCK_REALTIME in ns: when events were lost last */
-	_Atomic bool looking; /* files are open, and looked at again and again */
-	int64_t look_at;      /* clock_ms(): the next time; 0: not known */
-	uint32_t look_place;  /* of nodes_next_open_file(): how far this time */
+	int64_t missed;        /* CLOCK_REALTIME in ns: when events were lost last */
+	_Atomic bool any_open; /* files are open, and looked at again and again */
+	int64_t look_at;       /* clock_ms(): the next time; 0: not known */
+	uint32_t look_place;   /* of nodes_next_open_file(): how far this time */
 };
 
-/* What has ended since the last call, for leases_run(). The caller frees *ret_ids. Not 0: lost_all. */
-uint32_t leases_take_lost(struct leases *leases, uint64_t **ret_ids, size_t *ret_count);
+/* What has ended since the last call, for leases_run(). The caller frees *ret_lost. Not 0: lost_all. */
+uint32_t leases_take_lost(struct leases *leases, struct lost **ret_lost, size_t *ret_count);
+/* A file is not as the guest was told. */
+void leases_lose_file(struct leases *leases, uint64_t id);
+/* Looks again at every file that the guest was told of. */
+void leases_look_now(struct leases *leases);
 /* The guest is to be told ALL. more: PROTO_INVALIDATE_CONTENTS or 0. */
 void leases_lose_all(struct leases *leases, uint32_t more);
-/* Forgets a directory whose watch is gone. */
+/* Forgets an object whose watch is gone. */
 void leases_watch_gone(struct leases *leases, uint64_t id);
 /* Ends all watches. */
 void leases_restart(struct leases *leases);
-/* How many changes of this directory there were in this batch, with this one. */
+/* How many changes of this object there were in this batch, with this one. */
 uint32_t leases_count_change(struct leases *leases, uint64_t id);
 void leases_show_state(struct leases *leases, enum leases_state state);
 
@@ -84,4 +100,4 @@ void leases_note_touched(struct leases *leases, uint64_t directory, const char *
  * Looks whether others write to files that the guest has open, when it is time. lost: its contents do not hold, now or
  * any more. Returns in how many ms to call it again; -1: when leases->wake says so.
  */
-int leases_look(struct leases *leases, void (*lost)(struct leases *leases, uint64_t id));
+int leases_look_at_open(struct leases *leases, void (*lost)(struct leases *leases, uint64_t id));

@@ -4,8 +4,13 @@
  *
  * The unit is a directory. While it is watched (hostwatch.h) there is a lease on its names, also on missing ones, on
  * its own attributes, and on the attributes of what is in it, except directories, which have leases of their own, and
- * objects with more than one name, which can change by the other name. Whoever replies asks leases_hold() before he
- * reads what he replies. Foreign changes are sent to the guest as INVALIDATE, by a thread of its own.
+ * objects with more than one name, which can change by the other name: these are watched themselves when they are asked
+ * about again. Whoever replies asks leases_hold() before he reads what he replies. Foreign changes are sent to the
+ * guest as INVALIDATE, by a thread of its own.
+ *
+ * No event tells that a file with one name gets another one in a directory that is not watched, or of what is done by
+ * that name. So another thread looks again at every file of which the guest was told: each LEASES_LOOK_MS, or less
+ * often where that would take more than a hundredth of its time, but each ten minutes at least.
  *
  * There is no lease rather than a wrong one: on file systems that others can write to, when the user has no mark left,
  * when the guest is behind. Where a watch ends, the guest is told to drop what it knows.
@@ -17,10 +22,13 @@
 
 #include "protocol/counters.h"
 
+enum { LEASES_LOOK_MS = 10000 };
+
 struct handle;
 struct leases;
 struct node;
 struct nodes;
+struct statx;
 
 struct leases_sink {
 	/* Sends one message to the guest. Called by the thread that runs leases_run() only. */
@@ -34,21 +42,45 @@ struct leases_sink {
 };
 
 /*
- * root: the share. most: the largest number of watched directories, 0 for a quarter of what the user may have. 0, or a
+ * root: the share. most: the largest number of watched objects, 0 for a quarter of what the user may have. 0, or a
  * negative errno; then *ret_leases is NULL, and there are no leases: every function accepts NULL.
  */
 int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases_sink *sink,
                struct proto_counters *counters, struct leases **ret_leases);
-/* After leases_run() has returned, or when it never ran, and after the nodes are freed. */
+/* After these have returned, or when they never ran, and after the nodes are freed. */
 void leases_free(struct leases *leases);
 /* Serves until end, a descriptor, is readable. Blocks. */
 void leases_run(struct leases *leases, int end);
+/* The same: looks for changes that no event tells of. */
+void leases_look_again(struct leases *leases, int end);
 
 /*
  * Watches a directory unless it is watched already. directory: an O_PATH descriptor of node. True: what is read from
  * now on may be replied as leased. Any thread; never under the table's lock.
  */
 bool leases_hold(struct leases *leases, struct node *node, int directory);
+/*
+ * The same for another object: it is watched when somebody has asked about it before. A walk that comes by once is not
+ * to cost a mark for each file.
+ */
+bool leases_hold_file(struct leases *leases, struct node *node, int file);
+/* Whether an object is watched itself. Any thread. */
+bool leases_has(struct leases *leases, struct node *node);
+/*
+ * What is no directory, in a directory that leases_hold(), was read after that as stx, and is replied. Returns whether
+ * its attributes are leased. Any thread.
+ */
+bool leases_told(struct leases *leases, struct node *node, const struct statx *stx);
+/* It was read again as stx, for another reason: the guest is told if it was told otherwise before. Any thread. */
+void leases_seen(struct leases *leases, struct node *node, const struct statx *stx);
+/*
+ * Before and after the session itself has changed an object so that the guest's kernel asks for its attributes again:
+ * what it was told before is nothing to look at again.
+ */
+uint32_t leases_before_change(const struct node *node);
+void leases_after_change(struct node *node, uint32_t before);
+/* The session itself has renamed an object. */
+void leases_renamed(struct leases *leases, const struct statx *before, const struct statx *after);
 
 /* The guest has acted on every message up to this one. It may send any number. Any thread. */
 void leases_acknowledged(struct leases *leases, uint64_t sequence);

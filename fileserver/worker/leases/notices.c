@@ -20,6 +20,7 @@
 enum {
 	DIRECTORY_CHANGES = 64, /* so many changes of one directory at once are one message */
 	PATIENCE_MS = 1000,
+	FILE_WHOLE = PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS,
 	WHOLE = PROTO_INVALIDATE_DIRECTORY | PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS,
 	PENDING = 128, /* messages that are gathered, so that changes of one object are one of them */
 	/*
@@ -92,14 +93,15 @@ static void flush(struct round *round)
 	round->count = 0;
 }
 
-/* Adds a message, or adds to one that is about the same name. */
+/* Adds a message, or adds to one that is about the same name; directory 0: about the same node. */
 static void gather(struct round *round, uint64_t directory, uint64_t node, uint32_t what, const char *name)
 {
 	struct proto_invalidate_request *message;
 
 	for (unsigned i = round->count; i > 0; i--) {
 		message = &round->pending[i - 1];
-		if (message->directory != directory || strcmp(message->name.text, name) != 0)
+		if (message->directory != directory || strcmp(message->name.text, name) != 0 ||
+		    (directory == 0 && message->node != node))
 			continue;
 		if (node != 0 && message->node != 0 && node != message->node)
 			break;
@@ -188,11 +190,10 @@ static uint32_t what_of(const struct hostwatch_event *event)
 	return what;
 }
 
-static void take(void *context, const struct hostwatch_event *event)
+/* Counts an event, and sees to what is the same for all. Returns whether the guest is to be told of it. */
+static bool is_to_be_told(struct round *round, const struct hostwatch_event *event)
 {
-	struct round *round = context;
 	struct leases *leases = round->leases;
-	uint64_t node = 0;
 
 	if ((event->what & HOSTWATCH_OVERFLOW) != 0) {
 		if (leases->counters != NULL)
@@ -201,18 +202,28 @@ static void take(void *context, const struct hostwatch_event *event)
 		round->foreign++;
 		round->count = 0;
 		leases_lose_all(leases, PROTO_INVALIDATE_CONTENTS);
-		return;
+		return false;
 	}
-	/* Its parent's watch has told that the name is gone. */
+	/* The watch of its directory has told that the name is gone. */
 	if ((event->what & HOSTWATCH_GONE) != 0)
 		leases_watch_gone(leases, event->watch);
 	leases_note_touched(leases, event->watch, event->name, event->own);
 	if (event->own || (event->what & ~(unsigned) HOSTWATCH_GONE) == 0)
-		return;
+		return false;
 	round->foreign++;
 	if (leases->counters != NULL)
 		proto_counter_add(&leases->counters->lease_events, 1);
-	if (atomic_load(&leases->behind))
+	return !atomic_load(&leases->behind);
+}
+
+/* Of a directory's watch. */
+static void take(void *context, const struct hostwatch_event *event)
+{
+	struct round *round = context;
+	struct leases *leases = round->leases;
+	uint64_t node = 0;
+
+	if (!is_to_be_told(round, event))
 		return;
 	if (leases_count_change(leases, event->watch) > DIRECTORY_CHANGES) {
 		gather(round, event->watch, 0, WHOLE, "");
@@ -223,36 +234,60 @@ static void take(void *context, const struct hostwatch_event *event)
 	gather(round, event->watch, node, what_of(event), event->name);
 }
 
-/* Tells the guest which directories are not watched any more. */
+/* Of a file's own watch: by whatever name it was changed. */
+static void take_file(void *context, const struct hostwatch_event *event)
+{
+	struct round *round = context;
+	uint32_t what = PROTO_INVALIDATE_ATTRIBUTES;
+
+	if ((event->what & HOSTWATCH_CONTENTS) != 0)
+		what |= PROTO_INVALIDATE_CONTENTS;
+	if (is_to_be_told(round, event))
+		gather(round, 0, event->watch, what, "");
+}
+
+/* Tells the guest what is not watched any more, or was found to have changed. */
 static void tell_lost(struct leases *leases)
 {
 	uint32_t all;
-	uint64_t *ids;
+	struct lost *lost;
 	size_t count;
 
-	all = leases_take_lost(leases, &ids, &count);
+	all = leases_take_lost(leases, &lost, &count);
 	if (all != 0) {
 		send_all(leases, all & PROTO_INVALIDATE_CONTENTS);
 		count = 0;
 	}
 	for (size_t i = 0; i < count; i++) {
-		struct proto_invalidate_request message = { .what = WHOLE, .directory = ids[i] };
+		bool file = lost[i].kind == LEASE_FILE;
+		struct proto_invalidate_request message = { .what = file ? FILE_WHOLE : WHOLE,
+			                                    .directory = file ? 0 : lost[i].id,
+			                                    .node = file ? lost[i].id : 0 };
 
 		send(leases, &message);
 	}
-	free(ids);
+	free(lost);
 }
 
-/* Reads what is queued, and sends it. Returns how many events were not the session's own; negative: an error. */
+static int read_watch(struct round *round, enum lease_kind kind, hostwatch_take *take_event)
+{
+	struct hostwatch *watch = atomic_load(&round->leases->watches[kind]);
+	int count = watch == NULL ? 0 : hostwatch_read(watch, take_event, round);
+
+	if (count >= 0)
+		return count;
+	/* Some may have been lost. */
+	leases_lose_all(round->leases, PROTO_INVALIDATE_CONTENTS);
+	return 0;
+}
+
+/* Reads what is queued, and sends it. Returns how many events were not the session's own. */
 static int read_events(struct leases *leases, int *ret_read)
 {
 	struct round round = { .leases = leases };
 
 	leases->batch++;
-	*ret_read = hostwatch_read(leases->watch, take, &round);
-	/* Some may have been lost. */
-	if (*ret_read < 0)
-		leases_lose_all(leases, PROTO_INVALIDATE_CONTENTS);
+	*ret_read = read_watch(&round, LEASE_DIRECTORY, take) + read_watch(&round, LEASE_FILE, take_file);
 	flush(&round);
 	tell_lost(leases);
 	return (int) round.foreign;
@@ -328,7 +363,7 @@ static int wait_for(struct pollfd *fds, size_t count, bool napping, int ms)
 	const struct timespec nap = clock_timespec_us(NAP_US), until = clock_timespec_us((int64_t) ms * 1000);
 
 	if (napping && ms != 0)
-		return ppoll(fds, count - 1, &nap, NULL);
+		return ppoll(fds, count - 2, &nap, NULL);
 	return ppoll(fds, count, ms < 0 ? NULL : &until, NULL);
 }
 
@@ -338,17 +373,20 @@ void leases_run(struct leases *leases, int end)
 		{ .fd = end, .events = POLLIN },
 		{ .fd = leases->wake, .events = POLLIN },
 		{ .fd = mounts_fd(leases->mounts), .events = POLLPRI },
-		{ .fd = hostwatch_fd(leases->watch), .events = POLLIN },
+		{ .fd = hostwatch_fd(atomic_load(&leases->watches[LEASE_DIRECTORY])), .events = POLLIN },
+		{ .fd = -EBADF, .events = POLLIN },
 	};
 	bool napping = false;
 	int look_in = -1;
 
 	leases->end = end;
 	while (fds[0].revents == 0) {
+		struct hostwatch *files = atomic_load(&leases->watches[LEASE_FILE]);
 		eventfd_t count;
 		uint64_t ticket;
 		int foreign, read;
 
+		fds[4].fd = files == NULL ? -EBADF : hostwatch_fd(files);
 		if (wait_for(fds, ARRAY_SIZE(fds), napping, look_in) < 0 && errno != EINTR)
 			return;
 		if (fds[1].revents != 0)
@@ -361,11 +399,14 @@ void leases_run(struct leases *leases, int end)
 			leases_note_missed(leases);
 			leases_restart(leases);
 		}
+		/* Of some changes before the ticket there was no event. */
+		if (ticket != 0)
+			leases_look_now(leases);
 		foreign = read_events(leases, &read);
 		begin_sync(leases, ticket);
 		catch_up(leases);
 		answer_syncs(leases);
-		look_in = leases_look(leases, tell_contents);
+		look_in = leases_look_at_open(leases, tell_contents);
 		napping = read > 0 && foreign == 0;
 	}
 }

@@ -151,7 +151,7 @@ void leases_opened(struct leases *leases, struct handle *handle, const struct pr
 	if (leases == NULL)
 		return;
 	atomic_store(&handle->mtime, nanoseconds(mtime->seconds, mtime->nanoseconds));
-	if (!atomic_load_explicit(&leases->looking, memory_order_relaxed) && !atomic_exchange(&leases->looking, true))
+	if (!atomic_load_explicit(&leases->any_open, memory_order_relaxed) && !atomic_exchange(&leases->any_open, true))
 		(void) eventfd_write(leases->wake, 1);
 }
 
@@ -227,21 +227,21 @@ static bool is_any_open(struct leases *leases)
 	uint32_t place = 0;
 	bool any;
 
-	atomic_store(&leases->looking, false);
+	atomic_store(&leases->any_open, false);
 	handle = nodes_next_open_file(leases->nodes, &place);
 	any = handle != NULL;
 	nodes_handle_put(leases->nodes, handle);
 	if (any)
-		atomic_store(&leases->looking, true);
+		atomic_store(&leases->any_open, true);
 	return any;
 }
 
-int leases_look(struct leases *leases, void (*lost)(struct leases *leases, uint64_t id))
+int leases_look_at_open(struct leases *leases, void (*lost)(struct leases *leases, uint64_t id))
 {
 	int64_t now = clock_ms();
 	struct handle *handle = NULL;
 
-	if (!atomic_load(&leases->looking))
+	if (!atomic_load(&leases->any_open))
 		return -1;
 	if (leases->look_at == 0)
 		leases->look_at = now + LOOK_MS;

@@ -2,7 +2,6 @@
 /* Checks whether an object is still where the guest knows it to be. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/limits.h>
 #include <string.h>
 
 #include "fileserver/common/resolve.h"
@@ -10,40 +9,12 @@
 #include "fileserver/worker/nodes/places.h"
 #include "fileserver/worker/nodes/reopen.h"
 #include "fileserver/worker/nodes/table.h"
+#include "fileserver/worker/nodes/ways.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
 #include "protocol/faults.h"
 
 enum { STEPS_MAX = 4096 };
-
-/* A path down from a directory, checked by one system call. */
-struct way {
-	struct node *from; /* pinned */
-	const char *path;  /* into bytes */
-	char bytes[PATH_MAX];
-};
-
-static void way_find(struct nodes *nodes, const struct place *place, struct way *ret_way) LOCK_HELD(nodes->lock);
-/* The path to place, from the root or from as far up as fits into PATH_MAX. */
-static void way_find(struct nodes *nodes, const struct place *place, struct way *ret_way)
-{
-	size_t at = sizeof(ret_way->bytes) - 1;
-
-	ret_way->bytes[at] = '\0';
-	for (;;) {
-		size_t length = strlen(place->name);
-
-		at -= length;
-		memcpy(ret_way->bytes + at, place->name, length);
-		ret_way->from = place->parent;
-		place = place->parent->place;
-		if (ret_way->from == nodes->root || place == NULL || at < strlen(place->name) + 1)
-			break;
-		ret_way->bytes[--at] = '/';
-	}
-	ret_way->path = ret_way->bytes + at;
-	ret_way->from->pins++;
-}
 
 /* Returns 0 if fd refers to node, -ESTALE if not, or an error. Takes over fd, which may be a negative errno. */
 static int compare(struct nodes *nodes, struct node *node, int fd)
@@ -153,7 +124,7 @@ static int check_place(struct nodes *nodes, struct node *node, unsigned number, 
 		nodes_lock(nodes);
 		place = place_at(at, steps == 0 ? number : 0, now);
 		if (place != NULL)
-			way_find(nodes, place, &way);
+			ways_find(nodes, place, &way);
 		nodes_unlock(nodes);
 		if (place == NULL) {
 			r = steps == 0 ? 1 : 0;

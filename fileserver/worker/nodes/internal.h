@@ -48,10 +48,11 @@ struct node {
 	bool was_opened; /* the guest may hold its contents in its page cache: its descriptor leaves late */
 	bool orphan;     /* the guest removed its name, so only the descriptor leads to it: leaves last */
 	bool listed;     /* fd is in a list */
-	/* Of a directory: changes in it are seen (leases/); asked: since leases were last looked through. */
+	/* Changes of it are seen by a watch of its own (leases/); asked: since leases were last looked through. */
 	_Atomic bool watched, asked;
-	uint8_t others;  /* enum nodes_others */
-	uint32_t writes; /* descriptors of this session that are open for writing; see nodes_write_begin() */
+	uint8_t others;         /* enum nodes_others */
+	uint32_t writes;        /* descriptors of this session that are open for writing; see nodes_write_begin() */
+	_Atomic uint32_t stamp; /* nodes_keep_stamp(); 0: none */
 };
 
 /* Newest first; only nodes whose fd nobody uses are in it. */

@@ -58,15 +58,17 @@ void nodes_set_pin(struct nodes *nodes, nodes_pin *pin, void *context);
 void nodes_free(struct nodes *nodes);
 
 /*
- * For leases. Whether changes in a directory are seen; is_watched() also notes that somebody asked, and was_asked()
- * says whether somebody has since was_asked() was called last. Any thread, without a lock.
+ * For leases. Whether a watch of its own tells of changes in a directory, or of a file; is_watched() also notes that
+ * somebody asked, is_asked() says whether somebody has, and was_asked() whether since it was called last. Any thread,
+ * without a lock.
  */
 void nodes_set_watched(struct node *node, bool watched);
 bool nodes_is_watched(struct node *node);
+bool nodes_is_asked(const struct node *node);
 bool nodes_was_asked(struct node *node);
 /*
- * Called, with the table's lock held, before a watched directory leaves the table. fd: its descriptor or -EBADF. told:
- * the guest still refers to it.
+ * Called, with the table's lock held, before a watched object leaves the table. fd: its descriptor or -EBADF. told: the
+ * guest still refers to it.
  */
 typedef void nodes_freed(void *context, uint64_t id, int fd, bool told);
 void nodes_set_freed(struct nodes *nodes, nodes_freed *freed, void *context);

@@ -277,6 +277,11 @@ bool nodes_is_watched(struct node *node)
 	return atomic_load(&node->watched);
 }
 
+bool nodes_is_asked(const struct node *node)
+{
+	return atomic_load_explicit(&node->asked, memory_order_relaxed);
+}
+
 bool nodes_was_asked(struct node *node)
 {
 	return atomic_exchange(&node->asked, false);

@@ -67,11 +67,10 @@ int worker_forget(struct call *call, const struct worker_forget *request, struct
 }
 
 /*
- * Whether the attributes of an object that are read after this are leased: those of a directory that is watched, and of
- * what has one name, in a watched directory. The name must still lead there: an event about the last but one name may
- * be on its way.
+ * Whether the attributes of what is no directory, read after this, are leased if it has one name: it is in a directory
+ * that is watched. The name must still lead there: an event about the last but one name may be on its way.
  */
-static bool is_leased(struct session *session, const struct pinned *object)
+static bool is_leased_by_name(struct session *session, const struct pinned *object)
 {
 	char name[PROTO_NAME_MAX + 1];
 	struct node *directory;
@@ -79,10 +78,6 @@ static bool is_leased(struct session *session, const struct pinned *object)
 	struct statx stx;
 	bool leased = false;
 
-	if (session->leases == NULL)
-		return false;
-	if (S_ISDIR(nodes_type(object->node)))
-		return leases_hold(session->leases, object->node, object->fd.fd);
 	if (nodes_watched_name(session->nodes, object->node, &directory, name) < 0)
 		return false;
 	if (nodes_fd(session->nodes, directory, &fd) == 0) {
@@ -95,13 +90,25 @@ static bool is_leased(struct session *session, const struct pinned *object)
 	return leased;
 }
 
+/* What is watched itself is leased whatever its names are. */
+static bool is_leased_itself(struct session *session, const struct pinned *object)
+{
+	return S_ISDIR(nodes_type(object->node)) ? leases_hold(session->leases, object->node, object->fd.fd)
+	                                         : leases_hold_file(session->leases, object->node, object->fd.fd);
+}
+
 int worker_getattr(struct call *call, const struct worker_getattr *request, struct proto_getattr_reply *ret_reply)
 {
-	bool leased = is_leased(call->session, request->node);
+	struct session *session = call->session;
+	const struct pinned *object = request->node;
+	uint32_t told = leases_before_change(object->node);
+	bool by_name = session->leases != NULL && is_leased_by_name(session, object);
+	bool itself = session->leases != NULL && !by_name && is_leased_itself(session, object);
 	struct statx stx;
-	int r = attributes_of(call->session, request->node->node, request->node->fd.fd, &ret_reply->attr, &stx);
+	int r = attributes_of(session, object->node, object->fd.fd, &ret_reply->attr, &stx);
 
-	if (r == 0 && leased && (S_ISDIR(stx.stx_mode) || stx.stx_nlink == 1))
+	if (r == 0 &&
+	    (itself || ((by_name || told != 0) && leases_told(session->leases, object->node, &stx) && by_name)))
 		ret_reply->attr.flags |= PROTO_ATTR_LEASED;
 	if (r == 0 && (stx.stx_mask & STATX_BTIME) != 0)
 		ret_reply->btime = attributes_time(&stx.stx_btime);

@@ -34,7 +34,7 @@ static int open_handle(struct session *session, struct node *node, int fd, uint3
 
 /* The file is open; before anything is read from it. */
 static int begin_contents(struct session *session, struct pinned *file, int fd, uint32_t flags, bool others,
-                          struct proto_attr *ret_attr)
+                          struct proto_attr *ret_attr, struct statx *ret_stx)
 {
 	int r = (flags & PROTO_OPEN_TRUNCATE) == 0 ? 0 : ownership_kill_privileges(session, file->fd.fd);
 
@@ -43,7 +43,7 @@ static int begin_contents(struct session *session, struct pinned *file, int fd, 
 	if (r == 0 && (flags & PROTO_OPEN_TRUNCATE) != 0)
 		r = durable_contents(session, fd);
 	if (r == 0)
-		r = attributes_of(session, file->node, fd, ret_attr, NULL);
+		r = attributes_of(session, file->node, fd, ret_attr, ret_stx);
 	if (r == 0 && others)
 		ret_attr->flags |= PROTO_ATTR_WRITERS;
 	return r;
@@ -55,13 +55,17 @@ static int open_file(struct call *call, const struct worker_open *request, bool 
 	struct session *session = call->session;
 	struct pinned *file = request->node;
 	_cleanup_close_ int opened = reach_open(session, file->fd.fd, request->flags);
+	struct statx stx;
 	int r;
 
 	if (opened < 0)
 		return opened;
-	r = begin_contents(session, file, opened, request->flags, others, &ret_reply->attr);
+	r = begin_contents(session, file, opened, request->flags, others, &ret_reply->attr, &stx);
 	if (r < 0)
 		return r;
+	/* O_TRUNC has changed it. */
+	if ((request->flags & PROTO_OPEN_TRUNCATE) == 0)
+		leases_seen(session->leases, file->node, &stx);
 	/* Gives the node's descriptor back first: it may have to make room for the handle's. */
 	nodes_fd_done(session->nodes, &file->fd);
 	/* After the attributes: contents older than these would be taken for current. */

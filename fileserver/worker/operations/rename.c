@@ -11,6 +11,7 @@
 #include "fileserver/worker/host/lift.h"
 #include "fileserver/worker/host/link-owners.h"
 #include "fileserver/worker/host/reach.h"
+#include "fileserver/worker/leases/leases.h"
 #include "fileserver/worker/operations/remove.h"
 #include "fileserver/worker/operations/whiteout.h"
 #include "protocol/cleanup.h"
@@ -87,6 +88,16 @@ static void rename_links(struct session *session, const struct pinned *from, con
 		link_owners_move(session, to->fd.fd, from->fd.fd, back);
 }
 
+/* What the guest was told of an object that has this name now is as before, but for ctime. */
+static void rename_told(struct session *session, const struct pinned *to, const char *name, const struct statx *before)
+{
+	struct statx after;
+
+	if (session->leases != NULL && !S_ISDIR(before->stx_mode) &&
+	    reach_stat_name(session, to->fd.fd, name, &after) == 0)
+		leases_renamed(session->leases, before, &after);
+}
+
 static int rename_between(struct session *session, const struct pinned *from, const struct pinned *to,
                           const struct worker_rename *request, struct proto_rename_reply *ret_reply)
 {
@@ -113,6 +124,9 @@ static int rename_between(struct session *session, const struct pinned *from, co
 		if (exchange && replaces)
 			nodes_moved(session->nodes, &replaced, to->node, request->new_name, from->node, request->name);
 		rename_links(session, from, to, &moved, exchange && replaces ? &replaced : NULL);
+		rename_told(session, to, request->new_name, &moved);
+		if (exchange && replaces)
+			rename_told(session, from, request->name, &replaced);
 	}
 	ret_reply->node = nodes_find(session->nodes, &moved);
 	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;

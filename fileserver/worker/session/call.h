@@ -17,6 +17,7 @@ struct call {
 	uint64_t id;
 	bool leased;   /* the reply: PROTO_FRAME_LEASED */
 	bool unleased; /* some attributes in the reply are without PROTO_ATTR_LEASED */
+	bool changes;  /* it changes something */
 	bool anew;     /* PROTO_FRAME_ANEW: the guest's kernel has just looked the names up */
 
 	/* Memory for the reply: its fields (PROTO_SMALL_MAX bytes), and its data, which may overlap the request's. */
@@ -29,10 +30,12 @@ struct call {
 	struct call_node {
 		struct pinned pinned;
 		unsigned need;
+		uint32_t told; /* leases_before_change() */
 	} nodes[CALL_NODES];
 	struct call_handle {
 		struct handle *handle;
 		unsigned need;
+		uint32_t told;
 	} handles[CALL_HANDLES];
 	struct call_name {
 		const char *text;

@@ -215,6 +215,12 @@ static bool is_only_renamed(const struct notice *notice)
 	return notice->what == PROTO_INVALIDATE_NAME && notice->named != 0 && !notice->named_directory;
 }
 
+/* An object is meant whatever its name is, its contents as well. */
+static bool is_about_node(uint64_t directory)
+{
+	return directory == 0;
+}
+
 static void tell(const struct client *client, const struct notice *notice)
 {
 	bool at_name = notice->name.length > 0, contents = (notice->what & PROTO_INVALIDATE_CONTENTS) != 0;
@@ -233,7 +239,7 @@ static void tell(const struct client *client, const struct notice *notice)
 	if (notice->named != 0 && !is_only_renamed(notice))
 		tell_object(client, notice->named, contents);
 	if (notice->node != 0 && notice->node != notice->named)
-		tell_object(client, notice->node, contents && notice->directory == 0);
+		tell_object(client, notice->node, contents && is_about_node(notice->directory));
 	/* Names in it have changed, so that its times have; and the kernel's listing of it. */
 	if (notice->directory != 0 && (!at_name || (notice->what & PROTO_INVALIDATE_NAME) != 0))
 		tell_object(client, notice->directory, true);
@@ -440,7 +446,7 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 	}
 	/* Before anything else: from here on no answer that is on its way is kept. */
 	drop_object(client, request->directory, false);
-	drop_object(client, request->node, contents && request->directory == 0);
+	drop_object(client, request->node, contents && is_about_node(request->directory));
 	if ((request->what & PROTO_INVALIDATE_DIRECTORY) != 0)
 		drop_directory(client, request->directory, contents);
 	if (request->name.length > 0) {

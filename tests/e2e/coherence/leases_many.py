@@ -14,7 +14,8 @@ import time
 
 from lib import Mount, Rig, as_user, case, run, skip, world
 from lib.changes import as_owner
-from lib.freshness import TIMEOUT, settle
+from lib.common import messages
+from lib.freshness import AT_ONCE, TIMEOUT, quantile, settle
 from lib.trees import difference_of, tree
 
 FILES = int(os.environ.get("BINDSHARE_FILES", "2000"))
@@ -142,6 +143,90 @@ def a_tree_that_is_removed_is_gone():
     assert os.listdir(rig.guest()) == [] and not os.path.lexists(rig.guest("tree/3/3/deep/3"))
     _deep_tree(rig)
     _same(rig, ".")
+    rig.end()
+
+
+LINKS, LINK_TREES = 5000, 50
+
+
+def _linked_tree(rig):
+    """As pnpm makes it: every file is a link to one in a store that the guest does not look into."""
+    with as_owner():
+        for number in range(LINK_TREES):
+            os.makedirs(rig.host(f"store/{number}"))
+            os.makedirs(rig.host(f"modules/{number}"))
+        for number in range(LINKS):
+            name = f"{number % LINK_TREES}/f{number}"
+            with open(rig.host(f"store/{name}"), "w", encoding="ascii") as file:
+                file.write(f"{number}\n" * (1 + number % 20))
+            os.link(rig.host(f"store/{name}"), rig.host(f"modules/{name}"))
+
+
+def _walk(rig):
+    """What a walk of all files that stats costs, and what it has seen."""
+    before, seen = rig.mount.stats(), {}
+    for folder, _, files in os.walk(rig.guest("modules")):
+        for name in files:
+            path = os.path.join(folder, name)
+            state = os.lstat(path)
+            seen[os.path.relpath(path, rig.guest("modules"))] = state.st_size, state.st_nlink, state.st_ctime_ns
+    return messages.between(before, rig.mount.stats())["fuse"], seen
+
+
+def _marks(rig):
+    """How many objects of the host the worker watches."""
+    folder, count = f"/proc/{rig.server.worker()}/fdinfo", 0
+    for name in os.listdir(folder):
+        with open(f"{folder}/{name}", encoding="ascii") as file:
+            count += sum(line.startswith(("fanotify ino:", "inotify wd:")) for line in file)
+    return count
+
+
+def _change_by_store_names(rig):
+    """Returns how long it took, in seconds, until the guest was right about each file."""
+    times = []
+    for number in range(0, LINKS, 25):
+        name = f"{number % LINK_TREES}/f{number}"
+        with as_owner():
+            if number % 3 == 0:
+                with open(rig.host(f"store/{name}"), "a", encoding="ascii") as file:
+                    file.write("more\n")
+            elif number % 3 == 1:
+                os.chmod(rig.host(f"store/{name}"), 0o600)
+            else:
+                os.unlink(rig.host(f"store/{name}"))
+        begin = time.monotonic()
+        while True:
+            seen, there = os.lstat(rig.guest(f"modules/{name}")), os.lstat(rig.host(f"modules/{name}"))
+            if [(one.st_size, one.st_mode, one.st_nlink, one.st_ctime_ns) for one in (seen, there)] == \
+                    2 * [(there.st_size, there.st_mode, there.st_nlink, there.st_ctime_ns)]:
+                break
+            assert time.monotonic() - begin < TIMEOUT, f"{name}: {seen}, {there}"
+            time.sleep(0.0002)
+        times.append(time.monotonic() - begin)
+    return times
+
+
+@case
+def a_tree_of_links_to_a_store_is_known_and_seen_to_change():
+    rig = Rig("cache=auto")
+    _linked_tree(rig)
+    _walk(rig)
+    # A walk that comes by once is not to cost the user a mark for each file.
+    assert world.AGENT or LINK_TREES < _marks(rig) < LINK_TREES * 3, _marks(rig)
+    time.sleep(TIMEOUT)
+    # Each file is asked about for the second time, and watched from then on.
+    second, _ = _walk(rig)
+    time.sleep(TIMEOUT)
+    third, known = _walk(rig)
+    assert set(third) <= {"opendir", "releasedir", "getattr"} and sum(third.values()) < LINK_TREES * 4, third
+    assert len(known) == LINKS
+    assert world.AGENT or _marks(rig) >= LINKS, _marks(rig)
+    times = sorted(_change_by_store_names(rig))
+    print(f"# the second walk: {second}, the third: {third}; {len(times)} changes, ms until the guest is right: p50 "
+          f"{quantile(times, 0.5) * 1000:.2f}, p99 {quantile(times, 0.99) * 1000:.2f}", flush=True)
+    assert quantile(times, 0.5) < AT_ONCE, times
+    _same(rig, "modules")
     rig.end()
 
 

@@ -41,10 +41,15 @@ def _replace(path, content):
         raise
 
 
+def _store(top, path):
+    """A file of the store, which the guest does not look into: beside the tree."""
+    return f"{top}-store/{path[-1]}"
+
+
 class _Choice:
     """One random operation, to be done below any top."""
 
-    def __init__(self, chance, local):
+    def __init__(self, chance, local, host):
         one, two = self._path(chance), self._path(chance)
         there = sorted(os.path.join(folder, name).removeprefix(local) for folder, directories, files in os.walk(local)
                        for name in directories + files)
@@ -69,8 +74,14 @@ class _Choice:
             ("rmdir", lambda top: os.rmdir(top + one)),
             ("chmod", lambda top: None if os.path.isdir(top + one) else os.chmod(top + one, mode)),
             ("utimens", lambda top: os.utime(top + one, times)),
-            ("setxattr", lambda top: os.setxattr(top + one, "user.test", content[:9])))
-        weights = (4, 3, 3, 2, 3, 2, 3, 4, 2, 6, 1, 4, 1, 2, 1, 1)
+            ("setxattr", lambda top: os.setxattr(top + one, "user.test", content[:9])),
+            # What a package manager does with hard links, on the host alone.
+            ("store", lambda top: _write(_store(top, two), content, os.O_CREAT | os.O_EXCL)),
+            ("install", lambda top: os.link(_store(top, two), top + one)),
+            ("write in store", lambda top: _write(_store(top, two), content, 0, offset)),
+            ("chmod in store", lambda top: os.chmod(_store(top, two), mode)),
+            ("remove from store", lambda top: os.unlink(_store(top, two))))
+        weights = (4, 3, 3, 2, 3, 2, 3, 4, 2, 6, 1, 4, 1, 2, 1, 1) + ((3, 6, 2, 2, 1) if host else (0, 0, 0, 0, 0))
         self.kind, self.make = chance.choices(kinds, weights)[0]
         self.text = f"{self.kind} {one} {two} ({len(content)} bytes, at {offset}, {mode:o})"
 
@@ -124,11 +135,14 @@ class _Actors:
     def __init__(self, rig, seed):
         self.rig, self.chance = rig, random.Random(seed)
         self.host, self.guest = rig.host(f"tree{seed}"), rig.guest(f"tree{seed}")
-        self.local = world.case_directory("local")
+        self.local = os.path.join(world.case_directory("local"), f"tree{seed}")
+        os.makedirs(self.local)
+        os.mkdir(self.local + "-store")
         self.open = []  # (in the guest, local)
         self.done, self.times, self.what = [], [], f"seed {seed}"
         with as_owner():
             os.mkdir(self.host)
+            os.mkdir(self.host + "-store")
         for folder in FOLDERS[1:]:
             os.mkdir(self.local + "/" + folder)
             with as_owner():
@@ -152,7 +166,7 @@ class _Actors:
         return None
 
     def _do(self, who):
-        choice = _Choice(self.chance, self.local)
+        choice = _Choice(self.chance, self.local, who == "host")
         self.done.append(f"{who}: {choice.text}")
         wanted = choice.outcome(self.local)
         if who == "host":

@@ -125,8 +125,9 @@ class _Cell:
 class Matrix:
     """What rounds of all pairs have shown."""
 
-    def __init__(self, sides, looks, kinds=changes.CHANGES):
-        self.sides, self.looks, self.kinds = sides, looks, kinds
+    def __init__(self, sides, looks, kinds=changes.CHANGES, without=()):
+        """without: pairs of names, of a change and a look."""
+        self.sides, self.looks, self.kinds, self.without = sides, looks, kinds, without
         self.seen = []
         # By look: the second time, and how many looks these were.
         self.requests, self.counted = collections.defaultdict(collections.Counter), collections.Counter()
@@ -137,16 +138,8 @@ class Matrix:
         base = f"round{self.rounds}"
         # What was never right would take its time in each round.
         never = {(one.change, one.look) for one in self.seen if one.latency is None}
-        cells = [_Cell(self.sides, base, number, change, look)
-                 for number, (change, look) in enumerate(itertools.product(self.kinds, self.looks))
-                 if (change.name, look.name) not in never]
-        random.Random(self.rounds).shuffle(cells)
+        cells = self._prepare(base, lambda pair: pair not in never and pair not in self.without)
         self.rounds += 1
-        with changes.as_owner():
-            os.mkdir(self.sides.host(base))
-            for cell in cells:
-                cell.prepare()
-        time.sleep(SETTLED)
         with contextlib.ExitStack() as stack:
             for cell in cells:
                 cell.begin()
@@ -168,21 +161,57 @@ class Matrix:
         time.sleep(rest)
         shutil.rmtree(self.sides.host(base))
 
+    def _prepare(self, base, wanted):
+        cells = [_Cell(self.sides, base, number, change, look)
+                 for number, (change, look) in enumerate(itertools.product(self.kinds, self.looks))
+                 if wanted((change.name, look.name))]
+        random.Random(self.rounds).shuffle(cells)
+        with changes.as_owner():
+            os.mkdir(self.sides.host(base))
+            for cell in cells:
+                cell.prepare()
+        time.sleep(SETTLED)
+        return cells
+
+    def together(self, pairs, bound):
+        """All changes of these pairs at once. For each pair the seconds until it was right, None: not within bound."""
+        cells, found = self._prepare("together", lambda pair: pair in pairs), {}
+        with contextlib.ExitStack() as stack:
+            for cell in cells:
+                cell.begin()
+                stack.callback(cell.end)
+                cell.check("at the beginning")
+            time.sleep(TIMEOUT)
+            for cell in cells:
+                cell.check("at the second look")
+            for cell in cells:
+                cell.make()
+            begin = time.monotonic()
+            while len(found) < len(cells) and time.monotonic() - begin < bound:
+                for cell in cells:
+                    if str(cell) not in found and cell.in_guest() == cell.on_host():
+                        found[str(cell)] = time.monotonic() - begin
+                time.sleep(0.01)
+        shutil.rmtree(self.sides.host("together"))
+        return {str(cell): found.get(str(cell)) for cell in cells}
+
     def _again(self, cells):
-        """All looks for the second time; counts the requests of those that a lease covers."""
+        """All looks for the second time, at files with several names for the third; counts the requests of these."""
+        for cell in cells:
+            if cell.change.several:
+                cell.check("at the second look")
+        time.sleep(TIMEOUT if any(cell.change.several for cell in cells) else 0)
         for look in self.looks:
-            for covered in (True, False):
-                own = [cell for cell in cells if cell.look is look and cell.change.covered == covered]
-                before = self.sides.mount.stats()
-                values = [cell.in_guest() for cell in own]
-                cost = messages.between(before, self.sides.mount.stats())["fuse"]
-                if covered:
-                    # The round that cost least: leases may be given up and given anew at any time.
-                    if look.name not in self.counted or sum(cost.values()) < sum(self.requests[look.name].values()):
-                        self.requests[look.name] = collections.Counter(cost)
-                        self.counted[look.name] = len(own)
-                for cell, value in zip(own, values):
-                    assert value == cell.on_host(), f"{cell}, at the second look: {value!r:.300}"
+            own = [cell for cell in cells if cell.look is look]
+            before = self.sides.mount.stats()
+            values = [cell.in_guest() for cell in own]
+            cost = messages.between(before, self.sides.mount.stats())["fuse"]
+            # The round that cost least: leases may be given up and given anew at any time.
+            if look.name not in self.counted or sum(cost.values()) < sum(self.requests[look.name].values()):
+                self.requests[look.name] = collections.Counter(cost)
+                self.counted[look.name] = len(own)
+            for cell, value in zip(own, values):
+                assert value == cell.on_host(), f"{cell}, at the look after it: {value!r:.300}"
 
     def told(self):
         """The table as TAP comments."""

@@ -76,7 +76,7 @@ class Access(Look):
     keeps = ()
 
     def see(self, top, names, kept):
-        return tuple((os.access(f"{top}/{name}", os.F_OK), os.access(f"{top}/{name}", os.X_OK)) for name in names)
+        return tuple(os.access(f"{top}/{name}", mode) for name in names for mode in (os.F_OK, os.X_OK))
 
 
 class OpenRead(Look):

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "fileserver/worker/gate.h"
+#include "fileserver/worker/nodes/stamps.h"
 #include "tests/fileserver/worker/inside.h"
 
 static uint64_t file, directory, symlink_, fifo;
@@ -307,6 +308,53 @@ static void a_handle_that_is_written_is_asked_about_and_one_that_is_read_is_not(
 	}
 }
 
+/* Whether what the guest was told of the file still counts after an operation that needs it so. */
+static bool still_counts(struct share *share, enum proto_op op, enum gate_need need, bool done)
+{
+	bool handle = need == GATE_handle_read || need == GATE_handle_write || need == GATE_handle_write_or_none;
+	struct call call = call_of(share, op);
+	struct proto_reader reader = { .wants_change = true };
+	struct pinned *pinned, told;
+	struct handle *opened;
+	struct statx stx;
+	uint32_t stamp;
+	bool same;
+
+	inside_take(share, file, &told);
+	assert_int_equal(statx(told.fd.fd, "", AT_EMPTY_PATH, NODES_STATX, &stx), 0);
+	stamps_keep(told.node, &stx);
+	stamp = stamps_of(told.node);
+	if (handle)
+		assert_int_equal(gate_handle(&call, need, both, &opened), 0);
+	else
+		assert_int_equal(gate_node(&call, need, file, &pinned), 0);
+	(void) gate_pass(&call, &reader);
+	if (done)
+		gate_done(&call);
+	gate_leave(&call);
+	same = stamps_of(told.node) == stamp;
+	inside_put(share, &told);
+	inside_is_idle(share);
+	return same;
+}
+
+static void what_was_told_of_an_object_does_not_count_after_a_change(void **state)
+{
+	struct share *share = *state;
+
+	assert_false(still_counts(share, PROTO_SETATTR, GATE_node_change, true));
+	assert_false(still_counts(share, PROTO_WRITE, GATE_handle_write, true));
+	assert_false(still_counts(share, PROTO_SETATTR, GATE_handle_write_or_none, true));
+	/* It failed. */
+	assert_true(still_counts(share, PROTO_SETATTR, GATE_node_change, false));
+	assert_true(still_counts(share, PROTO_WRITE, GATE_handle_write, false));
+	/* It was opened for writing, it is only read from, the guest's kernel asks for ctime alone. */
+	assert_true(still_counts(share, PROTO_OPEN, GATE_node_file, true));
+	assert_true(still_counts(share, PROTO_COPY_RANGE, GATE_handle_read, true));
+	assert_true(still_counts(share, PROTO_SETXATTR, GATE_node_change, true));
+	assert_true(still_counts(share, PROTO_LINK, GATE_node_link, true));
+}
+
 static void what_reads_is_let_through_with_a_descriptor(void **state)
 {
 	struct share *share = *state;
@@ -441,6 +489,7 @@ int main(void)
 		TEST_READ_ONLY(the_table_alone_decides_what_a_read_only_share_refuses),
 		TEST(a_change_of_nothing_that_can_be_asked_about_is_refused),
 		TEST(a_handle_that_is_written_is_asked_about_and_one_that_is_read_is_not),
+		TEST(what_was_told_of_an_object_does_not_count_after_a_change),
 		TEST(what_reads_is_let_through_with_a_descriptor),
 		TEST(a_name_that_leads_elsewhere_is_stale_unless_it_was_looked_up_anew),
 		TEST(a_directory_in_which_names_change_is_stale_when_it_was_moved),

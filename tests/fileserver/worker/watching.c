@@ -69,26 +69,27 @@ const struct seen *watching_seen(const struct watching *watching, uint64_t watch
 
 int watching_add(struct watching *watching, const char *path, uint64_t watch)
 {
-	int r, directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r, object = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (directory < 0)
+	if (object < 0)
 		return -errno;
-	r = hostwatch_add(watching->hostwatch, directory, watch);
-	(void) close(directory);
+	r = hostwatch_add(watching->hostwatch, object, watch);
+	(void) close(object);
 	return r;
 }
 
 void watching_remove(struct watching *watching, const char *path, uint64_t watch)
 {
-	int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int object = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	hostwatch_remove(watching->hostwatch, watch, directory);
-	(void) close(directory);
+	hostwatch_remove(watching->hostwatch, watch, object);
+	(void) close(object);
 }
 
 int watching_marks(const struct watching *watching)
 {
-	const char *begin = watching->kind == HOSTWATCH_FANOTIFY ? "fanotify ino:" : "inotify wd:";
+	bool fanotify = watching->kind == HOSTWATCH_FANOTIFY || watching->kind == HOSTWATCH_FANOTIFY_FILES;
+	const char *begin = fanotify ? "fanotify ino:" : "inotify wd:";
 	char path[64], line[512];
 	int marks = 0;
 	FILE *file;

@@ -34,7 +34,7 @@ int watching_read(struct watching *watching);
 void watching_end(struct watching *watching);
 /* What was seen of a name; NULL: nothing. */
 const struct seen *watching_seen(const struct watching *watching, uint64_t watch, const char *name);
-/* Opens a directory below the scratch directory or the working directory with O_PATH, adds it, closes it. */
+/* Opens a directory or file below the scratch directory or the working directory with O_PATH, adds it, closes it. */
 int watching_add(struct watching *watching, const char *path, uint64_t watch);
 void watching_remove(struct watching *watching, const char *path, uint64_t watch);
 /* How many marks the kernel has for this watch. */
