@@ -363,14 +363,14 @@ static void when_no_file_is_open_nobody_looks(void **state)
 	unsigned count;
 
 	begin(true);
-	assert_false(leasing.leases->looking);
+	assert_false(leasing.leases->any_open);
 	mapped = map();
 	handle = open_handle(false);
-	assert_true(leasing.leases->looking);
+	assert_true(leasing.leases->any_open);
 	wait_until_told(1);
 	close_handle(handle);
 	(void) usleep(ROUND_US);
-	assert_false(leasing.leases->looking);
+	assert_false(leasing.leases->any_open);
 	count = told();
 	(void) usleep(ROUND_US);
 	assert_int_equal(told(), count);
