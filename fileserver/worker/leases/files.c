@@ -10,7 +10,7 @@
 #include "fileserver/worker/nodes/stamps.h"
 #include "protocol/clock.h"
 
-enum { PART_OF_TIME = 100, PAUSE_MAX_MS = 600000 };
+enum { PART_OF_TIME = 500, PAUSE_MAX_MS = 600000 };
 
 bool leases_told(struct leases *leases, struct node *node, const struct statx *stx)
 {
