@@ -34,7 +34,7 @@ static const char help[] =
         "      --log-file FILE     log to the end of this file, opened again on SIGUSR1, in place of stderr\n"
         "      --disk-reserve BYTES  refuse writes when the disk has less free (default: 1073741824)\n"
         "      --descriptors N, --nodes N  limits of all mounts together\n"
-        "      --lanes N, --heartbeat MS, --stall MS  limits of each mount\n"
+        "      --lanes N, --watches N, --heartbeat MS, --stall MS  limits of each mount\n"
         "  -V, --version           print the version\n"
         "  -h, --help              print this\n";
 
@@ -53,6 +53,7 @@ enum {
 	OPTION_DESCRIPTORS,
 	OPTION_NODES,
 	OPTION_LANES,
+	OPTION_WATCHES,
 	OPTION_HEARTBEAT,
 	OPTION_STALL,
 };
@@ -74,6 +75,7 @@ static const struct option long_options[] = {
 	{ "descriptors", required_argument, NULL, OPTION_DESCRIPTORS },
 	{ "nodes", required_argument, NULL, OPTION_NODES },
 	{ "lanes", required_argument, NULL, OPTION_LANES },
+	{ "watches", required_argument, NULL, OPTION_WATCHES },
 	{ "heartbeat", required_argument, NULL, OPTION_HEARTBEAT },
 	{ "stall", required_argument, NULL, OPTION_STALL },
 	{ "version", no_argument, NULL, 'V' },
@@ -186,6 +188,8 @@ static int take_limit(struct options *options, int option)
 		return take_number32("nodes", 16, 1 << 30, &limits->nodes_max);
 	case OPTION_LANES:
 		return take_number32("lanes", 1, 64, &limits->lanes_max);
+	case OPTION_WATCHES:
+		return take_number32("watches", 1, 1 << 20, &limits->watches_max);
 	case OPTION_HEARTBEAT:
 		return take_number32("heartbeat", 50, 600000, &limits->heartbeat_ms);
 	default:

@@ -24,6 +24,7 @@ struct worker_config {
 	uint32_t heartbeat_ms;    /* the session ends after three of these without PING */
 	uint32_t nodes_max;       /* limits; WORKER_LIMITS may change this and the next */
 	uint32_t descriptors_max; /* open descriptors of nodes and handles together */
+	uint32_t watches_max;     /* directories and files that are watched; 0: a quarter of what the user may have */
 	uint32_t stall_ms;        /* longest pause within a frame */
 	uint64_t disk_reserve;    /* bytes; writes that would leave less (or less than 2 %) free are refused */
 	uint32_t log_level, log_format;

@@ -84,7 +84,9 @@ static void init_leases(struct service *service, int root)
 	struct session *session = &service->session;
 	const struct leases_sink sink = { .send = send_invalidate, .synced = on_synced, .context = service };
 	bool wanted = (session->config.features & PROTO_FEATURE_LEASES) != 0;
-	int r = wanted ? leases_new(session->nodes, root, 0, &sink, session->counters, &session->leases) : 0;
+	int r = wanted ? leases_new(session->nodes, root, session->config.watches_max, &sink, session->counters,
+	                            &session->leases)
+	               : 0;
 
 	if (r < 0)
 		log_info("no leases: %s", strerror(-r));

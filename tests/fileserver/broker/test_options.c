@@ -59,16 +59,18 @@ static void limits_have_defaults_and_can_be_set(void **state)
 	assert_int_equal(parse("--listen unix:/run/s"), -1);
 	assert_int_equal(options.limits.lanes_max, 64);
 	assert_int_equal(options.limits.nodes_max, 1000000);
+	assert_int_equal(options.limits.watches_max, 0);
 	assert_int_equal(options.limits.heartbeat_ms, 60000);
 	assert_int_equal(options.limits.stall_ms, 30000);
 	assert_int_equal(options.limits.disk_reserve, 1 << 30);
 	assert_in_range(options.limits.descriptors_max, 16, 65536);
-	assert_int_equal(
-	        parse("--listen unix:/run/s --lanes 3 --nodes 100 --heartbeat 200 --stall 300 --descriptors 20 "
-	              "--disk-reserve 0"),
-	        -1);
+	assert_int_equal(parse("--listen unix:/run/s --lanes 3 --nodes 100 --watches 8 --heartbeat 200 --stall 300 "
+	                       "--descriptors 20 "
+	                       "--disk-reserve 0"),
+	                 -1);
 	assert_int_equal(options.limits.lanes_max, 3);
 	assert_int_equal(options.limits.nodes_max, 100);
+	assert_int_equal(options.limits.watches_max, 8);
 	assert_int_equal(options.limits.heartbeat_ms, 200);
 	assert_int_equal(options.limits.stall_ms, 300);
 	assert_int_equal(options.limits.descriptors_max, 20);
