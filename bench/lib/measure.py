@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from . import paths, place, table, workloads
+from . import coherence, paths, place, table, workloads
 from .paths import Missing
 from .peers import GID, PEERS, UID
 from .sources import Sources
@@ -44,7 +44,7 @@ class Run:
     def setup(self, names):
         """The workloads that can be run; the others are noted with the reason."""
         ready = []
-        known = workloads.classes()
+        known = workloads.classes() | {coherence.Coherence.name: coherence.Coherence}
         for name in names:
             workload = known[name](self.options.quick, self.inputs)
             say(f"setting up {name}")

@@ -47,6 +47,20 @@ def nothing_is_left():
         assert work not in file.read()
 
 
+def a_change_by_the_host_is_seen():
+    done = subprocess.run([PROGRAM, "coherence", "--quick", "--rounds", "1", "--work", work, "--peers",
+                           "native,bindshare", "--json", os.path.join(work, "c.json")], check=False, timeout=240,
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done
+    with open(os.path.join(work, "c.json"), encoding="utf-8") as file:
+        found = json.load(file)
+    for one in found["measurements"]:
+        rows = {row["row"]: row["value"] for row in one["rows"]}
+        assert one["verified"] and rows["looks"] >= 20 and rows["never seen"] == rows["torn"] == 0, one
+    assert len(found["measurements"]) == 2, found
+    nothing_is_left()
+
+
 def a_quick_run_measures_and_verifies():
     kept, drawn = os.path.join(work, "a.json"), os.path.join(work, "a.html")
     process = start("--rounds", "1", "--peers", "native,bindshare", "--workloads", "micro,create,small-files",
@@ -88,7 +102,8 @@ def a_killed_run_leaves_no_process_and_the_next_one_removes_its_files():
     nothing_is_left()
 
 
-CASES = (a_quick_run_measures_and_verifies, an_interrupted_run_tells_what_it_has_and_leaves_nothing,
+CASES = (a_quick_run_measures_and_verifies, a_change_by_the_host_is_seen,
+         an_interrupted_run_tells_what_it_has_and_leaves_nothing,
          a_killed_run_leaves_no_process_and_the_next_one_removes_its_files)
 
 
