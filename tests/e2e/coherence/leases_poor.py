@@ -11,12 +11,13 @@ import os
 import threading
 import time
 
-from lib import Rig, case, run, skip
+from lib import Rig, case, freshness, run, skip
 from lib.changes import CHANGES, as_owner
 from lib.freshness import Matrix, Sides, settle
 from lib.looks import LOOKS
 from lib.trees import difference_of
 
+freshness.GIVEN_UP = 6.0  # seconds: without a lease it is one, and sanitizers take their time
 QUEUE = "/proc/sys/fs/fanotify/max_queued_events"
 # Seen when the server looks again at all files, which takes longer (coherence/leases.py). And what no lease covers a
 # mapping that is there already does not show (docs/POSIX.md).
