@@ -2,21 +2,27 @@
 /* Changes of files that no event tells of. */
 #include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 #include "fileserver/worker/leases/internal.h"
 #include "fileserver/worker/nodes/ids.h"
 #include "fileserver/worker/nodes/nodes.h"
 #include "fileserver/worker/nodes/stamps.h"
+#include "protocol/cleanup.h"
 #include "protocol/clock.h"
 
-enum { PART_OF_TIME = 500, PAUSE_MAX_MS = 600000 };
+/* REST_TIMES: so many times longer is each pause than the one before while the guest asks for nothing. */
+enum { PART_OF_TIME = 500, PAUSE_MAX_MS = 600000, REST_TIMES = 6 };
 
 bool leases_told(struct leases *leases, struct node *node, const struct statx *stx)
 {
-	if (leases == NULL || !atomic_load(&leases->looking))
+	if (leases == NULL)
 		return false;
 	stamps_keep(node, stx);
+	atomic_store(&leases->told, true);
+	if (atomic_load(&leases->resting) && atomic_exchange(&leases->resting, false))
+		(void) eventfd_write(leases->look, 1);
 	return stx->stx_nlink == 1;
 }
 
@@ -75,31 +81,67 @@ void leases_look_now(struct leases *leases)
 		;
 }
 
-static bool wait_for_end(int end, int64_t ms)
-{
-	struct pollfd fds = { .fd = end, .events = POLLIN };
+enum rested { RESTED, WOKEN, ENDED };
 
-	while (poll(&fds, 1, (int) ms) < 0)
-		if (errno != EINTR)
-			return true;
-	return fds.revents != 0;
+static enum rested rest(const struct leases *leases, int end, int64_t ms)
+{
+	struct pollfd fds[] = { { .fd = end, .events = POLLIN }, { .fd = leases->look, .events = POLLIN } };
+	eventfd_t count;
+
+	if (poll(fds, ARRAY_SIZE(fds), (int) ms) < 0)
+		return errno == EINTR ? WOKEN : ENDED;
+	if (fds[0].revents != 0)
+		return ENDED;
+	if (fds[1].revents == 0)
+		return RESTED;
+	(void) eventfd_read(leases->look, &count);
+	return WOKEN;
+}
+
+/* How long a pass took, in ms; negative: the session has ended. */
+static int64_t pass(struct leases *leases, int end)
+{
+	int64_t begin = clock_ms();
+	uint32_t cursor = 0;
+
+	while (look(leases, &cursor))
+		if (rest(leases, end, 0) == ENDED)
+			return -1;
+	return clock_ms() - begin;
+}
+
+/* The pause after this one. idle: the guest has asked for nothing since the pass before. */
+static int64_t next_pause(int64_t pause, int64_t took, bool idle)
+{
+	int64_t next = took * PART_OF_TIME;
+
+	if (idle && pause * REST_TIMES > next)
+		next = pause * REST_TIMES;
+	if (next < LEASES_LOOK_MS)
+		next = LEASES_LOOK_MS;
+	return next < PAUSE_MAX_MS ? next : PAUSE_MAX_MS;
 }
 
 void leases_look_again(struct leases *leases, int end)
 {
-	int64_t pause = LEASES_LOOK_MS;
+	int64_t pause = LEASES_LOOK_MS, took;
+	enum rested rested;
 
-	atomic_store(&leases->looking, true);
-	while (!wait_for_end(end, pause)) {
-		int64_t begin = clock_ms(), took;
-		uint32_t cursor = 0;
+	while ((rested = rest(leases, end, pause)) != ENDED) {
+		bool idle = !atomic_exchange(&leases->told, false);
 
-		while (look(leases, &cursor))
-			if (wait_for_end(end, 0))
-				return;
-		took = clock_ms() - begin;
-		pause = took * PART_OF_TIME > LEASES_LOOK_MS ? took * PART_OF_TIME : LEASES_LOOK_MS;
-		if (pause > PAUSE_MAX_MS)
-			pause = PAUSE_MAX_MS;
+		if (rested == WOKEN) {
+			pause = LEASES_LOOK_MS;
+			atomic_store(&leases->told, true);
+			continue;
+		}
+		took = pass(leases, end);
+		if (took < 0)
+			return;
+		pause = next_pause(pause, took, idle);
+		atomic_store(&leases->resting, idle);
+		/* What was told in between has woken nobody. */
+		if (idle && atomic_load(&leases->told) && atomic_exchange(&leases->resting, false))
+			pause = LEASES_LOOK_MS;
 	}
 }

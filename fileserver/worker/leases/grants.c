@@ -484,7 +484,8 @@ int leases_new(struct nodes *nodes, int root, uint32_t most, const struct leases
 	lock_init(&leases->lock);
 	lock_init(&leases->looks);
 	leases->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = leases->wake < 0 ? -errno : mounts_new(root, &leases->mounts);
+	leases->look = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = leases->wake < 0 || leases->look < 0 ? -errno : mounts_new(root, &leases->mounts);
 	if (r == 0)
 		r = new_watch(&watch, &kind);
 	if (r < 0) {
@@ -518,6 +519,7 @@ void leases_free(struct leases *leases)
 	}
 	mounts_free(leases->mounts);
 	close_fd(leases->wake);
+	close_fd(leases->look);
 	free(leases->lost);
 	lock_done(&leases->looks);
 	lock_done(&leases->lock);

@@ -32,6 +32,7 @@ struct leases {
 	struct proto_counters *counters;
 	struct mounts *mounts;
 	int wake; /* eventfd: leases_run() has something to do */
+	int look; /* eventfd: leases_look_again() has */
 
 	struct lock looks; /* held while files are looked at again; before lock */
 	struct lock lock;  /* guards the members down to the empty line */
@@ -60,7 +61,8 @@ struct leases {
 	_Atomic uint64_t sequence, acknowledged; /* of messages */
 	_Atomic bool behind;        /* nothing is sent, and no lease is given, until the guest has caught up */
 	_Atomic bool waiting;       /* for an acknowledgement */
-	_Atomic bool looking;       /* leases_look_again() runs */
+	_Atomic bool told;          /* the guest was told of a file since leases_look_again() has looked last */
+	_Atomic bool resting;       /* it waits for that */
 	_Atomic int64_t kept_until; /* clock_ms(): of what the guest was told without a lease */
 	int end;                    /* descriptor that says that the session is over */
 	uint64_t batch;             /* leases_run(): numbers the rounds of reading */

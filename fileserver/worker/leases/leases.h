@@ -10,7 +10,7 @@
  *
  * No event tells that a file with one name gets another one in a directory that is not watched, or of what is done by
  * that name. So another thread looks again at every file of which the guest was told: each LEASES_LOOK_MS, or less
- * often where that would take more than 0.2 % of its time, but each ten minutes at least.
+ * often where that would take more than 0.2 % of its time or the guest is told of nothing: ten minutes at most.
  *
  * There is no lease rather than a wrong one: on file systems that others can write to, when the user has no mark left,
  * when the guest is behind. Where a watch ends, the guest is told to drop what it knows.

@@ -90,9 +90,9 @@ def the_worker_runs_as_the_user_with_few_descriptors():
         status = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
     assert status["Uid"].split() == [str(world.UID)] * 4, status["Uid"]
     assert int(status["CapEff"], 16) == 0, status["CapEff"]
-    # Three of standard, the four of the contract, the lanes, three to watch the host; no descriptor of the broker's.
+    # Three of standard, the four of the contract, the lanes, four to watch the host; no descriptor of the broker's.
     lanes = rig.mount.stats()["lanes"]
-    assert rig.server.descriptors(worker) <= 7 + lanes + 4 + 3, os.listdir(f"/proc/{worker}/fd")
+    assert rig.server.descriptors(worker) <= 7 + lanes + 4 + 4, os.listdir(f"/proc/{worker}/fd")
 
 
 @case

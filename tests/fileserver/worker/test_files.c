@@ -326,9 +326,6 @@ static void what_the_guest_was_told_of_a_file_is_kept_only_while_it_is_looked_at
 	begin(0);
 	assert_int_equal(statx(AT_FDCWD, scratch_path("store/0"), 0, NODES_STATX, &stx), 0);
 	assert_false(leases_told(NULL, files[0], &stx));
-	/* There is no thread that looks. */
-	assert_false(leases_told(leasing.leases, files[0], &stx));
-	atomic_store(&leasing.leases->looking, true);
 	assert_false(leases_told(leasing.leases, files[0], &stx)); /* two names */
 	assert_int_not_equal(stamps_of(files[0]), 0);
 	leasing_elsewhere("rm far/0");
