@@ -103,7 +103,7 @@ def _is_never_wrong(rig):
 
 @case
 def with_eight_watches():
-    rig = Rig("cache=auto", server_arguments=("--watches", "8"))
+    rig = Rig("cache=leases", server_arguments=("--watches", "8"))
     _is_never_wrong(rig)
     assert _leases(rig)["directories"] <= 8 == _leases(rig)["directories_max"], _leases(rig)
     rig.end()
@@ -112,7 +112,7 @@ def with_eight_watches():
 @case
 def with_a_queue_of_sixteen_events():
     with _queue(16):
-        rig = Rig("cache=auto")
+        rig = Rig("cache=leases")
         os.stat(rig.guest())
     _is_never_wrong(rig)
     assert _leases(rig)["overflows"] > 0, _leases(rig)
@@ -121,7 +121,7 @@ def with_a_queue_of_sixteen_events():
 
 @case
 def with_inotify():
-    rig = Rig("cache=auto", faults="worker.watch-begin:1:EMFILE")
+    rig = Rig("cache=leases", faults="worker.watch-begin:1:EMFILE")
     _is_never_wrong(rig)
     assert _leases(rig)["state"] == "given" and _leases(rig)["directories"] > 0, _leases(rig)
     rig.end()
@@ -129,7 +129,7 @@ def with_inotify():
 
 @case
 def with_nothing_to_watch_with():
-    rig = Rig("cache=auto", faults="worker.watch-begin:1+:EMFILE")
+    rig = Rig("cache=leases", faults="worker.watch-begin:1+:EMFILE")
     _is_never_wrong(rig)
     assert _leases(rig)["state"] == "no-watch" and _leases(rig)["directories"] == 0, _leases(rig)
     rig.end()
