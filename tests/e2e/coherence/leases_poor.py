@@ -8,6 +8,7 @@ that are written anew while the guest walks them.
 import contextlib
 import json
 import os
+import signal
 import threading
 import time
 
@@ -115,6 +116,15 @@ def with_a_queue_of_sixteen_events():
         rig = Rig("cache=leases")
         os.stat(rig.guest())
     _is_never_wrong(rig)
+    # More than sixteen at once, for certain.
+    os.kill(rig.server.worker(), signal.SIGSTOP)
+    try:
+        with as_owner():
+            _write(rig, 3)
+    finally:
+        os.kill(rig.server.worker(), signal.SIGCONT)
+    settle(rig.server, rig.share)
+    assert not difference_of(rig.host("tree"), rig.guest("tree"))
     assert _leases(rig)["overflows"] > 0, _leases(rig)
     rig.end()
 
