@@ -193,17 +193,14 @@ int thread_call_makes(pid_t pid, const char *name)
 	unsigned long long arguments[ARGUMENTS];
 	char line[THREAD_CALL_LINE], path[PATH_BYTES];
 	long number;
-	int r = thread_call_read(pid, line) == 0 ? -1 : parse(line, &number, arguments);
+	int argument;
 
-	if (r < 0)
-		return r;
-	/* Of a 32-bit program nothing is known. */
-	if (r == 0)
+	if (thread_call_read(pid, line) == 0 || parse(line, &number, arguments) <= 0)
 		return -1;
-	r = made_path(number);
-	if (r < 0)
+	argument = made_path(number);
+	if (argument < 0)
 		return 0;
-	if (read_path(pid, arguments[r], path) < 0)
+	if (read_path(pid, arguments[argument], path) < 0)
 		return -1;
 	return thread_call_path_ends_in(path, name) ? 1 : 0;
 }
