@@ -28,6 +28,7 @@ enum {
 	STACK = 256 * 1024,
 	NOTICES_MAX = 4096,  /* a server that keeps to its window has fewer under way */
 	ABSENT_AT_ONCE = 64, /* names */
+	FORMER_AT_ONCE = 16, /* objects */
 	EXPIRE_ONLY = 1,     /* FUSE_EXPIRE_ONLY of Linux 6.2 */
 	LATER_MAX = 1024,
 	MEMORY_US = 10000, /* wait when there is none: what does not hold must go */
@@ -425,6 +426,29 @@ static void drop_directory(struct client *client, uint64_t directory, bool conte
 	free(ids);
 }
 
+/*
+ * An answer may have told of what has the name now before the news came. Then it is the file that had the name before
+ * whose number of links has changed.
+ */
+static void take_former(struct invalidator *invalidator, struct notice *notice)
+{
+	struct client *client = invalidator->client;
+	uint64_t ids[FORMER_AT_ONCE];
+	size_t count = objects_once_named(client->objects, notice->directory, notice->name.text, ids, ARRAY_SIZE(ids));
+
+	if (count == ARRAY_SIZE(ids)) {
+		notice->what |= PROTO_INVALIDATE_DIRECTORY;
+		drop_directory(client, notice->directory, (notice->what & PROTO_INVALIDATE_CONTENTS) != 0);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct notice former = { .later = LATERS, .what = PROTO_INVALIDATE_ATTRIBUTES, .node = ids[i] };
+
+		drop_object(client, ids[i], false);
+		push(invalidator, &former);
+	}
+}
+
 void invalidator_take(struct invalidator *invalidator, const struct proto_invalidate_request *request)
 {
 	bool contents = (request->what & PROTO_INVALIDATE_CONTENTS) != 0;
@@ -454,6 +478,7 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 		notice.named_directory = notice.named != 0 && objects_is_directory(client->objects, notice.named);
 		drop_object(client, notice.named, contents);
 		if ((request->what & PROTO_INVALIDATE_NAME) != 0) {
+			take_former(invalidator, &notice);
 			/* A directory is looked up again, and is most often the same. */
 			if (!notice.named_directory)
 				objects_unname(client->objects, request->directory, request->name.text);

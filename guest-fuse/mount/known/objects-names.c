@@ -95,15 +95,26 @@ uint64_t objects_named(struct objects *objects, uint64_t parent, const char *nam
 
 bool objects_was_named(struct objects *objects, uint64_t parent, const char *name)
 {
-	const struct named *first, *named;
-	bool was = false;
+	bool was;
 
 	lock_take(&objects->lock);
-	first = names_first(&objects->names, parent);
-	for (named = first; named != NULL && !was; named = names_next(named, first))
-		was = named->name != NULL && strcmp(named->name, name) == 0;
+	was = names_at(&objects->names, parent, name) != NULL;
 	lock_give(&objects->lock);
 	return was;
+}
+
+size_t objects_once_named(struct objects *objects, uint64_t parent, const char *name, uint64_t *ids, size_t most)
+{
+	struct named *named;
+	size_t count = 0;
+
+	lock_take(&objects->lock);
+	for (named = names_at(&objects->names, parent, name); named != NULL && count < most;
+	     named = names_next_at(named))
+		if (!named->indexed)
+			ids[count++] = object_of(named)->id;
+	lock_give(&objects->lock);
+	return count;
 }
 
 void objects_unname(struct objects *objects, uint64_t parent, const char *name)
@@ -113,7 +124,7 @@ void objects_unname(struct objects *objects, uint64_t parent, const char *name)
 	lock_take(&objects->lock);
 	named = names_find(&objects->names, parent, name);
 	if (named != NULL)
-		names_unindex(&objects->names, named);
+		names_unindex(named);
 	lock_give(&objects->lock);
 }
 

@@ -74,6 +74,8 @@ bool objects_place(struct objects *objects, uint64_t id, uint64_t *ret_parent, s
 uint64_t objects_named(struct objects *objects, uint64_t parent, const char *name);
 /* Whether an object has this place, also one that the name does not lead to any more: the kernel may know the name. */
 bool objects_was_named(struct objects *objects, uint64_t parent, const char *name);
+/* Up to most objects that have this place and to which the name does not lead any more. Returns how many. */
+size_t objects_once_named(struct objects *objects, uint64_t parent, const char *name, uint64_t *ids, size_t most);
 /*
  * All objects whose place is in this directory, also those whose names do not lead to them any more; parent 0: every
  * object but the root. 0, and the caller frees *ret_ids; or -ENOMEM.

@@ -190,4 +190,27 @@ def _crossed(name):
 for _name in CROSSINGS:
     case(_crossed(_name))
 
+
+@case
+def an_open_file_has_lost_its_name_also_when_the_next_one_was_seen_before_the_news():
+    rig = Rig("cache=leases")
+    between = Between(rig.server)
+    mount = Mount(between, rig.share, "cache=leases")
+    for folder, replace in (("one", _replace), ("many", lambda path: [_replace(path) for _ in range(3)])):
+        _set_up(rig.host(folder))
+        wait_for(lambda folder=folder: os.path.isdir(mount / folder), "the directory", SOON)
+        with open(mount / f"{folder}/f", "rb") as kept:
+            assert os.fstat(kept.fileno()).st_nlink == 1
+            with between.held(INVALIDATE) as came:
+                replace(rig.host(f"{folder}/f"))
+                # Listed for the first time, and each entry with its attributes.
+                assert "f" in [entry.name for entry in os.scandir(mount / folder)]
+                assert os.stat(mount / f"{folder}/f").st_ino != os.fstat(kept.fileno()).st_ino
+                assert came(SOON)
+            wait_for(lambda kept=kept: os.fstat(kept.fileno()).st_nlink == 0, "no name is left", SOON)
+            assert kept.read() == b"old content"
+        assert read_file(mount / f"{folder}/f") == b"new content"
+    mount.unmount()
+    rig.end()
+
 run(60)

@@ -71,6 +71,8 @@ static void assert_place(struct objects *objects, uint64_t object, uint64_t pare
 
 static void a_name_leads_to_what_the_kernel_was_told_of_last(void **state)
 {
+	uint64_t ids[2];
+
 	assert_int_equal(objects_named(*state, ROOT, "name"), 0);
 	learn(*state, ONE, ROOT, "name");
 	assert_int_equal(objects_named(*state, ROOT, "name"), ONE);
@@ -81,6 +83,10 @@ static void a_name_leads_to_what_the_kernel_was_told_of_last(void **state)
 	/* What it led to before may still be open: who drops all of the directory must find it. */
 	assert_true(is_child(*state, ROOT, ONE));
 	assert_place(*state, ONE, ROOT, "name");
+	assert_int_equal(objects_once_named(*state, ROOT, "name", ids, 2), 1);
+	assert_int_equal(ids[0], ONE);
+	assert_int_equal(objects_once_named(*state, ROOT, "name", ids, 0), 0);
+	assert_int_equal(objects_once_named(*state, DIRECTORY, "name", ids, 2), 0);
 	/* It was moved back. */
 	learn(*state, ONE, ROOT, "name");
 	assert_int_equal(objects_named(*state, ROOT, "name"), ONE);
