@@ -17,7 +17,7 @@ from lib import Rig, case, run
 from lib.control import ask
 from lib.turns import Actors
 
-OPERATIONS = int(os.environ.get("BINDSHARE_OPERATIONS", "4000"))
+OPERATIONS = int(os.environ.get("BINDSHARE_OPERATIONS", "3000"))
 SEED = int(os.environ.get("BINDSHARE_SEED", "1"))
 TREES = max(100, OPERATIONS // 200)
 A_LOCAL_LOOK = 8  # turns: how often the local directory is compared, too

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import random
+import stat
 
 from . import calls, world
 from .changes import as_owner
@@ -14,6 +15,7 @@ from .looks import attributes
 
 FOLDERS = ("", "a/", "b/", "a/c/")
 NAMES = ("f", "g", "h", "a", "b", "c")
+ANY_NAME = tuple(folder + name for folder in FOLDERS for name in NAMES)
 MODES = (0o600, 0o644, 0o755, 0o666)
 
 
@@ -44,10 +46,8 @@ class _Choice:
 
     def __init__(self, chance, local, with_store):
         one, two = self.any_path(chance), self.any_path(chance)
-        there = sorted(os.path.join(folder, name).removeprefix(local) for folder, directories, files in os.walk(local)
-                       for name in directories + files)
-        if there and chance.randrange(5):
-            one = chance.choice(there)
+        if chance.randrange(5):
+            one = chance.choice(["/" + name for name, _ in _walk(local)] or [one])
         content = bytes([chance.randrange(97, 123)]) * chance.choice((1, 100, 4096, 9000))
         offset, mode = chance.choice((0, 50, 4096)), chance.choice(MODES)
         times = chance.randrange(9), chance.randrange(9)
@@ -89,29 +89,46 @@ class _Choice:
             return errno.errorcode.get(error.errno, error.errno)
 
 
-def _picture(top, times):
+def _content(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        pieces = []
+        while piece := os.read(descriptor, 1 << 20):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
+def _walk(top):
+    """(name, attributes as os.lstat() gives them) of all that is below, each directory in order."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        for name in sorted(os.listdir(f"{top}/{folder}")):
+            seen = os.lstat(f"{top}/{folder}{name}")
+            if stat.S_ISDIR(seen.st_mode):
+                waiting.append(f"{folder}{name}/")
+            yield folder + name, seen
+
+
+def _picture(top, times, xattrs):
     """All of a small tree; names of one file are told by the first of them."""
     found, first = {}, {}
-    for folder, directories, files in os.walk(top):
-        directories.sort()
-        for name in sorted(directories + files):
-            path = os.path.join(folder, name)
-            seen = os.lstat(path)
-            relative = os.path.relpath(path, top)
-            kind, mode, size, links, *when = attributes(seen)
-            content = same = None
-            if os.path.islink(path):
-                content = os.readlink(path)
-            elif os.path.isfile(path):
-                same = first.setdefault(seen.st_ino, relative)
-                with open(path, "rb") as file:
-                    content = file.read()
-                content = content, os.listxattr(path)
-            found[relative] = (kind, mode, size, links, same, content, when if times else None)
-    for name in (folder + name for folder in FOLDERS for name in NAMES):
+    for name, seen in _walk(top):
+        kind, mode, size, links, *when = attributes(seen)
+        content = same = None
+        if stat.S_ISLNK(seen.st_mode):
+            content = os.readlink(f"{top}/{name}")
+        elif stat.S_ISREG(seen.st_mode):
+            same = first.setdefault(seen.st_ino, name)
+            content = _content(f"{top}/{name}"), os.listxattr(f"{top}/{name}") if xattrs else None
+        found[name] = (kind, mode, size, links, same, content, when if times else None)
+    for name in ANY_NAME:
         if name not in found:
             try:
-                found[name] = attributes(os.lstat(f"{top}/{name}"))
+                *what, modified, changed = attributes(os.lstat(f"{top}/{name}"))  # on a way through a link
+                found[name] = (*what, (modified, changed) if times else None)
             except OSError as error:
                 found[name] = errno.errorcode[error.errno], None
     return found
@@ -162,13 +179,13 @@ class Actors:
         return None
 
     def _difference(self, suffix, with_local):
-        host = _picture(self.host + suffix, True)
+        host = _picture(self.host + suffix, True, with_local)
         if with_local:
-            local = _picture(self.local + suffix, False)
+            local = _picture(self.local + suffix, False, True)
             if local != {name: (*value[:-1], None) for name, value in host.items()}:
                 return f"local {local!r:.1500}\nhost {host!r:.1500}"
         try:
-            guest = _picture(self.guest + suffix, True)
+            guest = _picture(self.guest + suffix, True, with_local)
         except OSError as error:  # what was listed went away
             return f"guest: {error}"
         names = [name for name in sorted(host.keys() | guest.keys()) if host.get(name, 0) != guest.get(name, 0)]
@@ -184,7 +201,7 @@ class Actors:
                 got = choice.outcome(self.host)
         else:
             got = choice.outcome(self.guest)
-        assert got == wanted, self.told(f"{got} instead of {wanted}: {_picture(self.local, False)!r:.2000}")
+        assert got == wanted, self.told(f"{got} instead of {wanted}: {_picture(self.local, False, True)!r:.2000}")
 
     def open_and_close(self):
         """Now and then another file is kept open, a few at most."""
