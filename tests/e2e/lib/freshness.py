@@ -111,7 +111,8 @@ class _Cell:
                     started - begin if value == new else None, torn)
 
     def _torn(self, value, old, new):
-        parts = [part for part, *right in zip(value, old, new) if part not in right]
+        # A name may for a moment still lead to an object that has moved on, of which all is known by its new name.
+        parts = [part for part in value if part not in old and part not in new]
         return f"{parts!r:.200} old {old!r:.200} new {new!r:.200}" if parts and self.look.of_one_call else None
 
     def end(self):

@@ -187,6 +187,8 @@ def status_and_top_tell_of_leases_and_why_a_share_has_none():
               for share, cache in ((leased, "leases"), (plain, "timeout"), (foreign, "leases"))]
     for number in range(5):
         os.mkdir(f"{leased}/{number}")
+    # Mounts that are made or go below or beside a share end its leases: the workers have heard of these.
+    server.ctl("sync")
     for mount in mounts:
         for entry in os.scandir(mount.where):
             os.stat(entry.path)
