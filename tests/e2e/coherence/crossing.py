@@ -8,11 +8,11 @@ import os
 import threading
 import time
 
-from lib import GID, UID, Mount, Rig, case, read_file, run, wait_for
+from lib import GID, UID, Mount, Rig, case, read_file, run, wait_for, world
 from lib.between import INVALIDATE, OPERATIONS, Between
 
 SOON = 5.0
-BIG = 3 << 20  # bytes: OPEN does not bring it along
+BIG = 200_000 if world.AGENT else 3 << 20  # bytes: OPEN does not bring it along
 
 
 def _put(path, content, mode=0o644):
