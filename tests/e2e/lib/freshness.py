@@ -13,15 +13,17 @@ import statistics
 import time
 from typing import Callable, NamedTuple
 
-from . import changes
+from . import changes, world
 from .common import messages
 
 TIMEOUT = 1.3  # longer than the guest keeps what no lease covers
 SETTLED = 0.3  # of what was changed just before, nothing is kept
-GIVEN_UP = 2.0
 SHORT = 0.010
-AT_ONCE = 0.1  # what time-outs alone do not give: half a second and more
-SOON = 1.5  # what is promised without a lease is a second; the rest is for a busy machine
+# A virtual machine without help by the processor, and programs with sanitizers, take several times as long.
+SLOW = bool(world.AGENT) or world.has_sanitizer()
+AT_ONCE = 0.4 if SLOW else 0.1  # what time-outs alone do not give: half a second and more
+SOON = 3.0 if SLOW else 1.5     # what is promised without a lease is a second; the rest is for a busy machine
+GIVEN_UP = 4.0 if SLOW else 2.0
 MOST_LATE = 15
 
 

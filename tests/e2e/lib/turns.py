@@ -74,7 +74,8 @@ class _Choice:
             ("write in store", lambda top: _write(_store(top, two), content, 0, offset)),
             ("chmod in store", lambda top: os.chmod(_store(top, two), mode)),
             ("remove from store", lambda top: os.unlink(_store(top, two))))
-        weights = (4, 3, 3, 2, 3, 2, 3, 4, 2, 6, 1, 4, 1, 2, 1, 1) + ((3, 6, 2, 2, 1) if with_store else (0, 0, 0, 0, 0))
+        weights = (4, 3, 3, 2, 3, 2, 3, 4, 2, 6, 1, 4, 1, 2, 1, 1)
+        weights += (3, 6, 2, 2, 1) if with_store else (0, 0, 0, 0, 0)
         self.kind, self.make = chance.choices(kinds, weights)[0]
         self.text = f"{self.kind} {one} {two} ({len(content)} bytes, at {offset}, {mode:o})"
 
