@@ -121,8 +121,8 @@ def contents_that_came_with_open_are_not_read_once_another_size_is_known():
 
 
 @case
-def contents_that_came_with_open_are_not_read_once_another_size_is_known_under_a_lease():
-    _contents_from_before("cache=leases")
+def contents_that_came_with_open_are_not_read_once_another_size_is_known_with_a_time_limit():
+    _contents_from_before("cache=timeout")
 
 
 @case
@@ -131,8 +131,8 @@ def a_file_that_grows_is_opened_and_read_as_long_as_fstat_says():
 
 
 @case
-def a_file_that_grows_is_opened_and_read_as_long_as_fstat_says_under_a_lease():
-    _opened_and_read("cache=leases")
+def a_file_that_grows_is_opened_and_read_as_long_as_fstat_says_with_a_time_limit():
+    _opened_and_read("cache=timeout")
 
 
 @case
@@ -141,8 +141,8 @@ def a_file_that_grows_is_read_while_open_as_long_as_fstat_says():
 
 
 @case
-def a_file_that_grows_is_read_while_open_as_long_as_fstat_says_under_a_lease():
-    _read_while_open("cache=leases")
+def a_file_that_grows_is_read_while_open_as_long_as_fstat_says_with_a_time_limit():
+    _read_while_open("cache=timeout")
 
 
 @case
@@ -151,8 +151,8 @@ def a_file_that_grows_can_be_mapped_as_long_as_fstat_says():
 
 
 @case
-def a_file_that_grows_can_be_mapped_as_long_as_fstat_says_under_a_lease():
-    _mapped("cache=leases")
+def a_file_that_grows_can_be_mapped_as_long_as_fstat_says_with_a_time_limit():
+    _mapped("cache=timeout")
 
 
 run(120)
