@@ -135,7 +135,7 @@ def _told(what, times):
 @case
 def a_change_is_seen_soon_while_the_guest_unpacks_an_archive():
     archive = _archive()
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     with as_owner():
         for folder in range(FOLDERS):
             os.makedirs(rig.host(f"known/{folder}"))

@@ -60,7 +60,7 @@ def _play(rig, operations, seed):
 
 @case
 def after_sync_both_sides_show_the_same_tree():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _play(rig, OPERATIONS, SEED)
     rig.end()
 

@@ -11,7 +11,7 @@ from lib.scarce import is_never_wrong, leases
 
 @case
 def with_eight_watches():
-    rig = Rig("cache=leases", server_arguments=("--watches", "8"))
+    rig = Rig("cache=auto", server_arguments=("--watches", "8"))
     is_never_wrong(rig)
     assert leases(rig)["directories"] <= 8 == leases(rig)["directories_max"], leases(rig)
     rig.end()
@@ -19,7 +19,7 @@ def with_eight_watches():
 
 @case
 def with_inotify():
-    rig = Rig("cache=leases", faults="worker.watch-begin:1:EMFILE")
+    rig = Rig("cache=auto", faults="worker.watch-begin:1:EMFILE")
     is_never_wrong(rig)
     assert leases(rig)["state"] == "given" and leases(rig)["directories"] > 0, leases(rig)
     rig.end()
@@ -27,7 +27,7 @@ def with_inotify():
 
 @case
 def with_nothing_to_watch_with():
-    rig = Rig("cache=leases", faults="worker.watch-begin:1+:EMFILE")
+    rig = Rig("cache=auto", faults="worker.watch-begin:1+:EMFILE")
     is_never_wrong(rig)
     assert leases(rig)["state"] == "no-watch" and leases(rig)["directories"] == 0, leases(rig)
     rig.end()

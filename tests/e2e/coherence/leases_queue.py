@@ -37,7 +37,7 @@ def _queue(length):
 @case
 def with_a_queue_of_sixteen_events():
     with _queue(16):
-        rig = Rig("cache=leases")
+        rig = Rig("cache=auto")
         os.stat(rig.guest())
     is_never_wrong(rig)
     # More than sixteen at once, for certain.
