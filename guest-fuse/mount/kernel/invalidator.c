@@ -28,7 +28,6 @@ enum {
 	STACK = 256 * 1024,
 	NOTICES_MAX = 4096,  /* a server that keeps to its window has fewer under way */
 	ABSENT_AT_ONCE = 64, /* names */
-	FORMER_AT_ONCE = 16, /* objects */
 	EXPIRE_ONLY = 1,     /* FUSE_EXPIRE_ONLY of Linux 6.2 */
 	LATER_MAX = 1024,
 	MEMORY_US = 10000, /* wait when there is none: what does not hold must go */
@@ -290,7 +289,7 @@ static void tell_directory(struct invalidator *invalidator, uint64_t sequence, u
 	uint64_t *ids, parent;
 	size_t count;
 
-	while (objects_children(client->objects, directory, &ids, &count) < 0)
+	while (objects_children(client->objects, directory, NULL, &ids, &count) < 0)
 		(void) usleep(MEMORY_US);
 	for (size_t i = 0; i < count; i++) {
 		if (objects_place(client->objects, ids[i], &parent, &name) && name.length > 0)
@@ -299,6 +298,24 @@ static void tell_directory(struct invalidator *invalidator, uint64_t sequence, u
 	}
 	free(ids);
 	tell_absent(client, directory);
+}
+
+/*
+ * An answer may have told of what has the name now before the news came. Then it is the file that had the name before
+ * whose number of links has changed.
+ */
+static void tell_former(struct invalidator *invalidator, const struct notice *notice)
+{
+	struct objects *objects = invalidator->client->objects;
+	uint64_t *ids;
+	size_t count;
+
+	while (objects_children(objects, notice->directory, notice->name.text, &ids, &count) < 0)
+		(void) usleep(MEMORY_US);
+	for (size_t i = 0; i < count; i++)
+		if (ids[i] != notice->named)
+			tell_object(invalidator, notice->sequence, ids[i], false);
+	free(ids);
 }
 
 /* Of the file that had the name nothing else is known to have changed than that it lost it. */
@@ -326,10 +343,12 @@ static void tell(struct invalidator *invalidator, const struct notice *notice)
 	}
 	if ((notice->what & PROTO_INVALIDATE_DIRECTORY) != 0)
 		tell_directory(invalidator, sequence, notice->directory, contents);
-	if (at_name && (notice->what & PROTO_INVALIDATE_NAME) != 0)
+	if (at_name && (notice->what & PROTO_INVALIDATE_NAME) != 0) {
 		tell_name(client, notice->directory, &notice->name, notice->named_directory ? expire_flags(client) : 0);
-	else if (at_name)
+		tell_former(invalidator, notice);
+	} else if (at_name) {
 		pass_lock(client, notice->directory);
+	}
 	if (notice->named != 0 && !is_only_renamed(notice))
 		tell_object(invalidator, sequence, notice->named, contents);
 	if (notice->node != 0 && notice->node != notice->named)
@@ -519,39 +538,17 @@ static void drop_object(struct client *client, uint64_t node, bool contents)
 	recent_drop(client->recent, node);
 }
 
-static void drop_directory(struct client *client, uint64_t directory, bool contents)
+/* All that is in a directory, or what has or had this name in it. */
+static void drop_directory(struct client *client, uint64_t directory, const char *name, bool contents)
 {
 	uint64_t *ids;
 	size_t count;
 
-	while (objects_children(client->objects, directory, &ids, &count) < 0)
+	while (objects_children(client->objects, directory, name, &ids, &count) < 0)
 		(void) usleep(MEMORY_US);
 	for (size_t i = 0; i < count; i++)
 		drop_object(client, ids[i], contents);
 	free(ids);
-}
-
-/*
- * An answer may have told of what has the name now before the news came. Then it is the file that had the name before
- * whose number of links has changed.
- */
-static void take_former(struct invalidator *invalidator, struct notice *notice)
-{
-	struct client *client = invalidator->client;
-	uint64_t ids[FORMER_AT_ONCE];
-	size_t count = objects_once_named(client->objects, notice->directory, notice->name.text, ids, ARRAY_SIZE(ids));
-
-	if (count == ARRAY_SIZE(ids)) {
-		notice->what |= PROTO_INVALIDATE_DIRECTORY;
-		drop_directory(client, notice->directory, (notice->what & PROTO_INVALIDATE_CONTENTS) != 0);
-		return;
-	}
-	for (size_t i = 0; i < count; i++) {
-		const struct notice former = { .later = LATERS, .what = PROTO_INVALIDATE_ATTRIBUTES, .node = ids[i] };
-
-		drop_object(client, ids[i], false);
-		push(invalidator, &former);
-	}
 }
 
 void invalidator_take(struct invalidator *invalidator, const struct proto_invalidate_request *request)
@@ -568,7 +565,7 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 	proto_counter_add(&client->server->counters.ops[PROTO_INVALIDATE].count, 1);
 	if ((request->what & PROTO_INVALIDATE_ALL) != 0) {
 		held_changed_all(client->held);
-		drop_directory(client, 0, contents);
+		drop_directory(client, 0, NULL, contents);
 		drop_object(client, client->root, false);
 		push(invalidator, &notice);
 		return;
@@ -577,13 +574,13 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 	drop_object(client, request->directory, false);
 	drop_object(client, request->node, contents && is_about_node(request->directory));
 	if ((request->what & PROTO_INVALIDATE_DIRECTORY) != 0)
-		drop_directory(client, request->directory, contents);
+		drop_directory(client, request->directory, NULL, contents);
 	if (request->name.length > 0) {
 		notice.named = objects_named(client->objects, request->directory, request->name.text);
 		notice.named_directory = notice.named != 0 && objects_is_directory(client->objects, notice.named);
 		drop_object(client, notice.named, contents);
 		if ((request->what & PROTO_INVALIDATE_NAME) != 0) {
-			take_former(invalidator, &notice);
+			drop_directory(client, request->directory, request->name.text, false);
 			/* A directory is looked up again, and is most often the same. */
 			if (!notice.named_directory)
 				objects_unname(client->objects, request->directory, request->name.text);

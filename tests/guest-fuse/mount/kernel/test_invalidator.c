@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the kernel, which is a socket pair here, is told after INVALIDATE, in which order, and when the server hears. */
-#include <errno.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -18,7 +17,6 @@
 
 #include "guest-fuse/mount/kernel/invalidator.h"
 #include "guest-fuse/mount/kernel/lowlevel.h"
-#include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/held.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/validity.h"
@@ -30,7 +28,7 @@
 #define NODE(slot) ((uint64_t) 1 << 32 | (slot))
 
 enum { ROOT_SLOT = 1, DIRECTORY_SLOT, FILE_SLOT, NEW_SLOT, MANY_SLOT = 100 };
-enum { SOON_MS = 5000, QUIET_MS = 100, EXPIRE = 1, MANY = 20 };
+enum { TAKEN_US = 2000, SOON_MS = 5000, QUIET_MS = 100, EXPIRE = 1, MANY = 20 };
 
 static const uint64_t root = NODE(ROOT_SLOT), directory = NODE(DIRECTORY_SLOT), file = NODE(FILE_SLOT),
                       new_file = NODE(NEW_SLOT);
@@ -53,11 +51,24 @@ struct message {
 	};
 };
 
+/* The kernel is given attributes to keep, in answer to a question that nothing has crossed. */
+static void keeps(struct told *told, uint64_t node, uint32_t mode)
+{
+	const struct client *client = told->client;
+	const struct proto_attr attr = { .mode = mode, .nlink = 1 };
+	const struct answer answer = { .since = clock_ns(), .events = held_now(client->held), .leased = true };
+
+	assert_true(objects_keep(client->objects, client->validity, node, &attr, &answer) > 0);
+	/* The kernel has taken it by now. */
+	(void) usleep(TAKEN_US);
+}
+
 static void learn(struct told *told, uint64_t node, uint64_t parent, const char *name, uint32_t mode)
 {
-	const struct proto_entry entry = { .node = node, .attr = { .mode = mode } };
+	const struct proto_entry entry = { .node = node, .attr = { .mode = mode, .nlink = 1 } };
 
 	assert_int_equal(objects_learn(told->client->objects, parent, name, &entry, 1), 0);
+	keeps(told, node, mode);
 }
 
 /* libfuse tells nothing before it has answered INIT. */
@@ -181,20 +192,52 @@ static void assert_quiet(struct told *told)
 	assert_false(comes(told, QUIET_MS));
 }
 
-static void attributes_of_a_file_go_and_its_pages_only_with_contents(void **state)
+static void attributes_of_a_file_go_and_its_pages_stay(void **state)
 {
 	struct client *client = ((struct told *) *state)->client;
 	uint64_t before = held_now(client->held);
 
+	objects_paged(client->objects, file);
 	take(*state, PROTO_INVALIDATE_ATTRIBUTES, 0, file, NULL);
 	/* At once, before the kernel hears of it: no answer that is on its way is kept. */
 	assert_false(held_since(client->held, file, before));
 	assert_true(held_since(client->held, new_file, before));
 	assert_inode(*state, file, false);
+	assert_acknowledged(*state, 1);
+	assert_quiet(*state);
+}
+
+static void pages_of_a_file_go_with_its_contents(void **state)
+{
+	objects_paged(((struct told *) *state)->client->objects, file);
 	take(*state, PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS, 0, file, NULL);
 	assert_inode(*state, file, true);
+	assert_acknowledged(*state, 1);
+	assert_quiet(*state);
+}
+
+static void of_what_the_kernel_was_not_given_to_keep_it_is_told_nothing(void **state)
+{
+	take(*state, PROTO_INVALIDATE_ATTRIBUTES, 0, file, NULL);
+	assert_inode(*state, file, false);
+	take(*state, PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS, 0, file, NULL);
 	assert_acknowledged(*state, 2);
 	assert_quiet(*state);
+}
+
+static void a_file_that_the_kernel_asks_about_is_told_of_all_the_same_before_the_server_hears(void **state)
+{
+	struct told *told = *state;
+
+	objects_asking(told->client->objects, file, 1);
+	take(told, PROTO_INVALIDATE_ATTRIBUTES, 0, file, NULL);
+	take(told, PROTO_INVALIDATE_NAME, directory, 0, "none");
+	assert_name(told, directory, "none", 0);
+	assert_inode(told, directory, true);
+	assert_inode(told, file, false);
+	assert_acknowledged(told, 2);
+	objects_asking(told->client->objects, file, -1);
+	assert_quiet(told);
 }
 
 static void a_name_that_was_missing_is_looked_up_again(void **state)
@@ -233,8 +276,8 @@ static void a_file_that_lost_its_name_is_told_of_also_when_the_next_one_is_known
 	take(told, PROTO_INVALIDATE_NAME, directory, 0, "file");
 	assert_false(held_since(told->client->held, file, before));
 	assert_false(held_since(told->client->held, new_file, before));
-	assert_inode(told, file, false);
 	assert_name(told, directory, "file", 0);
+	assert_inode(told, file, false);
 	assert_inode(told, directory, true);
 	assert_inode(told, new_file, false);
 	assert_acknowledged(told, 1);
@@ -297,6 +340,7 @@ static void a_whole_directory_goes_with_what_is_in_it(void **state)
 	struct told *told = *state;
 	uint64_t before = held_now(told->client->held);
 
+	objects_paged(told->client->objects, file);
 	take(told, PROTO_INVALIDATE_DIRECTORY | PROTO_INVALIDATE_ATTRIBUTES | PROTO_INVALIDATE_CONTENTS, directory, 0,
 	     NULL);
 	assert_false(held_since(told->client->held, file, before));
@@ -328,16 +372,18 @@ static void a_flood_becomes_one_message_that_stands_for_all(void **state)
 {
 	struct told *told = *state;
 	enum { FLOOD = 20000 };
+	int64_t until = clock_ms() + 4 * SOON_MS;
 	unsigned count = 0;
 	struct message message;
 	bool all = false;
 
 	/* The kernel is slow: nobody reads, and the socket is full soon. */
 	for (int i = 0; i < FLOOD; i++)
-		take(told, PROTO_INVALIDATE_ATTRIBUTES, 0, file, NULL);
+		take(told, PROTO_INVALIDATE_ATTRIBUTES, 0, directory, NULL);
 	assert_true(acknowledged(told) < FLOOD);
-	while (acknowledged(told) < FLOOD || comes(told, QUIET_MS)) {
-		assert_true(comes(told, SOON_MS));
+	while ((acknowledged(told) < FLOOD || comes(told, 0)) && clock_ms() < until) {
+		if (!comes(told, 1))
+			continue;
 		assert_true(recv(told->kernel, &message, sizeof(message), 0) > 0);
 		all |= message.header.error == FUSE_NOTIFY_INVAL_INODE && message.inode.ino == FUSE_ROOT_ID;
 		count++;
@@ -360,8 +406,13 @@ static void a_name_that_is_to_be_looked_up_again_is_no_news_to_the_server(void *
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(attributes_of_a_file_go_and_its_pages_only_with_contents, set_up,
+		cmocka_unit_test_setup_teardown(attributes_of_a_file_go_and_its_pages_stay, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(pages_of_a_file_go_with_its_contents, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(of_what_the_kernel_was_not_given_to_keep_it_is_told_nothing, set_up,
 		                                tear_down),
+		cmocka_unit_test_setup_teardown(
+		        a_file_that_the_kernel_asks_about_is_told_of_all_the_same_before_the_server_hears, set_up,
+		        tear_down),
 		cmocka_unit_test_setup_teardown(a_name_that_was_missing_is_looked_up_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		        a_file_that_lost_its_name_is_told_of_after_the_name_and_before_the_server_hears, set_up,
