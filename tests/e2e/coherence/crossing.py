@@ -214,4 +214,4 @@ def an_open_file_has_lost_its_name_also_when_the_next_one_was_seen_before_the_ne
     mount.unmount()
     rig.end()
 
-run(100)
+run(150)
