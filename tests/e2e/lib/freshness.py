@@ -47,7 +47,8 @@ class Seen(NamedTuple):
 
     @property
     def late(self):
-        return self.latency is None or self.latency > AT_ONCE
+        """It was wrong for longer than a lease explains. A first look that is right may have begun late by itself."""
+        return self.latency is None or (not self.first and self.latency > AT_ONCE)
 
     def __str__(self):
         return f"{self.change}, {self.look}: " + ("never" if self.latency is None else f"{self.latency:.3f} s")
@@ -263,7 +264,7 @@ def problems(seen):
     pairs = collections.defaultdict(list)
     for one in seen:
         if one.covered and not one.waited:
-            pairs[one.change, one.look].append(GIVEN_UP if one.latency is None else one.latency)
+            pairs[one.change, one.look].append(GIVEN_UP if one.latency is None else one.latency if one.late else 0)
     for pair, times in pairs.items():
         median = statistics.median_low(times)
         if median > AT_ONCE:
