@@ -14,8 +14,8 @@
 /* One entry. parent, name and indexed may be read; all else is private to names.c. All zero: in no directory. */
 struct named {
 	uint64_t parent;
-	char *name; /* the owner's; stays as it is while the entry is in a directory */
-	struct named *next_in_bucket; /* also when the name does not lead to it any more */
+	char *name;                    /* the owner's; stays as it is while the entry is in a directory */
+	struct named *next_in_bucket;  /* also when the name does not lead to it any more */
 	struct named *previous, *next; /* a ring of all entries of the directory, in the order in which they came */
 	struct named *next_directory;  /* of the first entry of each directory: the next in the bucket */
 	uint32_t hash;
