@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One entry. parent, name and indexed may be read; all else is private to names.c. All zero: in no directory. */
+/* One entry. parent and name may be read; all else is private to names.c. All zero: in no directory. */
 struct named {
 	uint64_t parent;
 	char *name;                    /* the owner's; stays as it is while the entry is in a directory */
@@ -19,7 +19,7 @@ struct named {
 	struct named *previous, *next; /* a ring of all entries of the directory, in the order in which they came */
 	struct named *next_directory;  /* of the first entry of each directory: the next in the bucket */
 	uint32_t hash;
-	bool indexed; /* its name leads to it. */
+	bool indexed; /* its name leads to it */
 };
 
 /* Buckets, a power of two of them. */
