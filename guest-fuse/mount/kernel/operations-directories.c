@@ -21,31 +21,6 @@ static struct directory *directory_of(const struct fuse_file_info *fi)
 	return (struct directory *) (uintptr_t) fi->fh;
 }
 
-/* Gives back the references of entries that the kernel did not get. */
-static void drop_piece(struct client *client, struct directory_piece *piece)
-{
-	for (size_t i = 0; i < piece->count; i++)
-		if (piece->items[i].held)
-			server_give_back(client->server, piece->items[i].node, 1);
-	directory_piece_done(piece);
-}
-
-/* The same for entries of a piece that makes no sense, as far as they can be read. */
-static void drop_bytes(struct client *client, const uint8_t *bytes, size_t length)
-{
-	struct proto_reader reader;
-	struct proto_dirent dirent;
-
-	proto_reader_init(&reader, bytes, length, length);
-	while (reader.next < reader.end) {
-		proto_get_dirent(&reader, &dirent);
-		if (reader.error != 0)
-			return;
-		if (dirent.node != 0)
-			server_give_back(client->server, dirent.node, 1);
-	}
-}
-
 /* asked: clock_ns() before the server was. */
 static int take_piece(struct thread *thread, struct directory *directory, size_t length, uint64_t after, int64_t asked,
                       bool end)
@@ -58,17 +33,17 @@ static int take_piece(struct thread *thread, struct directory *directory, size_t
 	r = directory_piece_init(request_data(&thread->request), length, after, &answer, end, &piece);
 
 	if (r < 0) {
-		drop_bytes(thread->client, request_data(&thread->request), length);
+		effects_drop_entries(thread->client, request_data(&thread->request), length);
 		return r;
 	}
-	drop_piece(thread->client, &directory->piece);
+	effects_drop_piece(thread->client, &directory->piece);
 	directory->piece = piece;
 	return 0;
 }
 
 static void directory_free(struct thread *thread, struct directory *directory)
 {
-	drop_piece(thread->client, &directory->piece);
+	effects_drop_piece(thread->client, &directory->piece);
 	if (directory->handle != 0)
 		effects_close(thread, directory->handle);
 	lock_done(&directory->lock);
