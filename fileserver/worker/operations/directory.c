@@ -30,8 +30,7 @@ struct listing {
 	uint32_t count; /* of what SCAN has counted */
 	size_t left;    /* bytes that may still be added */
 	struct proto_writer writer;
-	bool some;   /* at least one entry was added */
-	bool hidden; /* at least one name was left out that is there */
+	bool some; /* at least one entry was added */
 	bool end;
 };
 
@@ -70,10 +69,8 @@ static bool entry_fill(struct listing *listing, const struct dirent64 *from, str
 		entry_dots(listing, from, to);
 		return true;
 	}
-	if (protect_hides(&session->protect, listing->directory.node, from->d_name)) {
-		listing->hidden = true;
+	if (protect_hides(&session->protect, listing->directory.node, from->d_name))
 		return false;
-	}
 	r = reach_stat_name(session, listing->directory.fd.fd, from->d_name, &stx);
 	if (r == -ENOENT)
 		return false;
@@ -300,8 +297,7 @@ static int scan(struct listing *listing, int fd, uint32_t *ret_whole)
 	if (r < 0)
 		return r;
 	r = reach_stat(session, fd, &after);
-	*ret_whole = r == 0 && listing->end && !listing->hidden && is_unchanged(&before, &after, &begun) &&
-	             spelling_is_exact(fd);
+	*ret_whole = r == 0 && listing->end && is_unchanged(&before, &after, &begun) && spelling_is_exact(fd);
 	return 0;
 }
 

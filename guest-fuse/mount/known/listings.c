@@ -50,7 +50,7 @@ struct asked {
 	uint32_t names;   /* how many were asked for since it was fetched last */
 	uint32_t entries; /* as far as they were counted */
 	uint8_t patience; /* grows with each time that it was fetched and that was not worth it */
-	bool leased;
+	bool leased, fetching;
 };
 
 struct listings {
@@ -137,6 +137,7 @@ static void was_in_vain(struct listings *listings, uint64_t directory)
 	struct asked *asked = asked_of(listings, directory);
 
 	asked->names = 0;
+	asked->fetching = false;
 	if (asked->patience < PATIENCE_MAX)
 		asked->patience++;
 }
@@ -198,10 +199,13 @@ void listings_asked(struct listings *listings, uint64_t directory, bool leased)
 bool listings_begin(struct listings *listings, uint64_t directory, uint64_t *ret_ticket)
 {
 	size_t slot = PROTO_ID_SLOT(directory) % CHANGES;
+	struct asked *asked;
 	bool quiet;
 
 	lock_take(&listings->lock);
-	quiet = listings->changes[slot].now == 0;
+	asked = asked_of(listings, directory);
+	quiet = listings->changes[slot].now == 0 && !asked->fetching;
+	asked->fetching |= quiet;
 	*ret_ticket = listings->changes[slot].begun;
 	lock_give(&listings->lock);
 	return quiet;
@@ -218,6 +222,7 @@ void listings_too_many(struct listings *listings, uint64_t directory, uint32_t c
 	twice = 2 * (uint64_t) asked->names * LISTINGS_NAME;
 	if (twice > LISTINGS_ENTRIES)
 		twice = LISTINGS_ENTRIES;
+	asked->fetching = false;
 	asked->entries = count > twice ? count : (uint32_t) twice;
 	lock_give(&listings->lock);
 }
@@ -301,6 +306,7 @@ static bool put(struct listings *listings, struct listing *listing)
 	atomic_fetch_add_explicit(&listings->count, 1, memory_order_relaxed);
 	asked = asked_of(listings, listing->directory);
 	asked->names = 0;
+	asked->fetching = false;
 	asked->entries = (uint32_t) listing->piece.count;
 	make_room(listings);
 	return true;

@@ -42,7 +42,10 @@ uint32_t listings_ask(struct listings *listings, uint64_t directory, const char 
 /* The server has answered for a name: whether under a lease. */
 void listings_asked(struct listings *listings, uint64_t directory, bool leased);
 
-/* Before the server is asked for a whole directory. False: names in it are being changed from here. */
+/*
+ * Before the server is asked for a whole directory. False: names in it are being changed from here, or somebody else is
+ * asking. Else one of the next three follows.
+ */
 bool listings_begin(struct listings *listings, uint64_t directory, uint64_t *ret_ticket);
 /* It has more entries than were asked for: at least count. */
 void listings_too_many(struct listings *listings, uint64_t directory, uint32_t count);
