@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 
 #include "protocol/cleanup.h"
+#include "protocol/faults.h"
 
 /* Magic numbers (statfs(2)) of file systems on which a flag of the directory says so, and nothing else does. */
 static bool says_flag(int directory)
@@ -56,7 +57,7 @@ bool spelling_is_exact(int directory)
 	if (!says_flag(directory))
 		return fstatfs(directory, &st) == 0 && (uint32_t) st.f_type == XFS_MAGIC && is_exact_xfs(directory);
 	/* Without such flags there is no other spelling either (tmpfs before Linux 6.6). */
-	if (ioctl(directory, FS_IOC_GETFLAGS, &flags) < 0)
+	if (FAULT(WORKER_SPELLING, ioctl(directory, FS_IOC_GETFLAGS, &flags)) < 0)
 		return errno == ENOTTY || errno == EOPNOTSUPP;
 	return (flags & FS_CASEFOLD_FL) == 0;
 }

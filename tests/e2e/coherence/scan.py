@@ -120,7 +120,8 @@ def who_may_not_look_names_up_does_not_learn_which_are_missing():
         skip("root may do all of it")
     rig = Rig("cache=leases", "permissions=host")
     for mode in (0o400, 0o100, 0o000):
-        _fill(rig.host(f"m{mode:o}"), ("a", "b"))
+        _fill(rig.host(f"m{mode:o}"), ("a", "b", "known"))
+        assert os.path.exists(rig.guest(f"m{mode:o}/known"))  # a second name is worth fetching all
         os.chmod(rig.host(f"m{mode:o}"), mode)
     time.sleep(SETTLED)
     wanted = {0o400: ("EACCES", "EACCES"), 0o100: (None, "ENOENT"), 0o000: ("EACCES", "EACCES")}
@@ -265,6 +266,9 @@ def what_the_guest_changes_while_the_directory_is_fetched_is_seen():
             changer.start()
             changer.join(SOON)
             assert not changer.is_alive(), f"{what}: waits for who was killed"
+            scans = _scans(mount)
+        wait_for(lambda scans=scans: _scans(mount) > scans, "the answer", SOON)
+        time.sleep(0.02)
         try:
             _is_same(mount / folder, rig.host(folder))
         except AssertionError as error:
