@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 
-from lib import GID, TOKEN_MODE, UID, Mount, Rig, Server, calls, case, expect_errno, read_file, run, skip, wait_for, world
+from lib import GID, UID, Mount, Rig, Server, calls, case, expect_errno, read_file, run, skip, wait_for, world
 from lib.between import INVALIDATE, OPERATIONS, Between
 from lib.changes import as_owner
 
@@ -115,7 +115,7 @@ def every_kind_of_object_with_the_hosts_permissions():
 
 @case
 def who_may_not_look_names_up_does_not_learn_which_are_missing():
-    """The host's permissions decide, for the serving user: a directory that can be listed but not searched, and so on."""
+    """The host's permissions decide, for the serving user: a directory can be listed but not searched, say."""
     if UID == 0:
         skip("root may do all of it")
     rig = Rig("cache=leases", "permissions=host")

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A directory that is looked at by name is fetched whole at the second name, and not asked for again; nothing else is."""
+"""A directory that is looked at by name is fetched whole at the second name, and not asked again; nothing else is."""
 import json
 import os
 import time

@@ -260,6 +260,7 @@ static void a_scan_brings_all_entries_and_says_so(void **state)
 {
 	struct share *share = *state;
 	struct proto_scan_reply reply;
+	struct stat before, after;
 	struct proto_dirent entry;
 
 	share_host_write(share, "a", "content");
@@ -267,9 +268,12 @@ static void a_scan_brings_all_entries_and_says_so(void **state)
 	assert_int_equal(scan(share, share->root, 64, &reply), 0);
 	assert_int_equal(reply.whole, 0);
 	settle();
+	before = inside_stat(share, ".");
 	assert_int_equal(scan(share, share->root, 64, &reply), 0);
 	assert_int_equal(reply.whole, 1);
 	assert_int_equal(reply.count, 4);
+	after = inside_stat(share, ".");
+	assert_memory_equal(&before.st_atim, &after.st_atim, sizeof(before.st_atim));
 	entry = find(&reply.entries, "a", 1);
 	assert_int_equal(entry.attr.size, 7);
 	assert_int_equal(inside_references(share, entry.node), 2);
