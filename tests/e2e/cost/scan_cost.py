@@ -154,4 +154,21 @@ def the_memory_is_bounded_and_the_least_recently_used_goes():
     rig.end()
 
 
+@case
+def what_the_kernel_did_not_ask_for_is_given_back():
+    """Each entry that was fetched holds a reference of the server's, until the directory changes."""
+    rig = Rig("cache=leases")
+    _tree(rig, 20, 50)
+    _look(_names(rig, 20, ["0", "1"]))
+    assert _known(rig) >= 20 * 51, _known(rig)
+    for folder in range(20):
+        os.utime(rig.host(f"d{folder}/0"))
+    # The root, its directories, and of each the two names that the kernel knows.
+    wait_for(lambda: _known(rig) == 1 + 20 * 3, "references given back", 10)
+    assert rig.mount.stats()["listed"] <= 22
+    _look(_names(rig, 20, ["0", "1"]))
+    _look(_names(rig, 20, ["7"]))
+    rig.end()
+
+
 run(120)
