@@ -57,7 +57,7 @@ def _same_by_name(rig, folder, names, *options, fetched=True):
     """Two fresh mounts, of which one fetches directories, tell the same of each name."""
     told = []
     for more in ("listings=0", "listings=16"):
-        mount = Mount(rig.server, rig.share, "cache=leases", more, *options)
+        mount = Mount(rig.server, rig.share, more, *options)
         os.listdir(mount.where)
         told.append({name: _picture(f"{mount / folder}/{name}") for name in names})
         scans = _scans(mount)
@@ -92,7 +92,7 @@ def _all_kinds(rig):
 
 @case
 def every_kind_of_object_is_told_as_by_its_name():
-    rig = Rig("cache=leases")
+    rig = Rig()
     names = _all_kinds(rig)
     told = _same_by_name(rig, "kinds", names)
     assert told["none"] == "ENOENT" and told["gone"][5] == 0 and stat.S_ISCHR(told["gone"][1]), told
@@ -101,14 +101,14 @@ def every_kind_of_object_is_told_as_by_its_name():
 
 @case
 def every_kind_of_object_with_the_hosts_owners():
-    rig = Rig("cache=leases", "owner=host")
+    rig = Rig("owner=host")
     _same_by_name(rig, "kinds", _all_kinds(rig), "owner=host")
     rig.end()
 
 
 @case
 def every_kind_of_object_with_the_hosts_permissions():
-    rig = Rig("cache=leases", "permissions=host")
+    rig = Rig("permissions=host")
     _same_by_name(rig, "kinds", _all_kinds(rig), "permissions=host")
     rig.end()
 
@@ -118,7 +118,7 @@ def who_may_not_look_names_up_does_not_learn_which_are_missing():
     """The host's permissions decide, for the serving user: a directory can be listed but not searched, say."""
     if UID == 0:
         skip("root may do all of it")
-    rig = Rig("cache=leases", "permissions=host")
+    rig = Rig("permissions=host")
     for mode in (0o400, 0o100, 0o000):
         _fill(rig.host(f"m{mode:o}"), ("a", "b", "known"))
         assert os.path.exists(rig.guest(f"m{mode:o}/known"))  # a second name is worth fetching all
@@ -142,7 +142,7 @@ def hidden_names_stay_hidden_and_unknown():
     server = Server([share], arguments=("--token-file", token), wait=False)
     server.token_file = token
     server.start()
-    mount = Mount(server, share, "cache=leases")
+    mount = Mount(server, share)
     for name in ("k1", "k2"):
         world.write_file(os.path.join(share, name), "x")
     time.sleep(SETTLED)
@@ -158,7 +158,7 @@ def hidden_names_stay_hidden_and_unknown():
 
 @case
 def where_case_does_not_matter_other_spellings_are_found():
-    rig = Rig("cache=leases")
+    rig = Rig()
     image, where = os.path.join(world.case_directory("image"), "image"), rig.host("disk")
     os.mkdir(where)
     with open(image, "wb") as file:
@@ -217,7 +217,7 @@ def _is_same(guest, host, names=("a", "b", "c", "sub", "none", "never")):
 
 @case
 def what_the_guest_changes_afterwards_is_seen_at_once():
-    rig = Rig("cache=leases")
+    rig = Rig()
     for number, (what, change) in enumerate(OWN.items()):
         folder = f"{number}/d"
         _prepare(rig, folder)
@@ -246,9 +246,9 @@ def _look_killed(path, known):
 @case
 def what_the_guest_changes_while_the_directory_is_fetched_is_seen():
     """Who looked is killed: the kernel does not wait for its answer, and lets others change names meanwhile."""
-    rig = Rig("cache=leases")
+    rig = Rig()
     between = Between(rig.server)
-    mount = Mount(between, rig.share, "cache=leases")
+    mount = Mount(between, rig.share)
     for number, (what, change) in enumerate(OWN.items()):
         folder = f"{number}/d"
         _prepare(rig, folder)
@@ -280,7 +280,7 @@ def what_the_guest_changes_while_the_directory_is_fetched_is_seen():
 @case
 def a_change_by_the_host_is_seen_name_by_name():
     """Each event makes the guest ask again; what it asks then is not answered from what was fetched before."""
-    rig = Rig("cache=leases")
+    rig = Rig()
     _fill(rig.host("d"), [f"f{number}" for number in range(20)] + ["k1", "k2"])
     os.listdir(rig.guest())
     for number in range(20):
@@ -298,7 +298,7 @@ def a_change_by_the_host_is_seen_name_by_name():
 @case
 def a_name_that_is_replaced_all_the_time_is_never_missing():
     """A listing may miss a name that is replaced while it is read: then missing names are not concluded from it."""
-    rig = Rig("cache=leases")
+    rig = Rig()
     _fill(rig.host("d"), [f"f{number}" for number in range(60)])
     os.listdir(rig.guest())
     end = threading.Event()
@@ -329,9 +329,9 @@ def a_name_that_is_replaced_all_the_time_is_never_missing():
 @case
 def who_was_told_that_a_name_is_stale_hears_what_the_server_says_now():
     """The event is held back: only the server's ESTALE tells that the directory was replaced."""
-    rig = Rig("cache=leases")
+    rig = Rig()
     between = Between(rig.server)
-    mount = Mount(between, rig.share, "cache=leases")
+    mount = Mount(between, rig.share)
     for number in range(5):
         _fill(rig.host(f"top{number}/d"), ("a", "b"), "old")
         _fill(rig.host(f"top{number}/e"), ("a", "b"), "newer")

@@ -41,7 +41,7 @@ def _look(names, there=True):
 
 @case
 def the_third_name_costs_no_message_to_the_server():
-    rig = Rig("cache=leases")
+    rig = Rig()
     _tree(rig, 10, 50)
     _look(_names(rig, 10, [""]))
     with rig.mount.counted() as counts:
@@ -63,7 +63,7 @@ def the_third_name_costs_no_message_to_the_server():
 
 @case
 def missing_names_alone_are_known_after_the_second():
-    rig = Rig("cache=leases")
+    rig = Rig()
     _tree(rig, 20, 50)
     assert os.path.isdir(rig.guest())
     with rig.mount.counted() as counts:
@@ -75,7 +75,7 @@ def missing_names_alone_are_known_after_the_second():
 
 @case
 def one_name_in_each_of_many_directories_fetches_none_of_them():
-    rig = Rig("cache=leases")
+    rig = Rig()
     _tree(rig, 300, 3)
     _look(_names(rig, 300, [""]))
     with rig.mount.counted() as counts:
@@ -87,7 +87,7 @@ def one_name_in_each_of_many_directories_fetches_none_of_them():
 
 @case
 def one_name_again_and_again_fetches_nothing():
-    rig = Rig("cache=leases")
+    rig = Rig()
     _tree(rig, 1, 10)
     _look(_names(rig, 1, ["1"]))
     for number in range(20):
@@ -103,7 +103,7 @@ def one_name_again_and_again_fetches_nothing():
 
 @case
 def a_large_directory_is_fetched_when_enough_names_were_asked_for():
-    rig = Rig("cache=leases")
+    rig = Rig()
     _tree(rig, 1, 1000)
     _look(_names(rig, 1, [""]))
     with rig.mount.counted() as counts:
@@ -118,7 +118,7 @@ def a_large_directory_is_fetched_when_enough_names_were_asked_for():
 
 @case
 def a_huge_directory_is_never_fetched():
-    rig = Rig("cache=leases")
+    rig = Rig()
     _tree(rig, 1, 6000)
     _look(_names(rig, 1, [str(number) for number in range(1000)]))
     stats = rig.mount.stats()
@@ -127,7 +127,7 @@ def a_huge_directory_is_never_fetched():
 
 @case
 def without_leases_or_room_nothing_is_fetched():
-    for options in (("cache=timeout",), ("cache=none",), ("cache=leases", "listings=0")):
+    for options in (("cache=timeout",), ("cache=none",), ("listings=0",)):
         rig = Rig(*options)
         _tree(rig, 2, 20)
         _look(_names(rig, 2, [str(number) for number in range(20)]))
@@ -138,7 +138,7 @@ def without_leases_or_room_nothing_is_fetched():
 
 @case
 def the_memory_is_bounded_and_the_least_recently_used_goes():
-    rig = Rig("cache=leases", "listings=1")  # one MiB: some 6,000 entries
+    rig = Rig("listings=1")  # one MiB: some 6,000 entries
     _tree(rig, 200, 60)
     _look(_names(rig, 200, ["0", "1"]))
     listed = rig.mount.stats()["listed"]
@@ -157,7 +157,7 @@ def the_memory_is_bounded_and_the_least_recently_used_goes():
 @case
 def what_the_kernel_did_not_ask_for_is_given_back():
     """Each entry that was fetched holds a reference of the server's, until the directory changes."""
-    rig = Rig("cache=leases")
+    rig = Rig()
     _tree(rig, 20, 50)
     _look(_names(rig, 20, ["0", "1"]))
     assert _known(rig) >= 20 * 51, _known(rig)
