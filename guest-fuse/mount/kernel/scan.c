@@ -117,6 +117,19 @@ void scan_asked(struct thread *thread, uint64_t directory, int result)
 		listings_asked(thread->client->listings, directory, thread->request.leased);
 }
 
+bool scan_list(struct thread *thread, uint64_t directory, struct directory_piece *ret_piece)
+{
+	const struct fuse_in_header *header = request_header(&thread->request);
+	struct client *client = thread->client;
+	bool known;
+
+	if (!client->validity->leases || stale_awaits(client->server->stale, (pid_t) header->pid))
+		return false;
+	known = listings_piece(client->listings, client->validity, directory, ret_piece);
+	give_back(client);
+	return known;
+}
+
 void scan_changing(struct client *client, uint64_t directory, const char *name)
 {
 	if (!client->validity->leases)

@@ -2,6 +2,7 @@
 /* Look-ups that are answered without the server, since it has sent the whole directory (known/listings.h). */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "guest-fuse/mount/known/listings.h"
@@ -16,6 +17,9 @@ struct thread;
 enum listings_answer scan_look_up(struct thread *thread, uint64_t directory, const char *name,
                                   struct listings_found *ret_found);
 void scan_asked(struct thread *thread, uint64_t directory, int result);
+
+/* All entries of a directory that is to be listed, if they are known. */
+bool scan_list(struct thread *thread, uint64_t directory, struct directory_piece *ret_piece);
 
 /* Around each request of the server that changes a name. */
 void scan_changing(struct client *client, uint64_t directory, const char *name);

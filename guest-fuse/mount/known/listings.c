@@ -376,6 +376,25 @@ static enum listings_answer answer_of(struct listing *listing, const struct vali
 	return LISTINGS_FOUND;
 }
 
+static struct listing *find_valid(struct listings *listings, const struct validity *validity, uint64_t directory)
+        LOCK_HELD(listings->lock);
+static struct listing *find_valid(struct listings *listings, const struct validity *validity, uint64_t directory)
+{
+	struct listing *listing = find(listings, directory);
+
+	if (listing == NULL || validity_entries(validity, directory, &listing->piece.answer) > 0)
+		return listing;
+	drop(listings, listing);
+	return NULL;
+}
+
+static void used(struct listings *listings, struct listing *listing) LOCK_HELD(listings->lock);
+static void used(struct listings *listings, struct listing *listing)
+{
+	DL_DELETE(listings->all, listing);
+	DL_APPEND(listings->all, listing);
+}
+
 enum listings_answer listings_find(struct listings *listings, const struct validity *validity, struct objects *objects,
                                    uint64_t directory, const char *name, struct listings_found *ret_found)
 {
@@ -385,19 +404,51 @@ enum listings_answer listings_find(struct listings *listings, const struct valid
 	if (atomic_load_explicit(&listings->count, memory_order_relaxed) == 0)
 		return LISTINGS_UNKNOWN;
 	lock_take(&listings->lock);
-	listing = find(listings, directory);
-	if (listing != NULL && validity_entries(validity, directory, &listing->piece.answer) <= 0) {
-		drop(listings, listing);
-		listing = NULL;
-	}
+	listing = find_valid(listings, validity, directory);
 	if (listing != NULL) {
 		answer = answer_of(listing, validity, objects, name, ret_found);
-		DL_DELETE(listings->all, listing);
-		DL_APPEND(listings->all, listing);
+		used(listings, listing);
 		listing->answered += answer == LISTINGS_UNKNOWN ? 0 : 1;
 	}
 	lock_give(&listings->lock);
 	return answer;
+}
+
+/* Moves the references to the copy. False: out of memory. */
+static bool copy_piece(struct directory_piece *piece, struct directory_piece *ret_copy)
+{
+	*ret_copy = *piece;
+	ret_copy->bytes = malloc(piece->length + 1);
+	ret_copy->items = FAULT_NULL(MOUNT_LISTING, calloc(piece->count + 1, sizeof(*piece->items)));
+	if (ret_copy->bytes == NULL || ret_copy->items == NULL) {
+		directory_piece_done(ret_copy);
+		return false;
+	}
+	memcpy(ret_copy->bytes, piece->bytes, piece->length);
+	memcpy(ret_copy->items, piece->items, piece->count * sizeof(*piece->items));
+	for (size_t i = 0; i < piece->count; i++)
+		piece->items[i].held = false;
+	return true;
+}
+
+bool listings_piece(struct listings *listings, const struct validity *validity, uint64_t directory,
+                    struct directory_piece *ret_piece)
+{
+	struct listing *listing;
+	bool known;
+
+	if (atomic_load_explicit(&listings->count, memory_order_relaxed) == 0)
+		return false;
+	lock_take(&listings->lock);
+	listing = find_valid(listings, validity, directory);
+	known = listing != NULL && listing->whole && listing->changed_count == 0 &&
+	        copy_piece(&listing->piece, ret_piece);
+	if (known) {
+		used(listings, listing);
+		listing->answered += (uint32_t) listing->piece.count;
+	}
+	lock_give(&listings->lock);
+	return known;
 }
 
 /* False: there is no room to note it. */

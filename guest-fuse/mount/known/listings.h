@@ -70,6 +70,13 @@ struct listings_found {
 enum listings_answer listings_find(struct listings *listings, const struct validity *validity, struct objects *objects,
                                    uint64_t directory, const char *name, struct listings_found *ret_found);
 
+/*
+ * All entries of a directory, to list it: a piece of the caller's, with the references that are left. False: they are
+ * not known.
+ */
+bool listings_piece(struct listings *listings, const struct validity *validity, uint64_t directory,
+                    struct directory_piece *ret_piece);
+
 /* A name is changed from here: before the server is asked to, and after its answer was acted on. */
 void listings_changing(struct listings *listings, uint64_t directory, const char *name);
 void listings_changed(struct listings *listings, uint64_t directory);

@@ -60,6 +60,9 @@ def _same_by_name(rig, folder, names, *options, fetched=True):
         mount = Mount(rig.server, rig.share, more, *options)
         os.listdir(mount.where)
         told.append({name: _picture(f"{mount / folder}/{name}") for name in names})
+        listed = {entry.name: _picture(entry.path) for entry in os.scandir(mount / folder)}
+        assert listed == {name: seen for name, seen in told[-1].items() if name in listed}, listed
+        assert len(listed) == sum(seen != "ENOENT" for seen in told[-1].values()), listed
         scans = _scans(mount)
         assert scans == (0 if more == "listings=0" or not fetched else scans), scans
         assert not fetched or more == "listings=0" or scans > 0, "nothing was fetched"
@@ -207,12 +210,14 @@ def _write(path):
 
 
 def _is_same(guest, host, names=("a", "b", "c", "sub", "none", "never")):
+    """By name, and listed."""
     def told(path, name):
         seen = _picture(f"{path}/{name}")
         return seen if isinstance(seen, str) else (seen[1], seen[2], seen[6], seen[7])
     differ = {name: (told(guest, name), told(host, name)) for name in names if told(guest, name) != told(host, name)}
     assert not differ, differ
-    return True
+    listed = sorted(entry.name for entry in os.scandir(guest) if entry.stat(follow_symlinks=False))
+    assert listed == sorted(os.listdir(host)), listed
 
 
 @case
@@ -223,6 +228,8 @@ def what_the_guest_changes_afterwards_is_seen_at_once():
         _prepare(rig, folder)
         os.stat(rig.guest(f"{number}/outside"))
         _fetch(rig.mount, folder)
+        if number % 2:
+            os.listdir(rig.guest(folder))
         change(rig.guest(folder))
         try:
             _is_same(rig.guest(folder), rig.host(folder))

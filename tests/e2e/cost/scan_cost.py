@@ -62,6 +62,29 @@ def the_third_name_costs_no_message_to_the_server():
 
 
 @case
+def what_was_fetched_is_listed_without_a_message():
+    """As git does: it looks at what it knows, then for what it does not know."""
+    rig = Rig()
+    _tree(rig, 10, 50)
+    names = [str(number) for number in range(50)]
+    _look(_names(rig, 10, names))
+    with rig.mount.counted() as counts:
+        for name in _names(rig, 10, [""]):
+            assert sorted(os.listdir(name)) == sorted(names)
+    assert counts.rpc.keys() <= {"getattr"}, counts.rpc
+    assert counts.fuse["opendir"] == counts.fuse["readdirplus"] / 2 == 10, counts.fuse
+    with rig.mount.counted() as counts:
+        _look(_names(rig, 10, names))
+    assert counts.fuse == {} and counts.rpc == {}, (counts.fuse, counts.rpc)
+    # What is rewound is read anew, and what is changed is listed.
+    with as_owner():
+        os.rename(rig.host("d1/1"), rig.host("d1/moved"))
+    wait_for(lambda: "moved" in os.listdir(rig.guest("d1")), "the new name")
+    assert "1" not in os.listdir(rig.guest("d1"))
+    rig.end()
+
+
+@case
 def missing_names_alone_are_known_after_the_second():
     rig = Rig()
     _tree(rig, 20, 50)

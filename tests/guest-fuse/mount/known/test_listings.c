@@ -286,6 +286,44 @@ static void what_was_not_worth_it_takes_longer_the_next_time(void **state)
 	assert_int_not_equal(ask(PARENT, 1), 0);
 }
 
+static void what_is_known_of_all_names_can_be_listed(void **state)
+{
+	struct directory_piece piece;
+	struct proto_dirent dirent;
+	size_t references = 0;
+	uint64_t ticket;
+
+	assert_false(listings_piece(listings, &validity, PARENT, &piece));
+	put(PARENT, ENTRIES);
+	assert_int_equal(find(PARENT, "7"), LISTINGS_FOUND);
+	assert_true(listings_piece(listings, &validity, PARENT, &piece));
+	assert_int_equal(piece.count, ENTRIES);
+	assert_true(piece.end && piece.after == 0);
+	directory_piece_entry(&piece, 7, &dirent);
+	assert_string_equal(dirent.name.text, "7");
+	for (size_t i = 0; i < piece.count; i++)
+		references += piece.items[i].held ? 1 : 0;
+	assert_int_equal(references, ENTRIES - 1);
+	directory_piece_done(&piece);
+	/* It has the references now. */
+	assert_int_equal(find(PARENT, "8"), LISTINGS_FOUND);
+	assert_false(found.held);
+	assert_true(listings_piece(listings, &validity, PARENT, &piece));
+	directory_piece_done(&piece);
+	listings_changing(listings, PARENT, "made");
+	assert_false(listings_piece(listings, &validity, PARENT, &piece));
+	listings_changed(listings, PARENT);
+	put(PARENT, ENTRIES);
+	held_changed(held, PARENT);
+	assert_false(listings_piece(listings, &validity, PARENT, &piece));
+	assert_int_equal(taken(), ENTRIES);
+	/* a part */
+	piece_init(PARENT, ENTRIES, true, &piece);
+	assert_true(listings_begin(listings, PARENT, &ticket));
+	assert_true(listings_put(listings, &validity, PARENT, ticket, &piece, false));
+	assert_false(listings_piece(listings, &validity, PARENT, &piece));
+}
+
 static void the_least_recently_used_goes_first(void **state)
 {
 	uint64_t ticket;
@@ -337,6 +375,7 @@ int main(void)
 		TEST(names_that_are_changed_from_here_are_the_servers_to_say),
 		TEST(it_is_worth_as_much_as_was_spent),
 		TEST(what_was_not_worth_it_takes_longer_the_next_time),
+		TEST(what_is_known_of_all_names_can_be_listed),
 		TEST(the_least_recently_used_goes_first),
 		TEST(without_memory_nothing_is_fetched),
 	};
