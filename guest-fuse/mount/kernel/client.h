@@ -16,6 +16,7 @@ struct held;
 struct fuse_session;
 struct interrupts;
 struct invalidator;
+struct listings;
 struct mount_options;
 struct notifier;
 struct objects;
@@ -37,6 +38,7 @@ struct client {
 	struct recent *recent;
 	struct ahead *ahead;
 	struct absent *absent;
+	struct listings *listings;
 	struct file_binds *file_binds;
 	struct held *held;
 	struct validity *validity;

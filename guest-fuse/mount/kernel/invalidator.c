@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "guest-fuse/mount/kernel/client.h"
+#include "guest-fuse/mount/kernel/scan.h"
 #include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/held.h"
 #include "guest-fuse/mount/known/objects.h"
@@ -565,6 +566,7 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 	proto_counter_add(&client->server->counters.ops[PROTO_INVALIDATE].count, 1);
 	if ((request->what & PROTO_INVALIDATE_ALL) != 0) {
 		held_changed_all(client->held);
+		scan_drop(client, 0);
 		drop_directory(client, 0, NULL, contents);
 		drop_object(client, client->root, false);
 		push(invalidator, &notice);
@@ -572,6 +574,8 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 	}
 	/* Before anything else: from here on no answer that is on its way is kept. */
 	drop_object(client, request->directory, false);
+	if (request->directory != 0)
+		scan_drop(client, request->directory);
 	drop_object(client, request->node, contents && is_about_node(request->directory));
 	if ((request->what & PROTO_INVALIDATE_DIRECTORY) != 0)
 		drop_directory(client, request->directory, NULL, contents);

@@ -51,6 +51,12 @@ def _write(path, content=b"by the guest"):
     os.close(descriptor)
 
 
+def _two(path):
+    """Two names are looked up, at the second of which the directory is fetched."""
+    for name in ("big", "link"):
+        os.lstat(f"{path}/{name}")
+
+
 # name: (operation whose reply is held, the guest knows the names before, what the guest does, what the host does)
 CROSSINGS = {
     "lookup, replaced": ("lookup", False, lambda g: os.stat(g + "/f"), lambda h: _replace(h + "/f")),
@@ -64,6 +70,13 @@ CROSSINGS = {
     "listing, removed": ("opendir", False, os.listdir, lambda h: os.unlink(h + "/f")),
     "listing, renamed": ("opendir", False, os.listdir, lambda h: os.rename(h + "/f", h + "/none")),
     "listing, written": ("opendir", False, os.listdir, lambda h: _edit(h + "/f", 300)),
+    "fetched, made": ("scan", False, _two, lambda h: _put(h + "/none", b"x")),
+    "fetched, removed": ("scan", False, _two, lambda h: os.unlink(h + "/f")),
+    "fetched, replaced": ("scan", False, _two, lambda h: _replace(h + "/f")),
+    "fetched, moved away": ("scan", False, _two, lambda h: os.rename(h + "/f", h + "/f~")),
+    "fetched, moved there": ("scan", False, _two, lambda h: os.rename(h + "/other", h + "/none")),
+    "fetched, written": ("scan", False, _two, lambda h: _edit(h + "/f", 300)),
+    "fetched, chmod": ("scan", False, _two, lambda h: os.chmod(h + "/f", 0o600)),
     "attributes, chmod": ("getattr", True, lambda g: os.stat(g + "/f"), lambda h: os.chmod(h + "/f", 0o600)),
     "attributes, written": ("getattr", True, lambda g: os.stat(g + "/f"), lambda h: _edit(h + "/f", 300)),
     "open with data, edited": ("open", True, lambda g: read_file(g + "/f"), lambda h: _edit(h + "/f")),

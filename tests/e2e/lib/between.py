@@ -12,7 +12,7 @@ from .server import TOKEN
 
 INVALIDATE, INVALIDATED = 13, 14
 OPERATIONS = {"lookup": 32, "getattr": 34, "setattr": 35, "readlink": 36, "symlink": 37, "mkdir": 39, "unlink": 40,
-              "rename": 42, "link": 43, "open": 44, "create": 45, "read": 47, "write": 48, "opendir": 51}
+              "rename": 42, "link": 43, "open": 44, "create": 45, "read": 47, "write": 48, "opendir": 51, "scan": 63}
 LONGEST = 20  # seconds for which a message is held back
 NAME, ATTRIBUTES, CONTENTS, DIRECTORY, ALL = 1, 2, 4, 8, 16
 
