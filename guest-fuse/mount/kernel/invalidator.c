@@ -334,7 +334,7 @@ static uint64_t acted_on(const struct invalidator *invalidator)
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		const struct notice *open = invalidator->later[lists[i]].first;
 
-		if (open != NULL && open->sequence <= sequence)
+		if (open != NULL && open->sequence > 0 && open->sequence <= sequence)
 			sequence = open->sequence - 1;
 	}
 	return sequence;
