@@ -184,8 +184,12 @@ def _crossed(name):
         rig = Rig()
         between = Between(rig.server)
         mount = Mount(between, rig.share)
-        for number, change in enumerate((_change_before, _change_between, _change_after) * 3):
-            side = _Side(rig, mount, name, number)
+        changes = (_change_before, _change_between, _change_after) * 3
+        sides = (_Side(rig, mount, name, number) for number in range(len(changes)))
+        if CROSSINGS[name][0] == "scan":
+            sides = list(sides)
+            time.sleep(1.15)  # of what was changed just now it is not known which names are missing
+        for side, change in zip(sides, changes):
             change(side, between)
             try:
                 wait_for(lambda side=side: _is_same(side.guest, side.host), change.__name__, SOON)
@@ -203,4 +207,4 @@ def _crossed(name):
 for _name in CROSSINGS:
     case(_crossed(_name))
 
-run(60)
+run(120)
