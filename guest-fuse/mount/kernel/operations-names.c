@@ -94,21 +94,21 @@ static int refuse_lookup(struct thread *thread, uint64_t parent, const char *nam
 }
 
 /* False: the server is to be asked. */
-static bool look_up_known(struct thread *thread, fuse_req_t req, const struct proto_lookup_request *request)
+static bool look_up_known(struct thread *thread, fuse_req_t req, const struct proto_lookup_request *request,
+                          struct listings_found *found)
 {
 	struct client *client = thread->client;
 	struct fuse_entry_param param;
-	struct listings_found found;
 
-	switch (scan_look_up(thread, request->parent, request->name.text, &found)) {
+	switch (scan_look_up(thread, request->parent, request->name.text, found)) {
 	case LISTINGS_MISSING:
-		if (!reply_absent(thread, req, request, &found.answer))
+		if (!reply_absent(thread, req, request, &found->answer))
 			reply_error(req, -ENOENT);
 		return true;
 	case LISTINGS_FOUND:
-		fill_entry(client, request->parent, &found.entry, &found.answer, &param);
+		fill_entry(client, request->parent, &found->entry, &found->answer, &param);
 		if (fuse_reply_entry(req, &param) < 0)
-			effects_not_taken(client, found.entry.node);
+			effects_not_taken(client, found->entry.node);
 		return true;
 	default:
 		return false;
@@ -120,14 +120,15 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct thread *thread = thread_current();
 	struct proto_lookup_request request = { .parent = wire(thread, parent) };
 	struct proto_lookup_reply reply;
+	struct listings_found found;
 	struct answer answer;
 	int r = proto_name_set(&request.name, name);
 
-	if (r == 0 && look_up_known(thread, req, &request))
+	if (r == 0 && look_up_known(thread, req, &request, &found))
 		return;
 	if (r == 0) {
 		r = rpc_lookup(&thread->request, &request, &reply);
-		scan_asked(thread, request.parent, r);
+		scan_asked(thread, request.parent, &found, r);
 	}
 	if (r == -ESTALE)
 		r = refuse_lookup(thread, request.parent, name);

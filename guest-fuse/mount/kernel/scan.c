@@ -98,11 +98,12 @@ enum listings_answer scan_look_up(struct thread *thread, uint64_t directory, con
 	enum listings_answer answer;
 	uint32_t most;
 
+	ret_found->unsure = false;
 	/* After ESTALE the kernel looks names up again to hear what the server says now. */
 	if (!client->validity->leases || stale_awaits(client->server->stale, (pid_t) header->pid))
 		return LISTINGS_UNKNOWN;
 	answer = find(thread, directory, name, ret_found);
-	most = answer == LISTINGS_UNKNOWN ? listings_ask(client->listings, directory, name) : 0;
+	most = answer == LISTINGS_UNKNOWN && !ret_found->unsure ? listings_ask(client->listings, directory, name) : 0;
 	if (most > 0 && fetch(thread, directory, most))
 		answer = find(thread, directory, name, ret_found);
 	if (answer == LISTINGS_FOUND && !learn(client, directory, name, ret_found))
@@ -111,10 +112,17 @@ enum listings_answer scan_look_up(struct thread *thread, uint64_t directory, con
 	return answer;
 }
 
-void scan_asked(struct thread *thread, uint64_t directory, int result)
+void scan_asked(struct thread *thread, uint64_t directory, const struct listings_found *found, int result)
 {
-	if (thread->client->validity->leases && (result == 0 || result == -ENOENT))
-		listings_asked(thread->client->listings, directory, thread->request.leased);
+	struct client *client = thread->client;
+
+	if (!client->validity->leases || (result != 0 && result != -ENOENT))
+		return;
+	listings_asked(client->listings, directory, request_since(&thread->request), thread->request.leased,
+	               result == 0);
+	/* It was made just now: INVALIDATE is on its way. */
+	if (result == 0 && found->unsure)
+		scan_drop(client, directory);
 }
 
 bool scan_list(struct thread *thread, uint64_t directory, struct directory_piece *ret_piece)

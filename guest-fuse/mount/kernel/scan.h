@@ -16,7 +16,7 @@ struct thread;
  */
 enum listings_answer scan_look_up(struct thread *thread, uint64_t directory, const char *name,
                                   struct listings_found *ret_found);
-void scan_asked(struct thread *thread, uint64_t directory, int result);
+void scan_asked(struct thread *thread, uint64_t directory, const struct listings_found *found, int result);
 
 /* All entries of a directory that is to be listed, if they are known. */
 bool scan_list(struct thread *thread, uint64_t directory, struct directory_piece *ret_piece);

@@ -18,6 +18,7 @@
 
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/validity.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
 #include "protocol/lock.h"
 
@@ -37,6 +38,7 @@ struct listing {
 	size_t bytes;
 	bool whole, out_of_memory;
 	uint32_t answered;
+	int64_t confirmed; /* clock_ns() when the server was asked last about a name that is missing */
 	uint32_t *changed; /* hashes of names that were changed from here */
 	uint32_t changed_count;
 	struct listing *prev, *next; /* all, the least recently used first; or those to take */
@@ -189,10 +191,15 @@ uint32_t listings_ask(struct listings *listings, uint64_t directory, const char 
 	return most;
 }
 
-void listings_asked(struct listings *listings, uint64_t directory, bool leased)
+void listings_asked(struct listings *listings, uint64_t directory, int64_t since, bool leased, bool there)
 {
+	struct listing *listing;
+
 	lock_take(&listings->lock);
 	asked_of(listings, directory)->leased = leased;
+	listing = there ? NULL : find(listings, directory);
+	if (listing != NULL && since > listing->confirmed)
+		listing->confirmed = since;
 	lock_give(&listings->lock);
 }
 
@@ -266,6 +273,7 @@ static struct listing *listing_new(uint64_t directory, const struct directory_pi
 	listing->piece = *piece;
 	listing->mask = size - 1;
 	listing->whole = whole;
+	listing->confirmed = piece->answer.since;
 	listing->bytes = sizeof(*listing) + size * sizeof(*listing->buckets) + piece->length +
 	                 piece->count * sizeof(*piece->items);
 	for (size_t i = 0; i < piece->count; i++) {
@@ -365,8 +373,10 @@ static enum listings_answer answer_of(struct listing *listing, const struct vali
 		return LISTINGS_UNKNOWN;
 	ret_found->answer = listing->piece.answer;
 	bucket = bucket_of(listing, name, length, &dirent);
-	if (listing->buckets[bucket] == 0)
-		return listing->whole ? LISTINGS_MISSING : LISTINGS_UNKNOWN;
+	if (listing->buckets[bucket] == 0) {
+		ret_found->unsure = listing->whole && clock_ns() - listing->confirmed >= LISTINGS_MISSING_NS;
+		return listing->whole && !ret_found->unsure ? LISTINGS_MISSING : LISTINGS_UNKNOWN;
+	}
 	ret_found->entry = (struct proto_entry){ .node = dirent.node, .attr = dirent.attr };
 	if (!is_fresh(validity, objects, listing, &ret_found->entry))
 		return LISTINGS_UNKNOWN;
@@ -401,6 +411,7 @@ enum listings_answer listings_find(struct listings *listings, const struct valid
 	enum listings_answer answer = LISTINGS_UNKNOWN;
 	struct listing *listing;
 
+	ret_found->unsure = false;
 	if (atomic_load_explicit(&listings->count, memory_order_relaxed) == 0)
 		return LISTINGS_UNKNOWN;
 	lock_take(&listings->lock);

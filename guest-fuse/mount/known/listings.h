@@ -23,6 +23,7 @@ struct validity;
 
 /* The most entries that are fetched of one directory; a look-up of one name costs as much as so many entries. */
 enum { LISTINGS_ENTRIES = 4096, LISTINGS_NAME = 32 };
+#define LISTINGS_MISSING_NS INT64_C(100000000)
 
 /* bytes: the most memory for entries; 0: no directory is fetched. NULL: out of memory. */
 struct listings *listings_new(size_t bytes);
@@ -39,8 +40,9 @@ size_t listings_bytes(struct listings *listings);
  * fetching instead; 0: it is not.
  */
 uint32_t listings_ask(struct listings *listings, uint64_t directory, const char *name);
-/* The server has answered for a name: whether under a lease. */
-void listings_asked(struct listings *listings, uint64_t directory, bool leased);
+/* The server has answered for a name, asked at since (clock_ns()): whether under a lease, and that the name is there.
+ */
+void listings_asked(struct listings *listings, uint64_t directory, int64_t since, bool leased, bool there);
 
 /*
  * Before the server is asked for a whole directory. False: names in it are being changed from here, or somebody else is
@@ -64,9 +66,14 @@ struct listings_found {
 	struct proto_entry entry;
 	struct answer answer; /* that it came with */
 	bool held;            /* the entry's reference is the caller's now; else the kernel has been told before */
+	bool unsure;          /* LISTINGS_UNKNOWN: the name is most likely missing */
 };
 
-/* What the server said of a name, if it can be kept. */
+/*
+ * What the server said of a name, if it can be kept. That a name is missing for which the kernel never asked is known
+ * only within LISTINGS_MISSING_NS of an answer of the server's about a missing name of the directory: somebody may have
+ * made it just now and told the guest so, faster than INVALIDATE does.
+ */
 enum listings_answer listings_find(struct listings *listings, const struct validity *validity, struct objects *objects,
                                    uint64_t directory, const char *name, struct listings_found *ret_found);
 

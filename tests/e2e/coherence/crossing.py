@@ -185,8 +185,12 @@ def _crossed(name):
         rig = Rig()
         between = Between(rig.server)
         mount = Mount(between, rig.share)
-        for number, change in enumerate((_change_before, _change_between, _change_after) * TIMES):
-            side = _Side(rig, mount, name, number)
+        changes = (_change_before, _change_between, _change_after) * TIMES
+        sides = (_Side(rig, mount, name, number) for number in range(len(changes)))
+        if CROSSINGS[name][0] == "scan":
+            sides = list(sides)
+            time.sleep(1.15)  # of what was changed just now it is not known which names are missing
+        for side, change in zip(sides, changes):
             change(side, between)
             try:
                 wait_for(lambda side=side: _is_same(side.guest, side.host), change.__name__, SOON)

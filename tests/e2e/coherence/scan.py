@@ -18,16 +18,16 @@ from lib.between import INVALIDATE, OPERATIONS, Between
 from lib.changes import as_owner
 
 SOON = 5.0
-SETTLED = 0.15  # seconds: a directory that was changed just now is not fetched, or not trusted with missing names
+SETTLED = 1.15  # seconds: of what was changed just now it is not known which names are missing
 
 
-def _fill(path, names, content="old"):
+def _fill(path, names, content="old", settle=True):
     with as_owner():
         os.makedirs(path, exist_ok=True)
         for name in names:
             with open(f"{path}/{name}", "w", encoding="ascii") as file:
                 file.write(content)
-    time.sleep(SETTLED)
+    time.sleep(SETTLED if settle else 0)
 
 
 def _picture(path):
@@ -223,9 +223,9 @@ def _is_same(guest, host, names=("a", "b", "c", "sub", "none", "never")):
 @case
 def what_the_guest_changes_afterwards_is_seen_at_once():
     rig = Rig()
+    _prepare(rig)
     for number, (what, change) in enumerate(OWN.items()):
         folder = f"{number}/d"
-        _prepare(rig, folder)
         os.stat(rig.guest(f"{number}/outside"))
         _fetch(rig.mount, folder)
         if number % 2:
@@ -238,11 +238,13 @@ def what_the_guest_changes_afterwards_is_seen_at_once():
     rig.end()
 
 
-def _prepare(rig, folder):
-    _fill(rig.host(folder), ("a", "b", "c", "k1", "k2"))
-    with as_owner():
-        os.mkdir(rig.host(folder + "/sub"))
-    _fill(rig.host(os.path.dirname(folder)), ("outside",))
+def _prepare(rig):
+    for number in range(len(OWN)):
+        _fill(rig.host(f"{number}/d"), ("a", "b", "c", "k1", "k2"), settle=False)
+        with as_owner():
+            os.mkdir(rig.host(f"{number}/d/sub"))
+        _fill(rig.host(str(number)), ("outside",), settle=False)
+    time.sleep(SETTLED)
 
 
 def _look_killed(path, known):
@@ -256,9 +258,9 @@ def what_the_guest_changes_while_the_directory_is_fetched_is_seen():
     rig = Rig()
     between = Between(rig.server)
     mount = Mount(between, rig.share)
+    _prepare(rig)
     for number, (what, change) in enumerate(OWN.items()):
         folder = f"{number}/d"
-        _prepare(rig, folder)
         for name in (str(number), folder, f"{number}/outside"):
             os.stat(mount / name)
         with between.held(OPERATIONS["scan"]) as came:
@@ -303,6 +305,25 @@ def a_change_by_the_host_is_seen_name_by_name():
 
 
 @case
+def a_name_that_the_host_makes_is_there_at_the_first_look():
+    """INVALIDATE is held back: the host has told the guest by another way than the file system."""
+    rig = Rig()
+    between = Between(rig.server)
+    mount = Mount(between, rig.share)
+    _fill(rig.host("d"), ("k1", "k2", "k3"))
+    _fetch(mount, "d")
+    for number in range(10):
+        assert not os.path.exists(mount / "d/none")
+        time.sleep(0.3)
+        with between.held(INVALIDATE):
+            with as_owner():
+                os.mkdir(rig.host(f"d/made{number}"))
+            assert os.path.isdir(mount / f"d/made{number}"), number
+    mount.unmount()
+    rig.end()
+
+
+@case
 def a_name_that_is_replaced_all_the_time_is_never_missing():
     """A listing may miss a name that is replaced while it is read: then missing names are not concluded from it."""
     rig = Rig()
@@ -340,7 +361,7 @@ def who_was_told_that_a_name_is_stale_hears_what_the_server_says_now():
     between = Between(rig.server)
     mount = Mount(between, rig.share)
     for number in range(5):
-        _fill(rig.host(f"top{number}/d"), ("a", "b"), "old")
+        _fill(rig.host(f"top{number}/d"), ("a", "b"), "old", settle=False)
         _fill(rig.host(f"top{number}/e"), ("a", "b"), "newer")
         for name in ("d", "none"):
             os.path.lexists(mount / f"top{number}/{name}")

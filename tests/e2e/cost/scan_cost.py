@@ -8,7 +8,7 @@ import time
 from lib import Rig, case, run, wait_for
 from lib.changes import as_owner
 
-SETTLED = 0.15  # seconds: what was changed just now is not fetched
+SETTLED = 1.15  # seconds: of what was changed just now it is not known which names are missing
 
 
 def _fill(path, count):
@@ -52,9 +52,14 @@ def the_third_name_costs_no_message_to_the_server():
     assert counts.rpc == {"scan": 10}, counts.rpc
     with rig.mount.counted() as counts:
         _look(_names(rig, 10, [str(number) for number in range(2, 50)]))
-        _look(_names(rig, 10, [f"missing{number}" for number in range(50)]), there=False)
     assert counts.rpc == {}, counts.rpc
-    assert counts.fuse == {"lookup": 10 * 98}, counts.fuse
+    assert counts.fuse == {"lookup": 10 * 48}, counts.fuse
+    time.sleep(0.3)
+    with rig.mount.counted() as counts:
+        _look(_names(rig, 10, [f"missing{number}" for number in range(50)]), there=False)
+    # One for each directory, if the others come at once.
+    assert 10 <= counts.rpc["lookup"] <= 30 and counts.rpc.keys() == {"lookup"}, counts.rpc
+    assert counts.fuse == {"lookup": 10 * 50}, counts.fuse
     with rig.mount.counted() as counts:
         _look(_names(rig, 10, [str(number) for number in range(50)]))
         _look(_names(rig, 10, [f"missing{number}" for number in range(50)]), there=False)
@@ -93,7 +98,7 @@ def missing_names_alone_are_known_after_the_second():
         _look(_names(rig, 20, [f"missing{number}" for number in range(100)]), there=False)
     # The root as well, with its 20 directories.
     assert counts.fuse == {"lookup": 20 + 2000}, counts.fuse
-    assert counts.rpc == {"lookup": 1 + 20, "scan": 1 + 20}, counts.rpc
+    assert 21 <= counts.rpc["lookup"] <= 60 and counts.rpc["scan"] == 21, counts.rpc
 
 
 @case

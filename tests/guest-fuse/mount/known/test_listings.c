@@ -122,7 +122,7 @@ static uint32_t ask(uint64_t directory, unsigned names)
 	for (unsigned i = 0; i < names; i++) {
 		(void) snprintf(name, sizeof(name), "n%u", number++);
 		most = listings_ask(listings, directory, name);
-		listings_asked(listings, directory, true);
+		listings_asked(listings, directory, since, true, true);
 	}
 	return most;
 }
@@ -155,6 +155,21 @@ static void of_a_part_no_name_is_missing(void **state)
 	assert_true(listings_put(listings, &validity, PARENT, ticket, &piece, false));
 	assert_int_equal(find(PARENT, "40"), LISTINGS_UNKNOWN);
 	assert_int_equal(find(PARENT, "39"), LISTINGS_FOUND);
+}
+
+static void a_missing_name_is_known_for_a_moment(void **state)
+{
+	since = clock_ns() - 2 * LISTINGS_MISSING_NS;
+	put(PARENT, ENTRIES);
+	assert_int_equal(find(PARENT, "40"), LISTINGS_UNKNOWN);
+	assert_true(found.unsure);
+	assert_int_equal(find(PARENT, "39"), LISTINGS_FOUND);
+	assert_false(found.unsure);
+	listings_asked(listings, PARENT, clock_ns(), true, true);
+	assert_int_equal(find(PARENT, "40"), LISTINGS_UNKNOWN);
+	listings_asked(listings, PARENT, clock_ns(), true, false);
+	assert_int_equal(find(PARENT, "40"), LISTINGS_MISSING);
+	assert_false(found.unsure);
 }
 
 static void a_change_by_others_ends_it(void **state)
@@ -247,12 +262,12 @@ static void it_is_worth_as_much_as_was_spent(void **state)
 {
 	assert_int_equal(listings_ask(listings, PARENT, "a"), 0);
 	/* without a lease it would not be kept */
-	listings_asked(listings, PARENT, false);
+	listings_asked(listings, PARENT, since, false, true);
 	assert_int_equal(listings_ask(listings, PARENT, "b"), 0);
-	listings_asked(listings, PARENT, true);
+	listings_asked(listings, PARENT, since, true, true);
 	/* the same name again */
 	assert_int_equal(listings_ask(listings, ROOT, "a"), 0);
-	listings_asked(listings, ROOT, true);
+	listings_asked(listings, ROOT, since, true, true);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(listings_ask(listings, ROOT, "a"), 0);
 	assert_int_equal(listings_ask(listings, ROOT, "b"), 2 * LISTINGS_NAME);
@@ -369,6 +384,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(each_name_is_told_with_its_reference_once),
 		TEST(of_a_part_no_name_is_missing),
+		TEST(a_missing_name_is_known_for_a_moment),
 		TEST(a_change_by_others_ends_it),
 		TEST(attributes_that_do_not_hold_are_asked_for),
 		TEST(what_crossed_a_change_is_not_kept),
