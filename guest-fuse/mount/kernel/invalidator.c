@@ -34,7 +34,7 @@ enum {
 	LATER_MAX = 1024,
 	MEMORY_US = 10000, /* wait when there is none: what does not hold must go */
 	ANSWERED_US = 500, /* in which the kernel has taken an answer that it was given */
-	ASKING_MS = 10,    /* so long an open question is waited for */
+	ASKING_MS = 50,    /* so long an open question is waited for */
 	UNCHANGED_MS = 20, /* more than a tick of the host's clock */
 	UNASKED_MS = 100,
 };

@@ -53,7 +53,8 @@ static int told(struct objects *objects, uint64_t id, const struct proto_attr *a
 		r = -EIO;
 	} else if (object != NULL && change) {
 		object->told = objects_stamp(attr);
-		object->kept = true;
+		if (object->kept == 0)
+			object->kept = clock_ns();
 	} else if (object != NULL) {
 		objects_tell(object, attr);
 	}
@@ -154,14 +155,15 @@ uint64_t objects_unread(struct objects *objects, uint64_t id)
 	return size;
 }
 
-static bool note_kept(struct objects *objects, uint64_t id)
+static bool note_kept(struct objects *objects, uint64_t id, int64_t since)
 {
 	struct object *object;
 
 	lock_take(&objects->lock);
 	object = objects_find(objects, id);
 	if (object != NULL) {
-		object->kept = true;
+		if (object->kept == 0)
+			object->kept = since;
 		object->asked = clock_ns();
 	}
 	lock_give(&objects->lock);
@@ -176,7 +178,7 @@ double objects_keep(struct objects *objects, const struct validity *validity, ui
 	/* The kernel is told of each change of a directory. */
 	if (seconds <= 0 || S_ISDIR(attr->mode))
 		return seconds;
-	return note_kept(objects, id) ? validity_attributes(validity, id, attr, answer) : 0;
+	return note_kept(objects, id, answer->since) ? validity_attributes(validity, id, attr, answer) : 0;
 }
 
 void objects_asking(struct objects *objects, uint64_t id, int change)
@@ -212,11 +214,12 @@ bool objects_kernel(struct objects *objects, uint64_t id, struct objects_kernel 
 	object = objects_find(objects, id);
 	is_file = object != NULL && object->type == S_IFREG;
 	if (is_file)
-		*ret_kernel = (struct objects_kernel){ .attributes = object->kept,
-			                               .pages = object->paged != 0 && object->paged <= object->changed,
-			                               .asking = object->asking > 0,
-			                               .asked = object->asked,
-			                               .changed = object->changed };
+		*ret_kernel =
+		        (struct objects_kernel){ .attributes = object->kept != 0 && object->kept <= object->changed,
+			                         .pages = object->paged != 0 && object->paged <= object->changed,
+			                         .asking = object->asking > 0,
+			                         .asked = object->asked,
+			                         .changed = object->changed };
 	lock_give(&objects->lock);
 	return is_file;
 }
@@ -228,7 +231,7 @@ void objects_kernel_told(struct objects *objects, uint64_t id, bool pages)
 	lock_take(&objects->lock);
 	object = objects_find(objects, id);
 	if (object != NULL) {
-		object->kept = false;
+		object->kept = 0;
 		object->paged = pages ? 0 : object->paged;
 	}
 	lock_give(&objects->lock);
@@ -247,8 +250,8 @@ int objects_opened(struct objects *objects, uint64_t id, const struct proto_attr
 	if (object != NULL && object->type != (attr->mode & S_IFMT)) {
 		r = -EIO;
 	} else if (object != NULL) {
-		ret_opened->attr_differ = object->kept && !same_data(&object->told, &stamp);
-		object->kept = object->kept && !ret_opened->attr_differ;
+		ret_opened->attr_differ = object->kept != 0 && !same_data(&object->told, &stamp);
+		object->kept = ret_opened->attr_differ ? 0 : object->kept;
 		bool same = object->state == CONTENTS_KNOWN && memcmp(&stamp, &object->contents, sizeof(stamp)) == 0;
 
 		ret_opened->keep_cache = object->state == CONTENTS_NONE || (same && !object->dropping);

@@ -43,11 +43,11 @@ struct object {
 	uint32_t type, flags; /* PROTO_ATTR_* as the server said at flags_at */
 	uint8_t state;        /* enum contents */
 	bool out_of_memory, listed;
-	bool kept;                /* the kernel may have attributes of it */
-	uint16_t asking;          /* questions for its attributes that are under way; stays at the largest value */
-	int64_t asked;            /* clock_ns() when the last one was answered */
-	int64_t paged;            /* clock_ns() of the oldest page that the kernel may have of it; 0: it has none */
-	uint16_t mappable;        /* open files that allow a shared mapping; stays at the largest value */
+	int64_t kept;      /* clock_ns() of the oldest attributes that the kernel may have of it; 0: it has none */
+	uint16_t asking;   /* questions for its attributes that are under way; stays at the largest value */
+	int64_t asked;     /* clock_ns() when the last one was answered */
+	int64_t paged;     /* clock_ns() of the oldest page that the kernel may have of it; 0: it has none */
+	uint16_t mappable; /* open files that allow a shared mapping; stays at the largest value */
 	uint32_t opens, buffered; /* open files; those that use the page cache */
 	uint32_t drop;            /* numbers the states for which the kernel was to drop its pages */
 	bool dropping;            /* it may not have done so yet for the last of them */

@@ -144,8 +144,8 @@ void objects_paged(struct objects *objects, uint64_t id);
 
 /* What the kernel may have of a regular file. */
 struct objects_kernel {
-	bool attributes;
-	bool pages;      /* from before the last change */
+	bool attributes; /* from before the last change */
+	bool pages;      /* likewise */
 	bool asking;     /* it asks for its attributes right now */
 	int64_t asked;   /* clock_ns() when it was last given some; 0: never */
 	int64_t changed; /* as objects_changed_at() */

@@ -172,10 +172,17 @@ static void attributes_that_the_kernel_may_keep_are_noted(void **state)
 	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
 	assert_false(kernel_of(*state).attributes);
 	keep(*state, &attr);
+	/* They are of the state that there is. */
+	assert_false(kernel_of(*state).attributes);
+	(void) usleep(1);
+	objects_changed(*state, NODE);
+	keep(*state, &attr);
 	assert_true(kernel_of(*state).attributes);
 	objects_kernel_told(*state, NODE, false);
 	assert_false(kernel_of(*state).attributes);
 	assert_int_equal(objects_told_change(*state, NODE, &attr), 0);
+	(void) usleep(1);
+	objects_changed(*state, NODE);
 	assert_true(kernel_of(*state).attributes);
 	/* It is told of directories in any case. */
 	assert_false(objects_kernel(*state, ROOT, &kernel));
