@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 
 from . import measure, paths, place, table, workloads
 from .common import messages
@@ -15,6 +16,7 @@ TIMES = 20
 # that is compared is counted until it is no more than the table's, or so often.
 ATTEMPTS = 3
 ATTEMPTS_TO_COMPARE = 8
+SETTLED = 0.5  # seconds: of what was changed just now less is known
 # Those whose messages do not depend on time.
 WORKLOADS = ("walk", "small-files", "missing", "create", "remove", "listing-large", "seq-write", "seq-read",
              "random-read", "random-write", "mmap", "fsync", "write-1k", "tar", "sqlite")
@@ -89,6 +91,7 @@ class Counter:
         os.chown(share, UID, GID)
         try:
             prepare(share)
+            time.sleep(SETTLED)
             self.peer.mount(share, os.path.join(base, "mnt"), self.log)
             before = self.peer.messages()
             action(self.peer.guest, share)

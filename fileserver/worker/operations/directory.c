@@ -23,7 +23,7 @@
  * Ticks of the clock of file times are 10 ms at most. And where names are made all the time, the guest had better ask
  * for each: it is told of a name that was made only after it could have asked.
  */
-enum { SCAN_QUIET_US = 1000000 };
+enum { SCAN_QUIET_US = 300000 };
 
 /* The entries of one request: collected into the reply's data, sent chunk by chunk. */
 struct listing {

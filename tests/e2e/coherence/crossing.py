@@ -189,7 +189,7 @@ def _crossed(name):
         sides = (_Side(rig, mount, name, number) for number in range(len(changes)))
         if CROSSINGS[name][0] == "scan":
             sides = list(sides)
-            time.sleep(1.15)  # of what was changed just now it is not known which names are missing
+            time.sleep(0.5)  # of what was changed just now it is not known which names are missing
         for side, change in zip(sides, changes):
             change(side, between)
             try:

@@ -18,7 +18,7 @@ from lib.between import INVALIDATE, OPERATIONS, Between
 from lib.changes import as_owner
 
 SOON = 5.0
-SETTLED = 1.15  # seconds: of what was changed just now it is not known which names are missing
+SETTLED = 0.5  # seconds: of what was changed just now it is not known which names are missing
 
 
 def _fill(path, names, content="old", settle=True):

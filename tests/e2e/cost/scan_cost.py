@@ -8,7 +8,7 @@ import time
 from lib import Rig, case, run, wait_for
 from lib.changes import as_owner
 
-SETTLED = 1.15  # seconds: of what was changed just now it is not known which names are missing
+SETTLED = 0.5  # seconds: of what was changed just now it is not known which names are missing
 
 
 def _fill(path, count):

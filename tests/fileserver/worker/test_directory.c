@@ -253,7 +253,7 @@ static int scan(struct share *share, uint64_t node, uint32_t most, struct proto_
 /* What was changed just now may be changed again without another time: nothing is concluded from that. */
 static void settle(void)
 {
-	usleep(1100000);
+	usleep(400000);
 }
 
 static void a_scan_brings_all_entries_and_says_so(void **state)
