@@ -234,16 +234,20 @@ static void take(void *context, const struct hostwatch_event *event)
 	gather(round, event->watch, node, what_of(event), event->name);
 }
 
-/* Of a file's own watch: by whatever name it was changed. */
+/* Of a file's own watch: by whatever name it was changed, or opened. */
 static void take_file(void *context, const struct hostwatch_event *event)
 {
+	struct hostwatch_event change = *event;
 	struct round *round = context;
 	uint32_t what = PROTO_INVALIDATE_ATTRIBUTES;
 
-	if ((event->what & HOSTWATCH_CONTENTS) != 0)
+	change.what &= ~(unsigned) HOSTWATCH_OPENED;
+	if ((change.what & HOSTWATCH_CONTENTS) != 0)
 		what |= PROTO_INVALIDATE_CONTENTS;
-	if (is_to_be_told(round, event))
+	if (change.what != 0 && is_to_be_told(round, &change))
 		gather(round, 0, event->watch, what, "");
+	if (change.what != event->what && !event->own && leases_opened_by_others(round->leases, event->watch))
+		gather(round, 0, event->watch, FILE_WHOLE, "");
 }
 
 /* Tells the guest what is not watched any more, or was found to have changed. */

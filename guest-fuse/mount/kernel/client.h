@@ -16,6 +16,7 @@ struct held;
 struct fuse_session;
 struct interrupts;
 struct invalidator;
+struct kept;
 struct mount_options;
 struct notifier;
 struct objects;
@@ -39,6 +40,7 @@ struct client {
 	struct absent *absent;
 	struct file_binds *file_binds;
 	struct held *held;
+	struct kept *kept;
 	struct validity *validity;
 	/* What faces the kernel. */
 	struct threads *threads;

@@ -14,6 +14,7 @@
 #include "guest-fuse/mount/kernel/client.h"
 #include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/held.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/known/validity.h"
@@ -411,6 +412,7 @@ static void drop_object(struct client *client, uint64_t node, bool contents)
 	else
 		objects_changed(client->objects, node);
 	recent_drop(client->recent, node);
+	kept_drop(client->kept, node);
 }
 
 static void drop_directory(struct client *client, uint64_t directory, bool contents)
@@ -441,6 +443,7 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 		held_changed_all(client->held);
 		drop_directory(client, 0, contents);
 		drop_object(client, client->root, false);
+		kept_drop_all(client->kept);
 		push(invalidator, &notice);
 		return;
 	}

@@ -125,6 +125,12 @@ bool objects_may_be_mapped(struct objects *objects, uint64_t id);
 /* How many bytes of this file are not in the page cache: its size, or 0 when the cache has its contents. */
 uint64_t objects_unread(struct objects *objects, uint64_t id);
 
+/*
+ * A file that was opened by a request of since (clock_ns()) was not changed from here since, and the page cache has its
+ * contents, which are of the size and time that the kernel was told of last.
+ */
+bool objects_is_unchanged(struct objects *objects, uint64_t id, int64_t since);
+
 struct objects_opened {
 	bool keep_cache;  /* the page cache still holds this state */
 	bool attr_differ; /* the kernel was told another size or time */
