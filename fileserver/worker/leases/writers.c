@@ -181,15 +181,17 @@ bool leases_opened_by_others(struct leases *leases, uint64_t id)
 	/* It may be about to be opened by the guest, which then finds that this is not known any more. */
 	if (reader == NULL)
 		nodes_ask_again(leases->nodes, node);
+	/* The guest was told of that change, and may keep no handle so soon after it. */
+	else if (was_changed(leases, node))
+		nodes_ask_again(leases->nodes, node);
 	/* While the session writes itself, the kernel cannot be asked. */
 	else
 		lost = nodes_writes(leases->nodes, node, &others) ||
-		       nodes_note_others(leases->nodes, node,
-		                         was_changed(leases, node) || ask(leases, node, reader->fd), false);
+		       nodes_note_others(leases->nodes, node, ask(leases, node, reader->fd), false);
 	nodes_handle_put(leases->nodes, reader);
-	nodes_put(leases->nodes, node);
-	if (lost)
+	if (!leases_has_contents(leases, node))
 		leases_look_soon(leases);
+	nodes_put(leases->nodes, node);
 	return lost;
 }
 

@@ -150,7 +150,7 @@ bool nodes_writes(struct nodes *nodes, struct node *node, enum nodes_others *ret
 void nodes_ask_again(struct nodes *nodes, struct node *node)
 {
 	nodes_lock(nodes);
-	if (node->others == NODES_OTHERS_NONE)
+	if (node->writes == 0 && node->others == NODES_OTHERS_NONE)
 		node->others = NODES_OTHERS_ASKED;
 	nodes_unlock(nodes);
 }

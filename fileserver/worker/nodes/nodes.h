@@ -194,7 +194,7 @@ bool nodes_write_begin(struct nodes *nodes, struct node *node);
 void nodes_write_end(struct nodes *nodes, struct node *node);
 /* True: this session writes itself, and *ret_others is what was found before. */
 bool nodes_writes(struct nodes *nodes, struct node *node, enum nodes_others *ret_others);
-/* That there are no others is to be found out again. */
+/* That there are no others is to be found out again, unless the session writes itself. */
 void nodes_ask_again(struct nodes *nodes, struct node *node);
 /* Nobody writes to it as far as was found: neither this session nor others. */
 bool nodes_nobody_writes(struct nodes *nodes, struct node *node);

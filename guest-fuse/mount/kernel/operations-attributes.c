@@ -10,6 +10,7 @@
 #include "guest-fuse/mount/kernel/caller.h"
 #include "guest-fuse/mount/kernel/operation.h"
 #include "guest-fuse/mount/kernel/operations-parts.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/mount-options.h"
@@ -44,6 +45,24 @@ static bool is_linked_by_old_name(struct thread *thread, const struct proto_attr
 	return true;
 }
 
+/*
+ * A file that is kept open is watched itself, so that its attributes hold as its contents do. After the kernel has read
+ * from a file it asks for its attributes again, for the time of the last access, which nobody is promised.
+ */
+static bool is_known(const struct client *client, uint64_t node, struct proto_attr *ret_attr, double *ret_keep)
+{
+	struct kept_file file;
+	struct answer answer;
+
+	if (!kept_look(client->kept, node, &file) || objects_changed_at(client->objects, node) >= file.since)
+		return false;
+	answer = (struct answer){ .since = file.since, .events = file.events };
+	*ret_attr = file.attr;
+	ret_attr->flags |= PROTO_ATTR_LEASED;
+	*ret_keep = validity_attributes(client->validity, node, ret_attr, &answer);
+	return *ret_keep > 0;
+}
+
 static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct thread *thread = thread_current();
@@ -55,7 +74,8 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	int r = 0;
 
 	rebind_locate(thread, &request, fi == NULL ? NULL : file_of(fi));
-	if (!recent_get(client->recent, client->validity, request.node, &reply.attr, &keep)) {
+	if (!recent_get(client->recent, client->validity, request.node, &reply.attr, &keep) &&
+	    !is_known(client, request.node, &reply.attr, &keep)) {
 		r = rpc_getattr(&thread->request, &request, &reply);
 		if (r == 0)
 			objects_note_flags(client->objects, request.node, reply.attr.flags,

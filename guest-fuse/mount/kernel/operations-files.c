@@ -114,7 +114,7 @@ static void keep_open(struct thread *thread, struct open_file *file, const struc
 
 	if ((attr->flags & PROTO_ATTR_KEEP) == 0 || !is_plain(client, file->node, flags))
 		return;
-	file->kept = kept_add(client->kept, file->node, file->handle, &answer);
+	file->kept = kept_add(client->kept, file->node, file->handle, &answer, attr);
 	/* What was invalidated before it was added was not dropped there. */
 	if (!held_since(client->held, file->node, answer.events))
 		kept_drop(client->kept, file->node);

@@ -87,14 +87,19 @@ static void end(struct kept *kept, struct entry *entry)
 	free(entry);
 }
 
-struct kept_file *kept_add(struct kept *kept, uint64_t node, uint64_t handle, const struct answer *answer)
+struct kept_file *kept_add(struct kept *kept, uint64_t node, uint64_t handle, const struct answer *answer,
+                           const struct proto_attr *attr)
 {
 	struct entry *entry = FAULT_NULL(MOUNT_KEPT, calloc(1, sizeof(*entry))), *before;
 
 	if (entry == NULL)
 		return NULL;
 	*entry = (struct entry){
-		.file = { .node = node, .handle = handle, .since = answer->since, .events = answer->events },
+		.file = { .node = node,
+		          .handle = handle,
+		          .since = answer->since,
+		          .events = answer->events,
+		          .attr = *attr },
 		.users = 1,
 		.listed = true,
 	};
@@ -119,6 +124,18 @@ struct kept_file *kept_take(struct kept *kept, uint64_t node)
 		entry->users++;
 	lock_give(&kept->lock);
 	return entry == NULL ? NULL : &entry->file;
+}
+
+bool kept_look(struct kept *kept, uint64_t node, struct kept_file *ret_file)
+{
+	const struct entry *entry;
+
+	lock_take(&kept->lock);
+	entry = find(kept, node);
+	if (entry != NULL)
+		*ret_file = entry->file;
+	lock_give(&kept->lock);
+	return entry != NULL;
 }
 
 void kept_put(struct kept *kept, struct kept_file *file)
