@@ -219,7 +219,7 @@ bool nodes_may_keep_handles(struct nodes *nodes)
 	bool may;
 
 	nodes_lock(nodes);
-	may = nodes->descriptors < nodes->descriptors_max / 2;
+	may = nodes->open_handles < nodes->descriptors_max / 4 * 3;
 	nodes_unlock(nodes);
 	return may;
 }

@@ -210,7 +210,7 @@ bool nodes_note_others(struct nodes *nodes, struct node *node, bool others, bool
 struct handle *nodes_next_open_file(struct nodes *nodes, uint32_t *place);
 /* Pins a handle of this file that is open for reading; NULL: there is none. */
 struct handle *nodes_reader(struct nodes *nodes, struct node *node);
-/* So few descriptors are taken that handles may stay open which nobody uses at the moment. */
+/* So few handles are open that some may stay so which nobody uses at the moment: a quarter of the budget is left. */
 bool nodes_may_keep_handles(struct nodes *nodes);
 
 /* Unpins a handle that nodes_handle() (ids.h) or nodes_open() pinned. */
