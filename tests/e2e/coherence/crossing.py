@@ -195,4 +195,4 @@ def _crossed(name):
 for _name in CROSSINGS:
     case(_crossed(_name))
 
-run(60)
+run(150)

