@@ -6,7 +6,7 @@ import time
 
 from .peers import GID, UID
 from .sqlite_work import latency_row
-from .workloads import Failed, Workload
+from .workload import Failed, Workload
 
 KNOWN = 1.3     # seconds for which the peer has known what changes then: longer than a time-out of a second
 GIVEN_UP = 2.0  # seconds: who has not seen it by then never does

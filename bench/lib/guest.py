@@ -8,14 +8,15 @@ import os
 import subprocess
 import sys
 
-from . import measure, paths, place, workloads
+from . import measure, paths, place
 from .paths import Missing
 from .peers import GID, UID, Peer
+from .workload import PHASE_SECONDS, Failed, parse_rows
 
 # The module that makes the machine; only a checkout has it.
 _VM = os.path.join(paths.ROOT, "tests", "vm") if paths.ROOT else None
 KERNELS = ("6.12-full", "6.12", "6.1-full", "6.1")
-WORKLOADS = ("micro", "walk", "small-files", "missing", "create", "remove", "readdir", "seq-write", "seq-read",
+WORKLOADS = ("micro", "walk", "small-files", "missing", "create", "remove", "listing-large", "seq-write", "seq-read",
              "random-read")
 RATIO_TO = ("virtiofs", "9p")
 _TOKEN = "ab" * 32
@@ -128,10 +129,10 @@ class _InGuest:
     def run(self, guest, _host):
         command = ["bench-workloads", "run", self.name, guest, *(["--quick"] if self.workload.quick else [])]
         self.machine.must("sync; echo 3 > /proc/sys/vm/drop_caches")
-        code, output = self.machine.run(command, workloads.PHASE_SECONDS)
+        code, output = self.machine.run(command, PHASE_SECONDS)
         if code != 0:
-            raise workloads.Failed(f"bench-workloads: exit code {code}: {output[-300:]}")
-        return [row for row in workloads.parse_rows(output) if "row" in row]
+            raise Failed(f"bench-workloads: exit code {code}: {output[-300:]}")
+        return [row for row in parse_rows(output) if "row" in row]
 
 
 class _Run(measure.Run):
@@ -140,6 +141,7 @@ class _Run(measure.Run):
     def __init__(self, options, directory, found):
         super().__init__(options, directory, found)
         virtual = _virtual()
+        data = self.data["memory"]
         place_of_machine = os.path.join(directory, "vm")
         os.mkdir(place_of_machine)
         kernel = virtual.kernel(options.kernel)
@@ -149,13 +151,13 @@ class _Run(measure.Run):
             image.program(paths.program(name), f"usr/bin/{name}")
         image.write(os.path.join(place_of_machine, "initramfs"))
         device = virtual.VsockDevice(place_of_machine)
-        share = virtual.Virtiofs(place_of_machine, self.data, "data", cache="auto")
+        share = virtual.Virtiofs(place_of_machine, data, "data", cache="auto")
         self.machine = virtual.Machine(place_of_machine, kernel, os.path.join(place_of_machine, "initramfs"),
-                                       vsock=device, shares=[share], plan9={"plan9": self.data} if full else None,
+                                       vsock=device, shares=[share], plan9={"plan9": data} if full else None,
                                        memory=3072)
-        self.peers = [Bindshare(self.machine, device), Virtiofs(self.machine, self.data)]
+        self.peers = [Bindshare(self.machine, device), Virtiofs(self.machine, data)]
         if full:
-            self.peers.append(Plan9(self.machine, self.data))
+            self.peers.append(Plan9(self.machine, data))
         else:
             found["missing_peers"]["9p"] = "Debian's cloud kernels have none; --kernel 6.12-full has"
         found["peers"] = {peer.name: peer.title for peer in self.peers}
@@ -167,7 +169,7 @@ class _Run(measure.Run):
 
 def inner_main(options, directory):
     """Within the namespaces: measures everything."""
-    found = measure.results(options.quick, {}, {"data_on": "tmpfs of the host"})
+    found = measure.results(options.quick, {}, {"data_on": "the host's memory"})
     found |= {"rounds": options.rounds, "ratio_to": RATIO_TO}
     run = None
     try:

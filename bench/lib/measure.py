@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs workloads on peers, round by round, each on fresh data and a fresh mount. Inside the namespaces."""
+import itertools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from . import coherence, paths, place, table, workloads
 from .paths import Missing
 from .peers import GID, PEERS, UID
 from .sources import Sources
+from .workload import Failed
 
 
 def say(text):
@@ -23,13 +25,19 @@ class Run:
         self.options = options
         self.directory = directory
         self.found = found
-        self.data = os.path.join(directory, "data")
         self.inputs = os.path.join(directory, "inputs")
-        if options.on == "tmpfs":
-            place.mount_tmpfs(self.data)
-            place.mount_tmpfs(self.inputs)
-        for path in (self.data, self.inputs, os.path.join(directory, "logs")):
-            os.makedirs(path, exist_ok=True)
+        place.mount_tmpfs(self.inputs)
+        self.data = {}
+        for backing in options.backing:
+            path = os.path.join(directory, f"data{len(self.data)}")
+            try:
+                self.data[backing] = place.back(backing, path, directory)
+            except Missing as problem:
+                say(f"without data on {backing}: {problem}")
+                found["missing_workloads"][f"on {backing}"] = str(problem)
+        if not self.data:
+            raise Missing("there is nowhere to put the data")
+        os.makedirs(os.path.join(directory, "logs"), exist_ok=True)
         # A copy that the serving user can reach.
         copy = os.path.join(directory, "bench-workloads")
         shutil.copy(paths.program("bench-workloads"), copy)
@@ -51,31 +59,31 @@ class Run:
             try:
                 workload.setup()
                 ready.append(workload)
-            except (Missing, workloads.Failed) as problem:
+            except (Missing, Failed) as problem:
                 say(f"  {name} is left out: {problem}")
                 self.found["missing_workloads"][name] = str(problem)
         return ready
 
     def rounds(self, peers, names):
         ready = self.setup(names)
-        total, done, begin = self.options.rounds * len(ready) * len(peers), 0, time.monotonic()
+        total = self.options.rounds * len(ready) * len(peers) * len(self.data)
+        done, begin = 0, time.monotonic()
         for number in range(self.options.rounds):
-            for workload in ready:
-                # Each round begins with another peer, so that none always runs after the same one.
-                turned = peers[number % len(peers):] + peers[:number % len(peers)]
-                for peer in turned:
-                    done += 1
-                    one = self.measure(number, workload, peer)
-                    self.found["measurements"].append(one)
-                    self.save()
-                    left = (time.monotonic() - begin) / done * (total - done)
-                    say(f"[{done}/{total}] round {number + 1}, {workload.name}, {peer.name}: "
-                        f"{one.get('error') or summary(one)}; {remaining(left)} left")
+            # Each round begins with another peer, so that none always runs after the same one.
+            turned = peers[number % len(peers):] + peers[:number % len(peers)]
+            for workload, backing, peer in itertools.product(ready, self.data, turned):
+                done += 1
+                one = self.measure(number, workload, peer, backing)
+                self.found["measurements"].append(one)
+                self.save()
+                left = (time.monotonic() - begin) / done * (total - done)
+                say(f"[{done}/{total}] round {number + 1}, {workload.name}, {backing}, {peer.name}: "
+                    f"{one.get('error') or summary(one)}; {remaining(left)} left")
 
-    def measure(self, number, workload, peer):
+    def measure(self, number, workload, peer, backing):
         """One measurement: fresh data, a fresh mount, run, verify."""
-        one = {"round": number, "peer": peer.name, "workload": workload.name, "rows": []}
-        base = os.path.join(self.data, "now")
+        one = {"round": number, "peer": peer.name, "workload": workload.name, "backing": backing, "rows": []}
+        base = os.path.join(self.data[backing], "now")
         share = os.path.join(base, "share")
         log = os.path.join(self.directory, "logs", f"{workload.name}-{peer.name}.log")
         os.makedirs(share)
@@ -89,7 +97,7 @@ class Run:
                 say(f"  {peer.name} did not unmount by itself")
             workload.verify(share)
             one["verified"] = True
-        except (Missing, workloads.Failed, OSError) as problem:
+        except (Missing, Failed, OSError) as problem:
             one["rows"] = []
             one["error"] = " ".join(str(problem).split())
         finally:
@@ -167,7 +175,7 @@ def find_peers(names, work, fetch):
 def inner_main(options, directory, missing):
     """Within the namespaces: measures everything."""
     peers, _ = find_peers([name for name in options.peers if name not in missing], options.work, False)
-    found = results(options.quick, {peer.name: peer.title for peer in peers}, {"data_on": options.on})
+    found = results(options.quick, {peer.name: peer.title for peer in peers}, {"data_on": ", ".join(options.backing)})
     found |= {"rounds": options.rounds, "missing_peers": missing}
     run = Run(options, directory, found)
     run.save()

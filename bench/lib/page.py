@@ -166,6 +166,17 @@ def _all_figures(rows, peers, ratio_to):
     return _html_table(["", *peers], lines)
 
 
+def _means_table(rows, peers):
+    means = table.means_of(rows)
+    if not means:
+        return ""
+    shown = [peer for peer in peers if any(peer in of for of in means.values())]
+    lines = [["in memory" if not suffix else suffix.strip(" ()"), *(table.times(of.get(peer)) for peer in shown)]
+             for suffix, of in means.items()]
+    return ("<h2>Geometric mean</h2><p class='soft'>Of the times of native, over the rows that all peers have.</p>" +
+            _html_table(["", *shown], lines))
+
+
 def _bars_table(rows):
     lines = [[*texts, "met" if met else "missed"] for *texts, met in table.bars(rows)]
     return "<h2>Bars</h2>" + _html_table(table.BARS_HEAD, lines, ("met", "missed")) if lines else ""
@@ -200,6 +211,7 @@ def render(found):
         "logarithmic scale: shorter is better.</p>" + bars if (bars := _ratio_bars(rows, peers)) else "",
         "<h2>Latencies</h2><p class='soft'>Which part of the operations was done by when: further left is better.</p>"
         + cards if (cards := _distributions(rows, peers)) else "",
+        _means_table(rows, peers),
         _bars_table(rows),
         "<h2>All figures</h2><p class='soft'>Median and spread of the rounds; bytes per second; times of native's "
         "median, and of passthrough_hp's (hp).</p>" + _all_figures(rows, peers, table.ratios_to(found)),

@@ -3,7 +3,9 @@
 A private mount and PID namespace in which everything is mounted and measured. However a run ends, Ctrl-C, an error or
 SIGKILL, its mounts and processes end with the namespaces, and the outer process removes its directory.
 """
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from .paths import Missing
 INSIDE = "BINDSHARE_BENCH_INSIDE"  # the directory of the run, set within the namespaces
 SHORT = "/run/bindshare-bench"     # the same within: short enough for a socket, reachable by every user
 _PREFIX = "run."
+EXT4_SIZE = 16 << 30
 
 
 def demand():
@@ -95,6 +98,38 @@ def mount_tmpfs(path):
     """A file system in memory for the data."""
     os.makedirs(path, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,size=75%,nr_inodes=4m", "tmpfs", path], check=True)
+
+
+def _mount_ext4(path, image):
+    """A file system of its own in a file, as a disk has it; sparse, so that it takes what is written."""
+    if shutil.which("mkfs.ext4") is None:
+        raise Missing("there is no mkfs.ext4 (Debian: apt install e2fsprogs)")
+    with open(image, "wb") as file:
+        file.truncate(EXT4_SIZE)
+    os.makedirs(path, exist_ok=True)
+    for command in (["mkfs.ext4", "-q", "-F", image], ["mount", "-o", "loop", image, path]):
+        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+        if done.returncode != 0:
+            raise Missing(f"{command[0]}: {done.stderr.strip()[-200:]}; --backing DIR takes a directory that is there")
+
+
+def back(backing, path, directory):
+    """A place for data: "memory", "ext4", or within a directory that is there. Returns it. directory: of the run."""
+    if backing == "memory":
+        mount_tmpfs(path)
+    elif backing == "ext4":
+        _mount_ext4(path, os.path.join(directory, "ext4.image"))
+    else:
+        os.makedirs(path, exist_ok=True)
+        try:
+            inside_it = tempfile.mkdtemp(prefix=_PREFIX, dir=backing)
+        except OSError as problem:
+            raise Missing(f"{backing}: {problem.strerror}") from None
+        os.chmod(inside_it, 0o755)
+        atexit.register(remove_tree, inside_it)
+        subprocess.run(["mount", "--bind", inside_it, path], check=True)
+    os.chmod(path, 0o755)
+    return path
 
 
 def unmount(path, seconds=5.0):

@@ -3,7 +3,8 @@
 import json
 import tempfile
 
-from . import measure, paths, place, table, workloads
+from . import measure, paths, place, table
+from .workload import in_c
 
 _SHOWN = ((table.P1, "p1"), (table.P50, "p50"), (table.P90, "p90"), (table.P99, "p99"), (table.MAX, "max"))
 
@@ -12,10 +13,10 @@ def run(options):
     paths.build(measure.say)
     directory = tempfile.mkdtemp(prefix=".bindshare-bench.", dir=options.directory)
     try:
-        workloads.in_c(["prepare", "micro", directory], options.quick)
+        in_c(["prepare", "micro", directory], options.quick)
         if not place.drop_caches():
             measure.say("only root can empty the kernel's caches: lookup and read 4 KiB are not cold")
-        rows = workloads.in_c(["run", "micro", directory], options.quick)
+        rows = in_c(["run", "micro", directory], options.quick)
     finally:
         place.remove_tree(directory)
     lines = [["", *(name for _, name in _SHOWN)]]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From measurements to medians, spreads, ratios, and the tables that are printed."""
+import re
 import shutil
 import statistics
 
@@ -10,7 +11,37 @@ _SHORT = {"passthrough_hp": "hp"}
 QUANTILES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1)
 P1, P50, P90, P99, MAX = (QUANTILES.index(part) for part in (0.01, 0.5, 0.9, 0.99, 1))
 
-# The goals before there are leases: (row, peer, at most this many times that peer's median).
+# Goals: (row, at most this many times native, with data in memory and on a disk).
+BARS_NATIVE = (
+    ("walk, warm", 1.3, 1.3),
+    ("git status, warm", 1.5, 1.5),
+    ("ripgrep, warm", 2.5, 2.5),
+    ("small files, warm", 4, 4),
+    ("missing names, warm", 1.1, 1.1),
+    ("listing of 20,000, warm", 1, 1),
+    ("listing of 20,000, cold", 4, 4),
+    ("git status, cold", 6, 6),
+    ("small files, cold", 12, 12),
+    ("missing names, cold", 6, 6),
+    ("node require, cold", 1.25, 1.25),
+    ("python compileall", 1.3, 1.3),
+    ("mixed changes, 4 processes", 20, 3.5),
+    ("npm install", 1.25, 1.25),
+    ("git clone", 2, 2),
+    ("tar x", 6, 1.6),
+    ("cp -r", 6, 1.6),
+    ("create 4 KiB files", 12, 2),
+    ("rm -rf", 6, 3.5),
+    ("sqlite transaction", 5, 5),
+    ("sequential write", 2.5, 2.5),
+    ("1 KiB writes", 10, 10),
+    ("sequential read, cold", 2, 2),
+    ("mmap sequential, cold", 5, 5),
+    ("random read 4 KiB", 10, 10),
+)
+BARS_MEAN = (4, 3)
+LEAST_ROWS = 5  # of which a mean is told
+# (row, peer, at most this many times that peer's median).
 BARS = (
     ("null (statfs)", "passthrough_hp", 1.4),
     ("walk, cold", "passthrough_hp", 1.1),
@@ -30,9 +61,33 @@ BARS = (
     ("mmap random, cold", "passthrough_ll", 1.0),
 )
 # Rows that are compared with another row of bindshare: 64 clients do at least twice the work of one.
-BARS_OWN = (("clients 64", "clients 1", 0.5),)
+BARS_OWN = (
+    ("clients 64", "clients 1", 0.5),
+    ("mixed changes, 4 processes", "mixed changes, 1 process", 1 / 1.6),
+    ("mixed changes, 64 processes", "mixed changes, 1 process", 1 / 2.5),
+    ("mixed changes, 1 process after 64", "mixed changes, 1 process", 1.05),
+)
 BARS_VALUE = (("clients 64, fairness", 2.0),)
 BARS_HEAD = ["", "is", "at most", ""]
+
+
+def named(one, text):
+    """A row or a workload of a measurement, told apart by where the data lay; in memory it has no more to say."""
+    backing = one.get("backing", "memory")
+    return text if backing == "memory" else f"{text} ({backing})"
+
+
+_PLACE = re.compile(r" \((ext4|/[^()]*)\)$")
+
+
+def _suffix(row):
+    """What is behind a row's name when its data did not lie in memory."""
+    found = _PLACE.search(row)
+    return found.group() if found else ""
+
+
+def _suffixes(rows):
+    return list(dict.fromkeys(map(_suffix, rows)))
 
 
 def collect(found):
@@ -40,8 +95,8 @@ def collect(found):
     rows = {}
     for one in found["measurements"]:
         for row in one["rows"]:
-            cell = rows.setdefault(row["row"], {}).setdefault(one["peer"], {"values": [], "unit": row["unit"],
-                                                                           "all_quantiles": []})
+            cell = rows.setdefault(named(one, row["row"]), {}).setdefault(
+                one["peer"], {"values": [], "unit": row["unit"], "all_quantiles": []})
             cell["values"].append(row["value"])
             if row.get("quantiles"):
                 cell["all_quantiles"].append(row["quantiles"])
@@ -164,7 +219,7 @@ def usage(found):
     table = {}
     for one in found["measurements"]:
         if one.get("usage"):
-            table.setdefault(one["workload"], {}).setdefault(one["peer"], []).append(one["usage"])
+            table.setdefault(named(one, one["workload"]), {}).setdefault(one["peer"], []).append(one["usage"])
     result = {}
     for workload, peers in table.items():
         for peer, uses in peers.items():
@@ -180,10 +235,24 @@ def messages(found):
     table = {}
     for one in found["measurements"]:
         if one.get("messages"):
-            table.setdefault(one["workload"], []).append(
+            table.setdefault(named(one, one["workload"]), []).append(
                 tuple(sum(one["messages"][kind].values()) for kind in ("fuse", "rpc")))
     return {workload: tuple(statistics.median(column) for column in zip(*counts))
             for workload, counts in table.items()}
+
+
+def means_of(rows):
+    """{suffix: {peer: geometric mean of its ratios to native}}, of rows that all of these peers have."""
+    result = {}
+    for suffix in _suffixes(rows):
+        table = [cells for row, cells in rows.items() if _suffix(row) == suffix and "native" in cells]
+        peers = {peer for cells in table for peer in cells if ratio(cells, peer, "native")}
+        # Only what all of them could do.
+        shared = [cells for cells in table if all(ratio(cells, peer, "native") for peer in peers)]
+        if len(shared) >= LEAST_ROWS:
+            result[suffix] = {peer: statistics.geometric_mean(ratio(cells, peer, "native") for cells in shared)
+                              for peer in peers}
+    return result
 
 
 def bars(rows):
@@ -192,6 +261,18 @@ def bars(rows):
 
     def judge(text, value, limit):
         found.append((text, f"{value:.2f}", f"{limit:.2f}", value <= limit))
+    for suffix in _suffixes(rows):
+        for row, *limits in BARS_NATIVE:
+            value = ratio(rows.get(row + suffix, {}), "bindshare", "native")
+            if value is not None:
+                judge(f"{row}{suffix}, to native", value, limits[suffix != ""])
+        for row, own, limit in BARS_OWN:
+            cells, others = rows.get(row + suffix, {}), rows.get(own + suffix, {})
+            if "bindshare" in cells and "bindshare" in others:
+                judge(f"{row}{suffix}, to {own}", cells["bindshare"]["median"] / others["bindshare"]["median"], limit)
+    for suffix, means in means_of(rows).items():
+        if "bindshare" in means:
+            judge(f"geometric mean{suffix}, to native", means["bindshare"], BARS_MEAN[suffix != ""])
     for row, other, limit in BARS:
         # No server across a socket can use the kernel's passthrough: data are judged against the one without it.
         if row.startswith("sequential") and other + "_nopt" in rows.get(row, {}):
@@ -199,10 +280,6 @@ def bars(rows):
         value = ratio(rows.get(row, {}), "bindshare", other)
         if value is not None:
             judge(f"{row}, to {other}", value, limit)
-    for row, own, limit in BARS_OWN:
-        if "bindshare" in rows.get(row, {}) and "bindshare" in rows.get(own, {}):
-            value = rows[row]["bindshare"]["median"] / rows[own]["bindshare"]["median"]
-            judge(f"{row}, to {own}, time an operation", value, limit)
     for row, limit in BARS_VALUE:
         if "bindshare" in rows.get(row, {}):
             judge(row, rows[row]["bindshare"]["median"], limit)
@@ -214,7 +291,7 @@ def errors(found):
     table = {}
     for one in found["measurements"]:
         if one.get("error"):
-            table.setdefault((one["peer"], one["error"]), []).append(one["workload"])
+            table.setdefault((one["peer"], one["error"]), []).append(named(one, one["workload"]))
     return [f"on {peer}, {len(names)} times, {', '.join(dict.fromkeys(names))}: {text}"
             for (peer, text), names in table.items()]
 
@@ -267,6 +344,9 @@ def render(found, width=None):
         out += ["", "Messages of bindshare:"]
         grid([["", "FUSE requests", "RPCs"],
                *([workload, f"{fuse:.0f}", f"{rpc:.0f}"] for workload, (fuse, rpc) in messages(found).items())], out)
+    for suffix, means in means_of(rows).items():
+        out += ["", f"Geometric mean{suffix}: " + ", ".join(f"{peer} {times(means[peer])}" for peer in peers
+                                                          if peer in means)]
     if bars(rows):
         out += ["", "Bars:"]
         grid([BARS_HEAD, *([*texts, "met" if met else "MISSED"] for *texts, met in bars(rows))], out)

@@ -106,6 +106,7 @@ static void read_through(const struct place *place, const char *row)
 void data_read(const struct place *place)
 {
 	read_through(place, "sequential read, cold");
+	measure_rest(place->quick);
 	read_through(place, "sequential read, warm");
 	data_verify(place);
 }
@@ -220,6 +221,7 @@ void data_map(const struct place *place)
 	samples_done(&samples);
 	(void) munmap((void *) map, size);
 	map = map_file(place, size, MADV_NORMAL);
+	measure_rest(place->quick);
 	touch(map, blocks, 1, "mmap sequential, warm");
 	(void) munmap((void *) map, size);
 	data_verify(place);

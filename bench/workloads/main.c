@@ -19,7 +19,8 @@ static const struct workload workloads[] = {
 	{ "missing", "names that are not there", tree_prepare, tree_missing, NULL },
 	{ "create", "5,000 files of 4 KiB", NULL, create_run, create_verify },
 	{ "remove", "rm -rf of a tree", tree_prepare, tree_remove, tree_remove_verify },
-	{ "readdir", "a directory of 100,000 entries", listing_prepare, listing_run, NULL },
+	{ "listing", "a directory of 20,000 entries", listing_prepare, listing_run, NULL },
+	{ "listing-large", "a directory of 100,000 entries", listing_large_prepare, listing_large_run, NULL },
 	{ "seq-write", "sequential write by 1 MiB", NULL, data_write, data_verify },
 	{ "seq-read", "sequential read by 1 MiB", data_prepare, data_read, NULL },
 	{ "random-read", "random reads of 4 KiB", data_prepare, data_random_read, NULL },
@@ -28,6 +29,7 @@ static const struct workload workloads[] = {
 	{ "fsync", "4 KiB and fsync", NULL, data_sync, data_sync_verify },
 	{ "write-1k", "appending by 1 KiB", NULL, data_append, data_append_verify },
 	{ "clients", "1, 4 and 64 clients at once", clients_prepare, clients_run, NULL },
+	{ "mixed", "changes by 1, 4 and 64 processes, and by 1 again", mixed_prepare, mixed_run, NULL },
 	{ "host-change", "host's change until the guest sees it", NULL, changes_run, NULL },
 };
 

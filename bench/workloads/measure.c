@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "protocol/clock.h"
 
@@ -19,6 +20,11 @@ enum { QUANTILES = sizeof(quantiles) / sizeof(quantiles[0]), MEDIAN = 5 };
 uint64_t measure_now(void)
 {
 	return (uint64_t) clock_ns();
+}
+
+void measure_rest(bool quick)
+{
+	(void) usleep(quick ? 100000 : 3000000);
 }
 
 void samples_init(struct samples *samples, size_t room)

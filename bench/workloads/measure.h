@@ -2,11 +2,18 @@
 /* Clock, samples of latencies, and the rows of JSON that a workload prints: one object a line. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t measure_now(void);
+
+/*
+ * Between the first and the second look at the same: what was learned at the first must last longer than a moment. 3 s;
+ * quick: 0.1 s.
+ */
+void measure_rest(bool quick);
 
 /* Durations of single operations, in nanoseconds. */
 struct samples {

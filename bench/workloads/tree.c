@@ -15,7 +15,15 @@
 #include "bench/workloads/workloads.h"
 #include "protocol/cleanup.h"
 
-enum { FILES_EACH = 50, NAME = 64, LARGEST = 16 * 1024, CREATED_SIZE = 4096, CREATED_SEED = 1000000 };
+enum {
+	FILES_EACH = 50,
+	NAME = 64,
+	LARGEST = 16 * 1024,
+	CREATED_SIZE = 4096,
+	CREATED_SEED = 1000000,
+	LISTING = 20000, /* entries; quick: a tenth */
+	LISTING_LARGE = 100000,
+};
 
 /* 10,000 files in 200 directories. */
 static int tree_directories(const struct place *place)
@@ -26,11 +34,6 @@ static int tree_directories(const struct place *place)
 static int create_directories(const struct place *place)
 {
 	return place->quick ? 10 : 100;
-}
-
-static int listing_entries(const struct place *place)
-{
-	return place->quick ? 10000 : 100000;
 }
 
 /* 200 bytes to 8 KiB, most of them small, some up to 16 KiB: as sources are. */
@@ -139,6 +142,7 @@ static void visit_and_report(const struct place *place, const char *row, bool re
 void tree_walk(const struct place *place)
 {
 	visit_and_report(place, "walk, cold", false);
+	measure_rest(place->quick);
 	visit_and_report(place, "walk, warm", false);
 }
 
@@ -187,6 +191,7 @@ static void read_tree(const struct place *place, const char *row)
 void tree_read(const struct place *place)
 {
 	read_tree(place, "small files, cold");
+	measure_rest(place->quick);
 	read_tree(place, "small files, warm");
 	tree_verify(place);
 }
@@ -212,6 +217,7 @@ static void look_in_vain(const struct place *place, const char *row)
 void tree_missing(const struct place *place)
 {
 	look_in_vain(place, "missing names, cold");
+	measure_rest(place->quick);
 	look_in_vain(place, "missing names, warm");
 }
 
@@ -247,12 +253,12 @@ void create_verify(const struct place *place)
 	content_report(&sum);
 }
 
-void listing_prepare(const struct place *place)
+static void make_many(const struct place *place, int count)
 {
 	char name[NAME];
 
 	make_directory(place, "many");
-	for (int i = 0; i < listing_entries(place); i++) {
+	for (int i = 0; i < (place->quick ? count / 10 : count); i++) {
 		_cleanup_close_ int fd = -EBADF;
 
 		(void) snprintf(name, NAME, "many/entry-%06d", i);
@@ -262,7 +268,7 @@ void listing_prepare(const struct place *place)
 	}
 }
 
-static void list(const struct place *place, const char *row)
+static void list(const struct place *place, const char *row, int expected)
 {
 	const struct dirent *entry;
 	uint64_t count = 0, begin = measure_now();
@@ -275,12 +281,30 @@ static void list(const struct place *place, const char *row)
 		count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 	(void) closedir(listing);
 	report_duration(row, measure_now() - begin, count, 0);
-	if (count != (uint64_t) listing_entries(place))
+	if (count != (uint64_t) (place->quick ? expected / 10 : expected))
 		errx(EXIT_FAILURE, "%s: %llu entries", row, (unsigned long long) count);
+}
+
+void listing_prepare(const struct place *place)
+{
+	make_many(place, LISTING);
 }
 
 void listing_run(const struct place *place)
 {
-	list(place, "readdir, cold");
-	list(place, "readdir, warm");
+	list(place, "listing of 20,000, cold", LISTING);
+	measure_rest(place->quick);
+	list(place, "listing of 20,000, warm", LISTING);
+}
+
+void listing_large_prepare(const struct place *place)
+{
+	make_many(place, LISTING_LARGE);
+}
+
+void listing_large_run(const struct place *place)
+{
+	list(place, "listing of 100,000, cold", LISTING_LARGE);
+	measure_rest(place->quick);
+	list(place, "listing of 100,000, warm", LISTING_LARGE);
 }

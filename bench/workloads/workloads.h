@@ -35,6 +35,8 @@ void create_run(const struct place *place);
 void create_verify(const struct place *place);
 void listing_prepare(const struct place *place);
 void listing_run(const struct place *place);
+void listing_large_prepare(const struct place *place);
+void listing_large_run(const struct place *place);
 
 void data_prepare(const struct place *place);
 void data_verify(const struct place *place);
@@ -51,6 +53,9 @@ void data_append_verify(const struct place *place);
 
 void clients_prepare(const struct place *place);
 void clients_run(const struct place *place);
+
+void mixed_prepare(const struct place *place);
+void mixed_run(const struct place *place);
 
 void changes_run(const struct place *place);
 

@@ -112,7 +112,7 @@ static int take_mount_key(const char *key, const json_t *value, struct settings_
                           char problem[PROBLEM_SIZE])
 {
 	static const char *const owner[] = { "view", "host", NULL }, *const permissions[] = { "guest", "host", NULL },
-	                         *const cache[] = { "auto", "leases", "timeout", "none", NULL };
+	                         *const cache[] = { "auto", "timeout", "none", NULL };
 
 	if (strcmp(key, "owner") == 0)
 		return take_word(key, value, owner, &mount->owner, problem);

@@ -50,7 +50,7 @@ static const char usage[] =
         "  -o owner=view|host that view, or the host's real numbers\n"
         "  -o permissions=guest|host\n"
         "                     who checks permissions: this kernel, or the server alone\n"
-        "  -o cache=auto|leases|timeout|none  what the kernel may remember, and how long\n"
+        "  -o cache=auto|timeout|none what the kernel may remember, and how long\n"
         "  -o fsname=NAME     what /proc/mounts shows as the source\n"
         "  -o timeout=S       seconds of silence after which the server is given up (30)\n"
         "  -o lanes=N         requests at once at most (64)\n"

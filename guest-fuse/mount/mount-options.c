@@ -63,9 +63,9 @@ static int cache(const struct parser *parser, const char *value)
 	struct mount_options *options = parser->options;
 
 	options->no_cache = strcmp(value, "none") == 0;
-	options->leases = strcmp(value, "leases") == 0;
-	if (!options->no_cache && !options->leases && strcmp(value, "auto") != 0 && strcmp(value, "timeout") != 0)
-		return fail(parser, "option cache=%s: auto, leases, timeout or none is wanted", value);
+	options->leases = strcmp(value, "auto") == 0;
+	if (!options->no_cache && !options->leases && strcmp(value, "timeout") != 0)
+		return fail(parser, "option cache=%s: auto, timeout or none is wanted", value);
 	return 0;
 }
 
@@ -300,6 +300,7 @@ int mount_options_parse(int argc, char **argv, struct mount_options *ret_options
 		.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
 		.timeout_s = MOUNT_OPTIONS_TIMEOUT_S,
 		.lanes = MOUNT_OPTIONS_LANES,
+		.leases = true,
 		.helper = argc > 0 && called_by_mount(argv[0]),
 	};
 	(void) snprintf(error, error_size, "out of memory");

@@ -74,7 +74,33 @@ def a_narrow_terminal_gets_a_line_for_each_peer():
 def bars_are_met_or_missed():
     bars = {text: met for text, _, _, met in table.bars(table.collect(fixture()))}
     assert bars == {"null (statfs), to passthrough_hp": False, "sequential write, to passthrough_hp": True,
-                    "clients 64, fairness": True}, bars
+                    "sequential write, to native": True, "clients 64, fairness": True}, bars
+
+
+@case
+def places_of_the_data_are_told_apart():
+    found = fixture()
+    for number in range(table.LEAST_ROWS):
+        for peer, value in (("native", 100), ("bindshare", 100 * 2 ** number)):
+            for backing, factor in (("memory", 1), ("ext4", 4 if peer == "bindshare" else 1)):
+                found["measurements"].append({"round": 0, "peer": peer, "workload": "w", "backing": backing, "rows": [
+                    {"row": f"r{number}", "unit": "ns", "value": value * factor}]})
+    for backing in ("memory", "ext4"):
+        for peer, value in (("native", 100), ("bindshare", 300)):
+            found["measurements"].append({"round": 0, "peer": peer, "workload": "tar", "backing": backing, "rows": [
+                {"row": "tar x", "unit": "ns", "value": value}]})
+    found["measurements"] = [one for one in found["measurements"] if "backing" in one]
+    rows = table.collect(found)
+    assert table.ratio(rows["r0"], "bindshare", "native") == 1, rows
+    assert table.ratio(rows["r0 (ext4)"], "bindshare", "native") == 4, rows
+    bars = {text: met for text, _, _, met in table.bars(rows)}
+    assert bars["tar x, to native"] and not bars["tar x (ext4), to native"], bars
+    means = table.means_of(rows)
+    assert round(means[""]["bindshare"] ** 6) == 2 ** 10 * 3, means
+    assert round(means[" (ext4)"]["bindshare"] ** 6) == 2 ** 10 * 4 ** 5 * 3, means
+    text = table.render(found, 300)
+    assert "Geometric mean: bindshare" in text, text
+    assert "Geometric mean (ext4)" in text and "Geometric mean</h2>" in page.render(found), text
 
 
 @case

@@ -103,6 +103,20 @@ ssize_t xattr_at_get(int fd, const char *name, const char *attribute, void *valu
 	return n < 0 && errno == EBADF ? get_by_path(fd, attribute, value, size) : result(n);
 }
 
+/* As get_by_path(). */
+static ssize_t list_by_path(int fd, char *names, size_t size)
+{
+	char path[PATH_SIZE];
+	long n;
+
+	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
+		n = syscall(SYS_listxattrat, fd, ".", AT_SYMLINK_NOFOLLOW, names, size);
+		if (n >= 0)
+			return n;
+	}
+	return result(listxattr(path_of(fd, NULL, path), names, size));
+}
+
 ssize_t xattr_at_list(int fd, const char *name, char *names, size_t size)
 {
 	char path[PATH_SIZE];
@@ -116,9 +130,7 @@ ssize_t xattr_at_list(int fd, const char *name, char *names, size_t size)
 	if (name != NULL)
 		return result(llistxattr(path_of(fd, name, path), names, size));
 	n = FAULT(WORKER_LISTXATTR, flistxattr(fd, names, size));
-	if (n < 0 && errno == EBADF)
-		n = listxattr(path_of(fd, NULL, path), names, size);
-	return result(n);
+	return n < 0 && errno == EBADF ? list_by_path(fd, names, size) : result(n);
 }
 
 int xattr_at_set(int fd, const char *attribute, const void *value, size_t size, int flags)

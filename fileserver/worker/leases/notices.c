@@ -25,9 +25,11 @@ enum {
 	PENDING = 128, /* messages that are gathered, so that changes of one object are one of them */
 	/*
 	 * After events that were the session's own: they come with every request that changes something, and to be
-	 * woken for each would cost more than the request. A foreign change is seen so much later at most.
+	 * woken for each would cost more than the request. The longer there is nothing else, the longer; a foreign
+	 * change is seen so much later at most.
 	 */
-	NAP_US = 400,
+	NAP_LEAST_US = 400,
+	NAP_MOST_US = 3200,
 };
 
 struct round {
@@ -406,12 +408,12 @@ static void tell_contents(struct leases *leases, uint64_t id)
 	send(leases, &message);
 }
 
-/* Waits for something to do, but no longer than this; -1: without a limit. */
-static int wait_for(struct pollfd *fds, size_t count, bool napping, int ms)
+/* Waits for something to do, but no longer than this; -1: without a limit. nap: so long not for events; 0: for all. */
+static int wait_for(struct pollfd *fds, size_t count, int nap_us, int ms)
 {
-	const struct timespec nap = clock_timespec_us(NAP_US), until = clock_timespec_us((int64_t) ms * 1000);
+	const struct timespec nap = clock_timespec_us(nap_us), until = clock_timespec_us((int64_t) ms * 1000);
 
-	if (napping && ms != 0)
+	if (nap_us > 0 && ms != 0)
 		return ppoll(fds, count - 2, &nap, NULL);
 	return ppoll(fds, count, ms < 0 ? NULL : &until, NULL);
 }
@@ -425,8 +427,7 @@ void leases_run(struct leases *leases, int end)
 		{ .fd = hostwatch_fd(atomic_load(&leases->watches[LEASE_DIRECTORY])), .events = POLLIN },
 		{ .fd = -EBADF, .events = POLLIN },
 	};
-	bool napping = false;
-	int look_in = -1;
+	int look_in = -1, nap_us = 0;
 
 	leases->end = end;
 	while (fds[0].revents == 0) {
@@ -436,7 +437,7 @@ void leases_run(struct leases *leases, int end)
 		int foreign, read;
 
 		fds[4].fd = files == NULL ? -EBADF : hostwatch_fd(files);
-		if (wait_for(fds, ARRAY_SIZE(fds), napping, look_in) < 0 && errno != EINTR)
+		if (wait_for(fds, ARRAY_SIZE(fds), nap_us, look_in) < 0 && errno != EINTR)
 			return;
 		if (fds[1].revents != 0)
 			(void) eventfd_read(leases->wake, &count);
@@ -456,7 +457,10 @@ void leases_run(struct leases *leases, int end)
 		catch_up(leases);
 		answer_syncs(leases);
 		look_in = leases_look_at_open(leases, tell_contents);
-		napping = read > 0 && foreign == 0;
+		if (read == 0 || foreign > 0)
+			nap_us = 0;
+		else
+			nap_us = nap_us == 0 ? NAP_LEAST_US : nap_us < NAP_MOST_US ? nap_us * 2 : nap_us;
 	}
 }
 

@@ -32,16 +32,21 @@ enum {
 	EXPIRE_ONLY = 1,     /* FUSE_EXPIRE_ONLY of Linux 6.2 */
 	LATER_MAX = 1024,
 	MEMORY_US = 10000, /* wait when there is none: what does not hold must go */
+	ANSWERED_US = 500, /* in which the kernel has taken an answer that it was given */
+	ASKING_MS = 10,    /* so long an open question is waited for */
+	UNCHANGED_MS = 20, /* more than a tick of the host's clock */
+	UNASKED_MS = 100,
 };
 
 /*
  * What is told later, in ms. A directory's name is told again (invalidator.h). A file's attributes that say that it has
  * lost its last name are told after the name: link(2) fails with ENOENT when it has found the file by the name just
- * before, instead of asking the server, which would have it look again.
+ * before, instead of asking the server, which would have it look again. A file waits while the kernel asks about it
+ * (invalidator.h): LATER_PAGES if it has only pages of it.
  */
-enum later { LATER_ATTRIBUTES, LATER_NAME, LATER_NAME_AGAIN, LATERS };
+enum later { LATER_ATTRIBUTES, LATER_FILE, LATER_PAGES, LATER_NAME, LATER_NAME_AGAIN, LATERS };
 
-static const int later_ms[LATERS] = { 4, 20, 500 };
+static const int later_ms[LATERS] = { 4, 1, 1, 20, 500 };
 
 /* What the kernel is to be told. */
 struct notice {
@@ -52,6 +57,7 @@ struct notice {
 	uint64_t named;       /* the object that the kernel knows at the name; 0: none */
 	bool named_directory; /* and it is a directory */
 	int64_t at;           /* clock_ms(): not before */
+	int64_t since;        /* clock_ms(): it waits since then; LATER_FILE and LATER_PAGES */
 	enum later later;     /* the list that it goes to when it was told; LATERS: none */
 	struct proto_name name;
 };
@@ -69,17 +75,22 @@ struct invalidator {
 	struct lock lock; /* guards what follows */
 	pthread_cond_t wake;
 	struct list notices, later[LATERS];
-	uint64_t told; /* sequence of the last INVALIDATE of which the kernel was told; but see later[LATER_ATTRIBUTES]
-	                */
+	uint64_t told; /* sequence of the last INVALIDATE of which the kernel was told; but see acted_on() */
 	bool ending;
 };
 
+static void insert(struct list *list, struct notice *notice, struct notice **at)
+{
+	notice->next = *at;
+	*at = notice;
+	if (notice->next == NULL)
+		list->last = &notice->next;
+	list->count++;
+}
+
 static void append(struct list *list, struct notice *notice)
 {
-	notice->next = NULL;
-	*list->last = notice;
-	list->last = &notice->next;
-	list->count++;
+	insert(list, notice, list->last);
 }
 
 static struct notice *take_first(struct list *list)
@@ -167,9 +178,88 @@ static void pass_lock(const struct client *client, uint64_t directory)
 	tell_name(client, directory, &nobody, EXPIRE_ONLY);
 }
 
-static void tell_object(const struct client *client, uint64_t node, bool contents)
+static void tell_inode(const struct client *client, uint64_t node, bool contents)
 {
 	(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino_of(client, node), contents ? 0 : -1, 0);
+}
+
+/*
+ * Whether a file that waits since then, or not yet, is to wait. Attributes that the kernel keeps it does not ask for.
+ * When it has only pages, it asks each time, and may do so at any moment if it has lately; but with the first answer it
+ * drops the pages by itself, unless the change does not show in size and times.
+ */
+static bool is_to_wait(const struct objects_kernel *kernel, int64_t since)
+{
+	int64_t now = clock_ns(), unasked = now - kernel->asked;
+	bool answered = !kernel->asking && unasked >= ANSWERED_US * INT64_C(1000);
+
+	if (kernel->attributes)
+		return !answered && clock_ms() - since < ASKING_MS;
+	/* An answer that is not used would have said the same as the last one. */
+	if (kernel->asked > kernel->changed && now - kernel->changed >= UNCHANGED_MS * INT64_C(1000000))
+		return false;
+	return unasked < UNASKED_MS * INT64_C(1000000) || kernel->asking;
+}
+
+/* Tells the kernel to drop what it may have of a file. Returns false when that has to wait; *ret_later: in this list.
+ */
+static bool tell_file(const struct client *client, uint64_t node, bool contents, int64_t since, enum later *ret_later)
+{
+	struct objects_kernel kernel;
+
+	if (!objects_kernel(client->objects, node, &kernel)) {
+		tell_inode(client, node, contents);
+		return true;
+	}
+	contents = contents && kernel.pages;
+	if (!kernel.attributes && !contents)
+		return true;
+	if (is_to_wait(&kernel, since)) {
+		*ret_later = kernel.attributes ? LATER_FILE : LATER_PAGES;
+		return false;
+	}
+	objects_kernel_told(client->objects, node, contents);
+	tell_inode(client, node, contents);
+	return true;
+}
+
+/*
+ * Takes the notice over. Files wait in the order of their sequences (acted_on()). One more for the pages of a file that
+ * waits already is not needed.
+ */
+static void put_off(struct invalidator *invalidator, struct notice *notice) LOCK_HELD(invalidator->lock);
+static void put_off(struct invalidator *invalidator, struct notice *notice)
+{
+	struct list *list = &invalidator->later[notice->later];
+	struct notice **at = notice->later == LATER_FILE || notice->later == LATER_PAGES ? &list->first : list->last;
+
+	notice->at = clock_ms() + later_ms[notice->later];
+	while (*at != NULL &&
+	       (notice->later == LATER_FILE ? (*at)->sequence <= notice->sequence : (*at)->node != notice->node))
+		at = &(*at)->next;
+	if (notice->later == LATER_PAGES && *at != NULL)
+		free(notice);
+	else
+		insert(list, notice, at);
+}
+
+static void tell_object(struct invalidator *invalidator, uint64_t sequence, uint64_t node, bool contents)
+{
+	struct notice *notice;
+	enum later later;
+
+	if (tell_file(invalidator->client, node, contents, clock_ms(), &later))
+		return;
+	while ((notice = calloc(1, sizeof(*notice))) == NULL)
+		(void) usleep(MEMORY_US);
+	*notice = (struct notice){ .sequence = sequence,
+		                   .what = contents ? PROTO_INVALIDATE_CONTENTS : 0,
+		                   .node = node,
+		                   .later = later,
+		                   .since = clock_ms() };
+	lock_take(&invalidator->lock);
+	put_off(invalidator, notice);
+	lock_give(&invalidator->lock);
 }
 
 static uint32_t expire_flags(const struct client *client)
@@ -193,8 +283,9 @@ static void tell_absent(const struct client *client, uint64_t directory)
  * Every name in a directory, or of all (0), and what is there. The names may still be right, so that what is mounted on
  * them must stay.
  */
-static void tell_directory(const struct client *client, uint64_t directory, bool contents)
+static void tell_directory(struct invalidator *invalidator, uint64_t sequence, uint64_t directory, bool contents)
 {
+	const struct client *client = invalidator->client;
 	struct proto_name name;
 	uint64_t *ids, parent;
 	size_t count;
@@ -204,7 +295,7 @@ static void tell_directory(const struct client *client, uint64_t directory, bool
 	for (size_t i = 0; i < count; i++) {
 		if (objects_place(client->objects, ids[i], &parent, &name) && name.length > 0)
 			tell_name(client, parent, &name, expire_flags(client));
-		tell_object(client, ids[i], contents || objects_is_directory(client->objects, ids[i]));
+		tell_object(invalidator, sequence, ids[i], contents || objects_is_directory(client->objects, ids[i]));
 	}
 	free(ids);
 	tell_absent(client, directory);
@@ -222,28 +313,30 @@ static bool is_about_node(uint64_t directory)
 	return directory == 0;
 }
 
-static void tell(const struct client *client, const struct notice *notice)
+static void tell(struct invalidator *invalidator, const struct notice *notice)
 {
+	const struct client *client = invalidator->client;
+	uint64_t sequence = notice->sequence;
 	bool at_name = notice->name.length > 0, contents = (notice->what & PROTO_INVALIDATE_CONTENTS) != 0;
 
 	if ((notice->what & PROTO_INVALIDATE_ALL) != 0) {
-		tell_directory(client, 0, contents);
-		tell_object(client, client->root, true);
+		tell_directory(invalidator, sequence, 0, contents);
+		tell_inode(client, client->root, true);
 		return;
 	}
 	if ((notice->what & PROTO_INVALIDATE_DIRECTORY) != 0)
-		tell_directory(client, notice->directory, contents);
+		tell_directory(invalidator, sequence, notice->directory, contents);
 	if (at_name && (notice->what & PROTO_INVALIDATE_NAME) != 0)
 		tell_name(client, notice->directory, &notice->name, notice->named_directory ? expire_flags(client) : 0);
 	else if (at_name)
 		pass_lock(client, notice->directory);
 	if (notice->named != 0 && !is_only_renamed(notice))
-		tell_object(client, notice->named, contents);
+		tell_object(invalidator, sequence, notice->named, contents);
 	if (notice->node != 0 && notice->node != notice->named)
-		tell_object(client, notice->node, contents && is_about_node(notice->directory));
+		tell_object(invalidator, sequence, notice->node, contents && is_about_node(notice->directory));
 	/* Names in it have changed, so that its times have; and the kernel's listing of it. */
 	if (notice->directory != 0 && (!at_name || (notice->what & PROTO_INVALIDATE_NAME) != 0))
-		tell_object(client, notice->directory, true);
+		tell_inode(client, notice->directory, true);
 }
 
 static struct notice *next(struct invalidator *invalidator)
@@ -280,9 +373,16 @@ static uint64_t acted_on(const struct invalidator *invalidator) LOCK_HELD(invali
 /* The last INVALIDATE of which the kernel was told everything. */
 static uint64_t acted_on(const struct invalidator *invalidator)
 {
-	const struct notice *open = invalidator->later[LATER_ATTRIBUTES].first;
+	static const enum later lists[] = { LATER_ATTRIBUTES, LATER_FILE };
+	uint64_t sequence = invalidator->told;
 
-	return open == NULL ? invalidator->told : open->sequence - 1;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		const struct notice *open = invalidator->later[lists[i]].first;
+
+		if (open != NULL && open->sequence <= sequence)
+			sequence = open->sequence - 1;
+	}
+	return sequence;
 }
 
 /* After the kernel was told. Takes the notice over. */
@@ -295,8 +395,7 @@ static void told(struct invalidator *invalidator, struct notice *notice)
 	if (notice->sequence > invalidator->told)
 		invalidator->told = notice->sequence;
 	if (notice->later != LATERS) {
-		notice->at = clock_ms() + later_ms[notice->later];
-		append(&invalidator->later[notice->later], notice);
+		put_off(invalidator, notice);
 		notice = NULL;
 	}
 	sequence = acted_on(invalidator);
@@ -315,8 +414,14 @@ static void act(struct invalidator *invalidator, struct notice *notice)
 
 	switch (notice->later) {
 	case LATER_ATTRIBUTES:
-		tell_object(client, notice->named, false);
 		notice->later = LATERS;
+		tell_object(invalidator, notice->sequence, notice->named, false);
+		break;
+	case LATER_FILE:
+	case LATER_PAGES:
+		if (tell_file(client, notice->node, (notice->what & PROTO_INVALIDATE_CONTENTS) != 0, notice->since,
+		              &notice->later))
+			notice->later = LATERS;
 		break;
 	case LATER_NAME:
 	case LATER_NAME_AGAIN:
@@ -324,7 +429,7 @@ static void act(struct invalidator *invalidator, struct notice *notice)
 		notice->later = notice->later == LATER_NAME ? LATER_NAME_AGAIN : LATERS;
 		break;
 	default:
-		tell(client, notice);
+		tell(invalidator, notice);
 		if (notice->named_directory && (notice->what & PROTO_INVALIDATE_NAME) != 0)
 			notice->later = LATER_NAME;
 		else if (is_only_renamed(notice))

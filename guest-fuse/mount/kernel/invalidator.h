@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Acts on INVALIDATE: drops what this client knows, then tells the kernel, then lets the server know. The kernel is
- *told by a thread of its own, since it waits for directories in which names are being looked up or changed, and for
- *pages that are being filled; nobody waits for this thread.
+ * told by a thread of its own, since it waits for directories in which names are being looked up or changed, and for
+ * pages that are being filled; nobody waits for this thread.
  *
  * Why an answer that crosses an INVALIDATE does no harm in the kernel:
  *
  *	A name: the kernel holds the directory's lock while it looks a name up or lists the directory, and when it is
- *told that the name does not hold. The one exception, looking up a name that it has (d_revalidate), is harmless for a
- *	file, whose name has left the cache then; that of a directory is told again a little later.
- *	Attributes: the kernel numbers what it is told, and does not use an answer to a question that is older than
- *that. For an object that it is just learning of, it is told after the directory's lock. Pages are locked while they
- *are being filled.
+ *	told that the name does not hold. The one exception, looking up a name that it has (d_revalidate), is harmless
+ *for a file, whose name has left the cache then; that of a directory is told again a little later. Attributes: the
+ *kernel numbers what it is told, and does not use an answer to a question that is older than that. For an object that
+ *it is just learning of, it is told after the directory's lock. Pages are locked while they are being filled.
+ *
+ * That an answer is not used could do harm by itself: fstat(2) shows it all the same, and reads and mappings end where
+ * the file ended before. So the kernel is told of regular files only what it may have, and not while it asks:
+ *
+ *	Attributes that it was not given to keep are not spoken of: it asks anyway. Those of a file that changes again
+ *	and again are not given to it to keep (validity.h), so that whoever looks at it asks, and nothing is to be told.
+ *	Those that it has been given to keep it does not ask for; the moment in which its last question is answered is
+ *	waited for.
+ *	Pages of a file that is asked about all the time are dropped by the kernel when it gets other attributes; it is
+ *	told to when the file has not changed for a moment.
  *
  * An answer that arrives here after the INVALIDATE is not given to the kernel to keep (held.h).
  */

@@ -11,6 +11,7 @@
 #include "guest-fuse/mount/kernel/thread.h"
 #include "guest-fuse/mount/known/attributes.h"
 #include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/validity.h"
 #include "guest-fuse/mount/server/rpc.h"
 #include "guest-fuse/mount/server/server.h"
@@ -60,6 +61,9 @@ static inline void fill_entry(struct thread *thread, uint64_t directory, const s
 	*ret_param = (struct fuse_entry_param){ .ino = entry->node };
 	validity_entry(client->validity, directory, entry, &answer, &ret_param->entry_timeout,
 	               &ret_param->attr_timeout);
+	if (ret_param->attr_timeout > 0)
+		ret_param->attr_timeout =
+		        objects_keep(client->objects, client->validity, entry->node, &entry->attr, &answer);
 	file_binds_told(client->file_binds, entry->node, &entry->attr, answer.since);
 	attributes_to_stat(&entry->attr, client->block_size, &ret_param->attr);
 }

@@ -59,7 +59,7 @@ static bool is_known(const struct client *client, uint64_t node, struct proto_at
 	answer = (struct answer){ .since = file.since, .events = file.events };
 	*ret_attr = file.attr;
 	ret_attr->flags |= PROTO_ATTR_LEASED;
-	*ret_keep = validity_attributes(client->validity, node, ret_attr, &answer);
+	*ret_keep = objects_keep(client->objects, client->validity, node, ret_attr, &answer);
 	return *ret_keep > 0;
 }
 
@@ -75,13 +75,17 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 
 	rebind_locate(thread, &request, fi == NULL ? NULL : file_of(fi));
 	if (!recent_get(client->recent, client->validity, request.node, &reply.attr, &keep) &&
-	    !is_known(client, request.node, &reply.attr, &keep)) {
+	    (request.node != client_node(client, ino) || !is_known(client, request.node, &reply.attr, &keep))) {
+		objects_asking(client->objects, request.node, 1);
 		r = rpc_getattr(&thread->request, &request, &reply);
+		objects_asking(client->objects, request.node, -1);
 		if (r == 0)
 			objects_note_flags(client->objects, request.node, reply.attr.flags,
 			                   request_since(&thread->request));
 		answer = request_told(&thread->request);
-		keep = validity_attributes(client->validity, client_node(client, ino), &reply.attr, &answer);
+		keep = r < 0 ? 0
+		             : objects_keep(client->objects, client->validity, client_node(client, ino), &reply.attr,
+		                            &answer);
 	}
 	if (r == 0)
 		r = attributes_check(&reply.attr);
@@ -171,7 +175,7 @@ static void set_attributes(fuse_req_t req, fuse_ino_t ino, struct stat *attr, in
 	if (r == 0)
 		r = attributes_check(&reply.attr);
 	if (r == 0)
-		r = objects_told(thread->client->objects, request.node, &reply.attr);
+		r = objects_told_change(thread->client->objects, request.node, &reply.attr);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0)
 		objects_wrote(thread->client->objects, request.node, &reply.attr);
 	else if (r == 0)

@@ -26,6 +26,7 @@ static void read_data(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	int r = 0;
 
 	open_file_used(client, file_of(fi));
+	objects_paged(client->objects, file_of(fi)->node);
 	if (file_of(fi)->ahead == 0 ||
 	    !ahead_get(client->ahead, file_of(fi)->ahead, objects_changed_at(client->objects, file_of(fi)->node),
 	               request.offset, request.size, request_data(&thread->request), &reply.data.length))
@@ -108,6 +109,7 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 	int r;
 
 	open_file_used(thread->client, file_of(fi));
+	objects_paged(thread->client->objects, file_of(fi)->node);
 	/* libfuse 3.14 does not pass this one on. */
 	if ((in->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0)
 		request.flags |= PROTO_WRITE_KILL_PRIVILEGES;

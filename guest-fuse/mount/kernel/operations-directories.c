@@ -252,8 +252,11 @@ static size_t add_plus(fuse_req_t req, struct directory *directory, size_t index
 	attributes_to_stat(&dirent.attr, client->block_size, &param.attr);
 	/* Attributes of a bound file are sent only in answer to questions about it. */
 	if (!file_binds_has(client->file_binds, dirent.node) && is_fresh(client, directory, &dirent, &param) &&
-	    give(client, directory, item, &dirent))
+	    give(client, directory, item, &dirent)) {
 		param.ino = *ret_given = dirent.node;
+		param.attr_timeout = objects_keep(client->objects, client->validity, dirent.node, &dirent.attr,
+		                                  &directory->piece.answer);
+	}
 	return fuse_add_direntry_plus(req, at, room, dirent.name.text, &param, (off_t) dirent.cookie);
 }
 

@@ -135,8 +135,11 @@ static void process_statx(struct thread *thread)
 		file = (const struct open_file *) (uintptr_t) in->fh;
 	if (r == 0)
 		rebind_locate(thread, &request, file);
-	if (r == 0)
+	if (r == 0) {
+		objects_asking(client->objects, request.node, 1);
 		r = rpc_getattr(&thread->request, &request, &answer);
+		objects_asking(client->objects, request.node, -1);
+	}
 	if (r == 0)
 		objects_note_flags(client->objects, request.node, answer.attr.flags, request_since(&thread->request));
 	if (r == 0)
@@ -147,10 +150,10 @@ static void process_statx(struct thread *thread)
 		file_binds_told(client->file_binds, header->nodeid, &answer.attr, request_since(&thread->request));
 	told = request_told(&thread->request);
 	if (r == 0)
-		fill_statx(
-		        client,
-		        validity_attributes(client->validity, client_node(client, header->nodeid), &answer.attr, &told),
-		        &answer, &out);
+		fill_statx(client,
+		           objects_keep(client->objects, client->validity, client_node(client, header->nodeid),
+		                        &answer.attr, &told),
+		           &answer, &out);
 	(void) reply(thread, r, &out, sizeof(out));
 }
 
@@ -217,7 +220,7 @@ static void process_tmpfile(struct thread *thread)
 	if (r == 0) {
 		out.entry.nodeid = answer.entry.node;
 		told = request_told(&thread->request);
-		split(validity_attributes(client->validity, answer.entry.node, &answer.entry.attr, &told),
+		split(objects_keep(client->objects, client->validity, answer.entry.node, &answer.entry.attr, &told),
 		      &out.entry.attr_valid, &out.entry.attr_valid_nsec);
 		out.entry.attr = fuse_attr_of(client, &answer.entry.attr);
 		out.open.fh = (uint64_t) (uintptr_t) file;

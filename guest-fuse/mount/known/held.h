@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* An object of which an INVALIDATE came within this time is likely to change again. */
+#define HELD_QUIET_MS 20
+
 struct held;
 
 /* NULL: out of memory. */
@@ -18,6 +21,9 @@ void held_free(struct held *held);
 uint64_t held_now(const struct held *held);
 /* True: nothing is known to have changed of the object since held_now() returned this number. May err to false. */
 bool held_since(const struct held *held, uint64_t id, uint64_t number);
+
+/* True: no INVALIDATE about the object came within the last HELD_QUIET_MS. May err to false. */
+bool held_quiet(const struct held *held, uint64_t id);
 
 /* An INVALIDATE is about this object; about all. */
 void held_changed(struct held *held, uint64_t id);

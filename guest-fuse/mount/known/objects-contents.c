@@ -6,6 +6,7 @@
 
 #include "guest-fuse/mount/known/objects-internal.h"
 #include "guest-fuse/mount/known/objects.h"
+#include "guest-fuse/mount/known/validity.h"
 #include "protocol/clock.h"
 
 struct stamp objects_stamp(const struct proto_attr *attr)
@@ -29,19 +30,45 @@ static bool older(const struct stamp *left, const struct stamp *right)
 	return left->ctime < right->ctime || (left->ctime == right->ctime && left->ctime_ns < right->ctime_ns);
 }
 
-int objects_told(struct objects *objects, uint64_t id, const struct proto_attr *attr)
+void objects_tell(struct object *object, const struct proto_attr *attr)
+{
+	struct stamp stamp = objects_stamp(attr);
+
+	if (!same_data(&object->told, &stamp)) {
+		object->paged = 0;
+		if (object->lookups > 0)
+			object->changed = clock_ns();
+	}
+	object->told = stamp;
+}
+
+static int told(struct objects *objects, uint64_t id, const struct proto_attr *attr, bool change)
 {
 	struct object *object;
 	int r = 0;
 
 	lock_take(&objects->lock);
 	object = objects_find(objects, id);
-	if (object != NULL && object->type != (attr->mode & S_IFMT))
+	if (object != NULL && object->type != (attr->mode & S_IFMT)) {
 		r = -EIO;
-	else if (object != NULL)
+	} else if (object != NULL && change) {
 		object->told = objects_stamp(attr);
+		object->kept = true;
+	} else if (object != NULL) {
+		objects_tell(object, attr);
+	}
 	lock_give(&objects->lock);
 	return r;
+}
+
+int objects_told(struct objects *objects, uint64_t id, const struct proto_attr *attr)
+{
+	return told(objects, id, attr, false);
+}
+
+int objects_told_change(struct objects *objects, uint64_t id, const struct proto_attr *attr)
+{
+	return told(objects, id, attr, true);
 }
 
 void objects_wrote(struct objects *objects, uint64_t id, const struct proto_attr *attr)
@@ -140,6 +167,86 @@ bool objects_is_unchanged(struct objects *objects, uint64_t id, int64_t since)
 	return unchanged;
 }
 
+static bool note_kept(struct objects *objects, uint64_t id)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL) {
+		object->kept = true;
+		object->asked = clock_ns();
+	}
+	lock_give(&objects->lock);
+	return object != NULL;
+}
+
+double objects_keep(struct objects *objects, const struct validity *validity, uint64_t id,
+                    const struct proto_attr *attr, const struct answer *answer)
+{
+	double seconds = validity_attributes(validity, id, attr, answer);
+
+	/* The kernel is told of each change of a directory. */
+	if (seconds <= 0 || S_ISDIR(attr->mode))
+		return seconds;
+	return note_kept(objects, id) ? validity_attributes(validity, id, attr, answer) : 0;
+}
+
+void objects_asking(struct objects *objects, uint64_t id, int change)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL && object->asking != UINT16_MAX && (change > 0 || object->asking > 0))
+		object->asking = (uint16_t) (object->asking + change);
+	if (object != NULL && change < 0)
+		object->asked = clock_ns();
+	lock_give(&objects->lock);
+}
+
+void objects_paged(struct objects *objects, uint64_t id)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL && object->paged == 0)
+		object->paged = clock_ns();
+	lock_give(&objects->lock);
+}
+
+bool objects_kernel(struct objects *objects, uint64_t id, struct objects_kernel *ret_kernel)
+{
+	const struct object *object;
+	bool is_file;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	is_file = object != NULL && object->type == S_IFREG;
+	if (is_file)
+		*ret_kernel = (struct objects_kernel){ .attributes = object->kept,
+			                               .pages = object->paged != 0 && object->paged <= object->changed,
+			                               .asking = object->asking > 0,
+			                               .asked = object->asked,
+			                               .changed = object->changed };
+	lock_give(&objects->lock);
+	return is_file;
+}
+
+void objects_kernel_told(struct objects *objects, uint64_t id, bool pages)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL) {
+		object->kept = false;
+		object->paged = pages ? 0 : object->paged;
+	}
+	lock_give(&objects->lock);
+}
+
 int objects_opened(struct objects *objects, uint64_t id, const struct proto_attr *attr,
                    struct objects_opened *ret_opened)
 {
@@ -153,7 +260,8 @@ int objects_opened(struct objects *objects, uint64_t id, const struct proto_attr
 	if (object != NULL && object->type != (attr->mode & S_IFMT)) {
 		r = -EIO;
 	} else if (object != NULL) {
-		ret_opened->attr_differ = !same_data(&object->told, &stamp);
+		ret_opened->attr_differ = object->kept && !same_data(&object->told, &stamp);
+		object->kept = object->kept && !ret_opened->attr_differ;
 		bool same = object->state == CONTENTS_KNOWN && memcmp(&stamp, &object->contents, sizeof(stamp)) == 0;
 
 		ret_opened->keep_cache = object->state == CONTENTS_NONE || (same && !object->dropping);

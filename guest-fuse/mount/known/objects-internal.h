@@ -43,6 +43,10 @@ struct object {
 	uint32_t type, flags; /* PROTO_ATTR_* as the server said at flags_at */
 	uint8_t state;        /* enum contents */
 	bool out_of_memory, listed;
+	bool kept;                /* the kernel may have attributes of it */
+	uint16_t asking;          /* questions for its attributes that are under way; stays at the largest value */
+	int64_t asked;            /* clock_ns() when the last one was answered */
+	int64_t paged;            /* clock_ns() of the oldest page that the kernel may have of it; 0: it has none */
 	uint16_t mappable;        /* open files that allow a shared mapping; stays at the largest value */
 	uint32_t opens, buffered; /* open files; those that use the page cache */
 	uint32_t drop;            /* numbers the states for which the kernel was to drop its pages */
@@ -73,3 +77,8 @@ int objects_settle(struct objects *objects, struct object *object, uint64_t pare
 void objects_unsettle(struct objects *objects, struct object *object) LOCK_HELD(objects->lock);
 
 struct stamp objects_stamp(const struct proto_attr *attr);
+/*
+ * The kernel is told these in answer to a question. If size or time is another one, it drops the pages by itself, and
+ * what came before this answer must not reach it any more.
+ */
+void objects_tell(struct object *object, const struct proto_attr *attr);

@@ -177,9 +177,9 @@ int objects_learn(struct objects *objects, uint64_t parent, const char *name, co
 	else
 		r = objects_settle(objects, object, parent, name);
 	if (r == 0) {
+		objects_tell(object, &entry->attr);
 		object->lookups++;
 		object->references += references;
-		object->told = objects_stamp(&entry->attr);
 	} else if (is_new && object != NULL) {
 		object_free(objects, object);
 	}
@@ -198,7 +198,7 @@ bool objects_learn_again(struct objects *objects, uint64_t parent, const char *n
 	        objects_settle(objects, object, parent, name) == 0;
 	if (known) {
 		object->lookups++;
-		object->told = objects_stamp(&entry->attr);
+		objects_tell(object, &entry->attr);
 	}
 	lock_give(&objects->lock);
 	return known;

@@ -14,6 +14,7 @@
 
 #include "protocol/fields.h"
 
+struct answer;
 struct objects;
 struct validity;
 
@@ -59,8 +60,10 @@ int64_t objects_looked_up_at(struct objects *objects, uint64_t id);
  */
 uint64_t objects_forget(struct objects *objects, uint64_t id, uint64_t lookups);
 
-/* The kernel is told these attributes. 0, or -EIO when the type differs from the object's. */
+/* The kernel is told these attributes in answer to a question. 0, or -EIO when the type differs from the object's. */
 int objects_told(struct objects *objects, uint64_t id, const struct proto_attr *attr);
+/* The same in answer to a change of them from here, after which the kernel may keep them for a moment. */
+int objects_told_change(struct objects *objects, uint64_t id, const struct proto_attr *attr);
 
 /*
  * Its place: the parent and name under which the kernel was told of it last. It stays the same when the name leads to
@@ -103,8 +106,9 @@ void objects_moved(struct objects *objects, uint64_t id, uint64_t parent, const 
 /* It was changed from here: nothing that was read of it before may reach the kernel any more. */
 void objects_changed(struct objects *objects, uint64_t id);
 /*
- * clock_ns() of the last change from here, 0 for never. For an object that the kernel has forgotten it may be too late
- * a time (of another object's change), never too early a one.
+ * clock_ns() of the last change from here, or when the server was first known to have another size or time; 0: never.
+ * For an object that the kernel has forgotten it may be too late a time (of another object's change), never too early a
+ * one.
  */
 int64_t objects_changed_at(struct objects *objects, uint64_t id);
 
@@ -131,9 +135,34 @@ uint64_t objects_unread(struct objects *objects, uint64_t id);
  */
 bool objects_is_unchanged(struct objects *objects, uint64_t id, int64_t since);
 
+/*
+ * The kernel is to be given these attributes: for how many seconds it may keep them (validity.h). If it may, that is
+ * noted, before it is looked at whether they still hold: so whoever acts on an INVALIDATE finds the note, or the answer
+ * is 0 here. The object is in the table.
+ */
+double objects_keep(struct objects *objects, const struct validity *validity, uint64_t id,
+                    const struct proto_attr *attr, const struct answer *answer);
+/* The kernel asks for its attributes (change 1); has got its answer (-1). */
+void objects_asking(struct objects *objects, uint64_t id, int change);
+/* Contents of it are read into the page cache. */
+void objects_paged(struct objects *objects, uint64_t id);
+
+/* What the kernel may have of a regular file. */
+struct objects_kernel {
+	bool attributes;
+	bool pages;      /* from before the last change */
+	bool asking;     /* it asks for its attributes right now */
+	int64_t asked;   /* clock_ns() when it was last given some; 0: never */
+	int64_t changed; /* as objects_changed_at() */
+};
+/* False: it is none, or not in the table. */
+bool objects_kernel(struct objects *objects, uint64_t id, struct objects_kernel *ret_kernel);
+/* Call before the kernel is told to drop its attributes; pages: these as well. */
+void objects_kernel_told(struct objects *objects, uint64_t id, bool pages);
+
 struct objects_opened {
 	bool keep_cache;  /* the page cache still holds this state */
-	bool attr_differ; /* the kernel was told another size or time */
+	bool attr_differ; /* the kernel was told another size or time, and keeps it; it is to be told now */
 	uint32_t drop;    /* for objects_dropped(); 0: the kernel drops nothing */
 };
 /*

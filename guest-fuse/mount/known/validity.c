@@ -61,6 +61,8 @@ double validity_attributes(const struct validity *validity, uint64_t node, const
 {
 	bool leased = (attr->flags & PROTO_ATTR_LEASED) != 0;
 
+	if (!S_ISDIR(attr->mode) && !held_quiet(validity->held, node))
+		return 0;
 	return of_node(validity, node,
 	               keep(validity, leased, held_since(validity->held, node, answer->events), answer->since));
 }

@@ -49,7 +49,8 @@ double validity_entries(const struct validity *validity, uint64_t directory, con
 double validity_negative(const struct validity *validity, uint64_t directory, const struct answer *answer);
 /*
  * Attributes of a node. Those of a bound file (file-binds.h) are not kept, so that the kernel asks before each open,
- * and knows the size of what it opens.
+ * and knows the size of what it opens. Nor are those of what has just changed and is no directory: the kernel asks for
+ * them as long as that goes on, instead of being told of each change (kernel/invalidator.h says why).
  */
 double validity_attributes(const struct validity *validity, uint64_t node, const struct proto_attr *attr,
                            const struct answer *answer);

@@ -173,9 +173,9 @@ def _change_after(side, between):
 
 def _crossed(name):
     def cross():
-        rig = Rig("cache=leases")
+        rig = Rig()
         between = Between(rig.server)
-        mount = Mount(between, rig.share, "cache=leases")
+        mount = Mount(between, rig.share)
         for number, change in enumerate((_change_before, _change_between, _change_after) * 3):
             side = _Side(rig, mount, name, number)
             change(side, between)

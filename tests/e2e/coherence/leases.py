@@ -31,7 +31,7 @@ UNTOLD = {("link elsewhere, write", look) for look in ("stat", "fstat", "pread",
 
 @functools.cache
 def _measured():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     matrix = Matrix(Sides(rig.host, rig.guest, mount=rig.mount), LOOKS, without=UNTOLD)
     problem = None
     try:
@@ -87,7 +87,7 @@ def what_is_known_costs_no_message():
 @case
 def trees_that_follow_removed_ones_are_seen():
     """The old ones stay longer than the server keeps descriptors that nobody needs (three seconds)."""
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     sides = Sides(rig.host, rig.guest, mount=rig.mount)
     matrix = Matrix(sides, LOOKS, [change for change in CHANGES if change.covered], UNTOLD)
     matrix.round(rest=6)
@@ -98,7 +98,7 @@ def trees_that_follow_removed_ones_are_seen():
 
 @case
 def what_no_event_tells_is_seen_when_the_server_looks_again():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     matrix = Matrix(Sides(rig.host, rig.guest, mount=rig.mount), LOOKS)
     found = matrix.together(UNTOLD, LOOKS_AGAIN + BUSY)
     assert len(found) == len(UNTOLD), sorted(found)
@@ -111,7 +111,7 @@ def what_no_event_tells_is_seen_when_the_server_looks_again():
 @case
 def looking_again_finds_nothing_where_nothing_has_changed():
     """Nor what the guest itself has written since it looked."""
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     with as_owner():
         for name in ("a", "b"):
             os.mkdir(rig.host(name))

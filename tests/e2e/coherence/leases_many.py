@@ -71,7 +71,7 @@ def _same(rig, name, mount=None):
 def a_checkout_of_many_files_is_seen_whole():
     if shutil.which("git") is None:
         skip("git is not installed")
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _repository(rig)
     for number, branch in enumerate(("one", "two", "one")):
         before = _known(rig, "work")
@@ -86,8 +86,8 @@ def a_checkout_of_many_files_is_seen_whole():
 def a_checkout_is_seen_whole_while_the_guest_looks_at_everything():
     if shutil.which("git") is None:
         skip("git is not installed")
-    rig = Rig("cache=leases")
-    second = Mount(rig.server, rig.share, "cache=leases")
+    rig = Rig("cache=auto")
+    second = Mount(rig.server, rig.share, "cache=auto")
     _repository(rig)
     _known(rig, "work")
     stop, walks = threading.Event(), []
@@ -132,7 +132,7 @@ def _deep_tree(rig):
 
 @case
 def a_tree_that_is_removed_is_gone():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _deep_tree(rig)
     _known(rig, ".")
     subprocess.run(["rm", "-rf", rig.host("tree/7"), rig.host("tree/8/3")], check=True)
@@ -209,7 +209,7 @@ def _change_by_store_names(rig):
 
 @case
 def a_tree_of_links_to_a_store_is_known_and_seen_to_change():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _linked_tree(rig)
     _walk(rig)
     # A walk that comes by once is not to cost the user a mark for each file.
@@ -252,7 +252,7 @@ def _make_storm(held):
         queue = int(file.read())
     if held and queue > 100_000:
         skip(f"a queue of {queue} events")
-    rig = Rig("cache=leases", server_arguments=("--heartbeat", "60"))
+    rig = Rig("cache=auto", server_arguments=("--heartbeat", "60"))
     with as_owner():
         for directory in range(50):
             os.makedirs(rig.host(f"storm/{directory}"))

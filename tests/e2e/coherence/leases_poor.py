@@ -104,7 +104,7 @@ def _is_never_wrong(rig):
 
 @case
 def with_eight_watches():
-    rig = Rig("cache=leases", server_arguments=("--watches", "8"))
+    rig = Rig("cache=auto", server_arguments=("--watches", "8"))
     _is_never_wrong(rig)
     assert _leases(rig)["directories"] <= 8 == _leases(rig)["directories_max"], _leases(rig)
     rig.end()
@@ -113,7 +113,7 @@ def with_eight_watches():
 @case
 def with_a_queue_of_sixteen_events():
     with _queue(16):
-        rig = Rig("cache=leases")
+        rig = Rig("cache=auto")
         os.stat(rig.guest())
     _is_never_wrong(rig)
     # More than sixteen at once, for certain.
@@ -131,7 +131,7 @@ def with_a_queue_of_sixteen_events():
 
 @case
 def with_inotify():
-    rig = Rig("cache=leases", faults="worker.watch-begin:1:EMFILE")
+    rig = Rig("cache=auto", faults="worker.watch-begin:1:EMFILE")
     _is_never_wrong(rig)
     assert _leases(rig)["state"] == "given" and _leases(rig)["directories"] > 0, _leases(rig)
     rig.end()
@@ -139,7 +139,7 @@ def with_inotify():
 
 @case
 def with_nothing_to_watch_with():
-    rig = Rig("cache=leases", faults="worker.watch-begin:1+:EMFILE")
+    rig = Rig("cache=auto", faults="worker.watch-begin:1+:EMFILE")
     _is_never_wrong(rig)
     assert _leases(rig)["state"] == "no-watch" and _leases(rig)["directories"] == 0, _leases(rig)
     rig.end()

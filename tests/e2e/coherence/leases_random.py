@@ -229,14 +229,14 @@ def _play(rig, operations, seed):
 
 @case
 def operations_of_guest_and_host_in_turn():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _play(rig, OPERATIONS, SEED)
     rig.end()
 
 
 @case
 def operations_in_turn_with_few_descriptors():
-    rig = Rig("cache=leases", server_arguments=("--descriptors", "32"))
+    rig = Rig("cache=auto", server_arguments=("--descriptors", "32"))
     _play(rig, OPERATIONS // 3, SEED + 1_000_000)
     rig.end()
 

@@ -10,7 +10,7 @@ import time
 from lib import Mount, Rig, Server, as_user, case, program, read_file, run, wait_for, world, write_file
 from lib.changes import as_owner
 
-LEASES = "cache=leases"
+LEASES = "cache=auto"
 
 
 def _start(server, *arguments):

@@ -183,7 +183,7 @@ def a_descriptor_that_stays_open_gives_the_new_content_after_a_second():
 @case
 def a_descriptor_that_stays_open_gives_the_new_content_soon_under_a_lease():
     """There are old pages beside new ones only until the news has come; then it is all new, for good."""
-    rig, times = Rig("cache=leases"), []
+    rig, times = Rig("cache=auto"), []
     for size in (5000, 300_000):
         for look in (_kept_open, _kept_open_in_parts):
             _, kept = _begin(rig, look, size)

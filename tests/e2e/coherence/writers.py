@@ -102,7 +102,7 @@ def _opens_see_every_store(rig):
 
 @case
 def whoever_opens_anew_sees_every_store():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _opens_see_every_store(rig)
     rig.end()
 
@@ -110,7 +110,7 @@ def whoever_opens_anew_sees_every_store():
 @case
 def whoever_opens_anew_sees_every_store_in_memory():
     with _in_memory() as share:
-        rig = Rig("cache=leases", share=share)
+        rig = Rig("cache=auto", share=share)
         _opens_see_every_store(rig)
         rig.end()
 
@@ -153,7 +153,7 @@ def _open_ones_see_stores(rig):
 
 @case
 def an_open_descriptor_and_a_mapping_see_a_store_within_a_second():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _open_ones_see_stores(rig)
     rig.end()
 
@@ -161,14 +161,14 @@ def an_open_descriptor_and_a_mapping_see_a_store_within_a_second():
 @case
 def an_open_descriptor_and_a_mapping_see_a_store_within_a_second_in_memory():
     with _in_memory() as share:
-        rig = Rig("cache=leases", share=share)
+        rig = Rig("cache=auto", share=share)
         _open_ones_see_stores(rig)
         rig.end()
 
 
 @case
 def of_many_open_files_all_stores_are_seen():
-    rig, count = Rig("cache=leases"), 400
+    rig, count = Rig("cache=auto"), 400
     names = [f"file{index}" for index in range(count)]
     for name in names:
         _fill(rig, name, PAGE)
@@ -200,7 +200,7 @@ def _counted_for(rig, seconds, look):
 
 @case
 def when_the_last_writer_has_gone_nothing_is_read_again():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _fill(rig, "file", 20 * PAGE)
     with _mapped(rig.host("file"), 20 * PAGE) as mapped:
         kept = os.open(rig.guest("file"), os.O_RDONLY)
@@ -221,7 +221,7 @@ def when_the_last_writer_has_gone_nothing_is_read_again():
 @case
 def what_only_the_guest_writes_keeps_its_pages():
     """A database: several descriptors that are open for writing, and others for reading, for a long time."""
-    rig, size = Rig("cache=leases"), 30 * PAGE
+    rig, size = Rig("cache=auto"), 30 * PAGE
     _fill(rig, "old", size)
     time.sleep(1)  # it is a while ago that the host has made it
     written = {}
@@ -264,7 +264,7 @@ def what_only_the_guest_writes_keeps_its_pages():
 @case
 def what_the_guest_stores_is_not_lost_when_its_pages_are_dropped():
     """The host stores into one page and the guest into the next, both by mappings, for some seconds."""
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _fill(rig, "file", 2 * PAGE)
     with _mapped(rig.host("file"), 2 * PAGE) as mapped:
         kept = os.open(rig.guest("file"), os.O_RDWR)
@@ -321,7 +321,7 @@ def _storm(rig, flags, pause, seconds=3):
 @case
 def programs_of_the_host_that_open_for_writing_are_not_hurt():
     """The server asks the kernel for a lease for a moment: nobody fails by that, nor does the server."""
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _fill(rig, "file", 100)
     worker = rig.server.worker()
     for flags in (os.O_WRONLY, os.O_WRONLY | os.O_NONBLOCK):

@@ -65,7 +65,7 @@ def _second(rig, what, function, beside=()):
 
 @case
 def a_stat_costs_nothing():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _tree(rig)
     names = [rig.guest(f"tree/{folder}/f{number}") for folder in range(40) for number in range(20)]
     _second(rig, "800 stats", lambda: _look(os.stat, names))
@@ -74,7 +74,7 @@ def a_stat_costs_nothing():
 
 @case
 def a_missing_name_costs_nothing():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _tree(rig)
     names = [rig.guest(f"tree/{folder}/missing{number}") for folder in range(40) for number in range(20)]
     assert not any(map(os.path.exists, names))
@@ -83,7 +83,7 @@ def a_missing_name_costs_nothing():
 
 @case
 def a_link_target_costs_nothing():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _tree(rig)
     names = [rig.guest(f"tree/{folder}/l{number}") for folder in range(40) for number in range(3)]
     _second(rig, "120 link targets", lambda: _look(os.readlink, names))
@@ -92,7 +92,7 @@ def a_link_target_costs_nothing():
 
 @case
 def a_listing_costs_nothing():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _tree(rig)
     names = [rig.guest(f"tree/{folder}") for folder in range(40)]
     assert sorted(os.listdir(names[0])) == sorted(os.listdir(rig.host("tree/0")))
@@ -102,7 +102,7 @@ def a_listing_costs_nothing():
 
 @case
 def a_walk_that_looks_at_everything_costs_nothing():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _tree(rig)
     assert _walk(rig.guest()) == 40 * 24 + 1
     _second(rig, "a walk", lambda: _walk(rig.guest()), OPENDIR)
@@ -112,7 +112,7 @@ def a_walk_that_looks_at_everything_costs_nothing():
 def git_status_of_an_unchanged_tree_costs_nothing():
     if shutil.which("git") is None:
         skip("git is not installed")
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _tree(rig)
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     base = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-c", "safe.directory=*", "-C"]
@@ -139,7 +139,7 @@ def git_status_of_an_unchanged_tree_costs_nothing():
 
 @case
 def what_was_read_is_not_read_again():
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _tree(rig)
     names = [rig.guest(f"tree/{folder}/f{number}") for folder in range(40) for number in range(20)]
 
@@ -162,7 +162,7 @@ def what_was_read_is_not_read_again():
 @case
 def a_change_by_the_host_costs_what_it_concerns():
     """One file of 800 is changed: not everything is asked for again."""
-    rig = Rig("cache=leases")
+    rig = Rig("cache=auto")
     _tree(rig)
     _walk(rig.guest())
     time.sleep(LONG)

@@ -18,11 +18,11 @@ EVERYTHING = NAME | ATTRIBUTES | CONTENTS | DIRECTORY | ALL
 
 def _rig():
     """A rig whose mount is not used, a mount with somebody between, and the one between."""
-    rig = Rig("cache=leases")
+    rig = Rig()
     for number in range(20):
         rig.fill(f"f{number}", f"text {number}")
     between = Between(rig.server)
-    return rig, Mount(between, rig.share, "cache=leases"), between
+    return rig, Mount(between, rig.share), between
 
 
 def _is_right(rig, mount):

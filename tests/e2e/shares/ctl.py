@@ -184,7 +184,7 @@ def status_and_top_tell_of_leases_and_why_a_share_has_none():
     subprocess.run(["mount", "-t", "overlay", "-o", ",".join(layers), "overlay", foreign], check=True)
     server = Server([leased, plain, foreign])
     mounts = [Mount(server, share, "cache=" + cache)
-              for share, cache in ((leased, "leases"), (plain, "timeout"), (foreign, "leases"))]
+              for share, cache in ((leased, "auto"), (plain, "timeout"), (foreign, "auto"))]
     for number in range(5):
         os.mkdir(f"{leased}/{number}")
     for mount in mounts:

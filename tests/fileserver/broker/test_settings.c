@@ -170,8 +170,7 @@ static void a_misspelt_key_of_one_directory_makes_it_read_only(void **state)
 	static const char *const bad[][2] = {
 		{ "{\"readonly\": true}", "no key \"readonly\"" },
 		{ "{\"readOnly\": \"no\"}", "readOnly is not true or false" },
-		{ "{\"readOnly\": false, \"cache\": \"x\"}",
-		  "cache is not \"auto\" or \"leases\" or \"timeout\" or \"none\"" },
+		{ "{\"readOnly\": false, \"cache\": \"x\"}", "cache is not \"auto\" or \"timeout\" or \"none\"" },
 		{ "true", "not an object" },
 	};
 	struct settings settings;

@@ -55,7 +55,8 @@ static void what_is_not_said_has_the_defaults(void **state)
 	assert_int_equal(options.lanes, MOUNT_OPTIONS_LANES);
 	assert_int_equal(options.uid, 0);
 	assert_false(options.foreground || options.helper || options.read_only || options.permissions_host ||
-	             options.owner_host || options.no_cache || options.leases);
+	             options.owner_host || options.no_cache);
+	assert_true(options.leases);
 }
 
 static void every_own_option_is_taken(void **state)

@@ -5,9 +5,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "guest-fuse/mount/known/file-binds.h"
+#include "guest-fuse/mount/known/held.h"
+#include "guest-fuse/mount/known/validity.h"
+#include "protocol/clock.h"
 #include "tests/guest-fuse/mount/known/object.h"
 
 static bool keeps(struct objects *objects, const struct proto_attr *attr)
@@ -110,6 +115,31 @@ static void a_change_of_mode_does_not_hide_what_the_host_wrote(void **state)
 	assert_false(keeps(*state, &attr));
 }
 
+static struct objects_kernel kernel_of(struct objects *objects)
+{
+	struct objects_kernel kernel;
+
+	assert_true(objects_kernel(objects, NODE, &kernel));
+	return kernel;
+}
+
+/* The kernel may keep these attributes. */
+static void keep(struct objects *objects, const struct proto_attr *attr)
+{
+	struct held *held = held_new();
+	struct file_binds *binds = file_binds_new();
+	struct validity validity;
+	const struct answer answer = { .since = clock_ns() };
+
+	assert_true(held != NULL && binds != NULL);
+	validity_init(&validity, true, true, binds, held);
+	assert_true(objects_keep(objects, &validity, NODE, attr, &answer) > 0);
+	held_changed(held, NODE);
+	assert_true(objects_keep(objects, &validity, NODE, attr, &answer) == 0);
+	held_free(held);
+	file_binds_free(binds);
+}
+
 static void the_kernel_is_told_of_another_size(void **state)
 {
 	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
@@ -119,11 +149,80 @@ static void the_kernel_is_told_of_another_size(void **state)
 	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
 	assert_false(opened.attr_differ);
 	attr.size = 11;
+	/* It would ask. */
+	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
+	assert_false(opened.attr_differ);
+	keep(*state, &attr);
 	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
 	assert_true(opened.attr_differ);
+	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
+	assert_false(opened.attr_differ);
+	keep(*state, &attr);
 	assert_int_equal(objects_told(*state, NODE, &attr), 0);
 	assert_int_equal(objects_opened(*state, NODE, &attr, &opened), 0);
 	assert_false(opened.attr_differ);
+}
+
+static void attributes_that_the_kernel_may_keep_are_noted(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
+	struct objects_kernel kernel;
+
+	assert_false(objects_kernel(*state, NODE, &kernel));
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_false(kernel_of(*state).attributes);
+	keep(*state, &attr);
+	assert_true(kernel_of(*state).attributes);
+	objects_kernel_told(*state, NODE, false);
+	assert_false(kernel_of(*state).attributes);
+	assert_int_equal(objects_told_change(*state, NODE, &attr), 0);
+	assert_true(kernel_of(*state).attributes);
+	/* It is told of directories in any case. */
+	assert_false(objects_kernel(*state, ROOT, &kernel));
+}
+
+static void questions_for_attributes_are_counted(void **state)
+{
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	objects_asking(*state, NODE, 1);
+	objects_asking(*state, NODE, 1);
+	objects_asking(*state, NODE, -1);
+	assert_true(kernel_of(*state).asking && kernel_of(*state).asked > 0);
+	objects_asking(*state, NODE, -1);
+	objects_asking(*state, NODE, -1);
+	assert_false(kernel_of(*state).asking);
+}
+
+static void pages_from_before_a_change_are_known(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	objects_unsure(*state, NODE);
+	assert_false(kernel_of(*state).pages);
+	(void) usleep(1);
+	objects_paged(*state, NODE);
+	assert_false(kernel_of(*state).pages);
+	(void) usleep(1);
+	objects_unsure(*state, NODE);
+	objects_paged(*state, NODE);
+	assert_true(kernel_of(*state).pages);
+	objects_kernel_told(*state, NODE, false);
+	assert_true(kernel_of(*state).pages);
+	/* The kernel drops them at other times. */
+	assert_int_equal(objects_told(*state, NODE, &attr), 0);
+	assert_true(kernel_of(*state).pages);
+	attr.mtime.seconds++;
+	assert_int_equal(objects_told_change(*state, NODE, &attr), 0);
+	assert_true(kernel_of(*state).pages);
+	attr.mtime.seconds++;
+	assert_int_equal(objects_told(*state, NODE, &attr), 0);
+	assert_false(kernel_of(*state).pages);
+	objects_paged(*state, NODE);
+	(void) usleep(1);
+	objects_unsure(*state, NODE);
+	objects_kernel_told(*state, NODE, true);
+	assert_false(kernel_of(*state).pages);
 }
 
 int main(void)
@@ -135,6 +234,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(while_others_write_no_pages_are_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_change_of_mode_does_not_hide_what_the_host_wrote, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_kernel_is_told_of_another_size, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(attributes_that_the_kernel_may_keep_are_noted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(questions_for_attributes_are_counted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(pages_from_before_a_change_are_known, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -56,6 +57,7 @@ static void a_server_that_lies_is_not_believed(void **state)
 
 static void changes_are_dated(void **state)
 {
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
 	int64_t first;
 
 	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
@@ -65,6 +67,12 @@ static void changes_are_dated(void **state)
 	assert_true(first > 0);
 	objects_moved(*state, NODE, ROOT, "other");
 	assert_true(objects_changed_at(*state, NODE) >= first);
+	/* The server has another state of it now. */
+	attr.size++;
+	(void) usleep(1);
+	first = objects_changed_at(*state, NODE);
+	assert_int_equal(objects_told(*state, NODE, &attr), 0);
+	assert_true(objects_changed_at(*state, NODE) > first);
 	/* An object that is not known any more: a listing that was read before must not bring it back. */
 	assert_int_equal(objects_changed_at(*state, PROTO_ID(1, 1)), 0);
 	objects_changed(*state, PROTO_ID(1, 1));
