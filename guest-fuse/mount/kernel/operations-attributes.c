@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 #include "guest-fuse/mount/kernel/caller.h"
 #include "guest-fuse/mount/kernel/operation.h"
@@ -16,6 +17,8 @@
 #include "guest-fuse/mount/mount-options.h"
 #include "guest-fuse/mount/server/stale.h"
 #include "guest-fuse/mount/server/thread-call.h"
+
+enum { ATIME_SECONDS = 23 * 3600 /* relatime's day, and an hour between the clocks */ };
 
 static void reply_attr(struct thread *thread, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
                        double keep)
@@ -45,16 +48,30 @@ static bool is_linked_by_old_name(struct thread *thread, const struct proto_attr
 	return true;
 }
 
+static bool is_later(const struct proto_time *left, const struct proto_time *right)
+{
+	return left->seconds > right->seconds ||
+	       (left->seconds == right->seconds && left->nanoseconds > right->nanoseconds);
+}
+
+/* To read from the file moves its time of the last access (mount(8), relatime). */
+static bool is_moved_by_reading(const struct proto_attr *attr)
+{
+	return !is_later(&attr->atime, &attr->mtime) || !is_later(&attr->atime, &attr->ctime) ||
+	       time(NULL) - attr->atime.seconds >= ATIME_SECONDS;
+}
+
 /*
  * A file that is kept open is watched itself, so that its attributes hold as its contents do. After the kernel has read
- * from a file it asks for its attributes again, for the time of the last access, which nobody is promised.
+ * from a file it asks for its attributes again, for the time of the last access.
  */
 static bool is_known(const struct client *client, uint64_t node, struct proto_attr *ret_attr, double *ret_keep)
 {
 	struct kept_file file;
 	struct answer answer;
 
-	if (!kept_look(client->kept, node, &file) || objects_changed_at(client->objects, node) >= file.since)
+	if (!kept_look(client->kept, node, &file) || is_moved_by_reading(&file.attr) ||
+	    objects_changed_at(client->objects, node) >= file.since)
 		return false;
 	answer = (struct answer){ .since = file.since, .events = file.events };
 	*ret_attr = file.attr;
