@@ -137,7 +137,8 @@ enum {
 	PROTO_ATTR_BARE = 1 << 30,    /* the object has no extended attributes that the client could list */
 	PROTO_ATTR_LEASED = 1 << 29,  /* INVALIDATE will say when these attributes do not hold any more */
 	PROTO_ATTR_WRITERS = 1 << 28, /* others may write to the file: its contents may change without INVALIDATE */
-	PROTO_ATTR_ALL = PROTO_ATTR_BARE | PROTO_ATTR_LEASED | PROTO_ATTR_WRITERS,
+	PROTO_ATTR_KEEP = 1 << 27,    /* the handle of OPEN may serve later opens for reading, until INVALIDATE */
+	PROTO_ATTR_ALL = PROTO_ATTR_BARE | PROTO_ATTR_LEASED | PROTO_ATTR_WRITERS | PROTO_ATTR_KEEP,
 
 	PROTO_RENAME_NOREPLACE = 1 << 0,
 	PROTO_RENAME_EXCHANGE = 1 << 1,
@@ -198,7 +199,7 @@ enum {
 	KIND(blob, struct proto_blob, 4 + PROTO_BLOB_MAX, "4 bytes length, then bytes: 0 to 65536") \
 	KIND(data, struct proto_data, 4, "4 bytes length, then bytes to the end of the frame: 0 to 1 MiB") \
 	KIND(time, struct proto_time, 12, "8 bytes seconds (signed) and 4 bytes nanoseconds below 1,000,000,000") \
-	KIND(attr, struct proto_attr, 80, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30, with LEASES PROTO_ATTR_LEASED 2^29 and PROTO_ATTR_WRITERS 2^28") \
+	KIND(attr, struct proto_attr, 80, "80 bytes: ino, size, blocks of 512 bytes (8 each), atime, mtime, ctime (time each), mode, nlink, uid, gid, rdev (4 each); with the feature ATTR_FLAGS mode may have PROTO_ATTR_BARE 2^30, with LEASES PROTO_ATTR_LEASED 2^29, PROTO_ATTR_WRITERS 2^28 and PROTO_ATTR_KEEP 2^27") \
 	KIND(entry, struct proto_entry, 88, "node (not 0) and attr") \
 	KIND(mode, uint32_t, 4, "4 bytes: a file type of stat(2) or none, and the bits of 07777") \
 	KIND(owner, struct proto_owner, 8, "4 bytes uid, 4 bytes gid; neither is 2^32-1") \

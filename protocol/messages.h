@@ -19,7 +19,7 @@ enum {
 
 	/* features of HELLO */
 	PROTO_FEATURE_ATTR_FLAGS = 1 << 0, /* the high bits of an attr's mode may carry PROTO_ATTR_* */
-	PROTO_FEATURE_LEASES = 1 << 1,     /* INVALIDATE, PROTO_FRAME_LEASED, PROTO_ATTR_LEASED, PROTO_ATTR_WRITERS */
+	PROTO_FEATURE_LEASES = 1 << 1,     /* INVALIDATE, PROTO_FRAME_LEASED, PROTO_ATTR_LEASED and what follows it */
 	PROTO_FEATURE_ALL = (1 << 2) - 1,
 
 	/*

@@ -38,6 +38,8 @@ static const char help[] =
         "  -V, --version           print the version\n"
         "  -h, --help              print this\n";
 
+enum { SPARE_DESCRIPTORS = 2048 };
+
 enum {
 	OPTION_SETTINGS = 256,
 	OPTION_ADMIN_SETTINGS,
@@ -258,10 +260,13 @@ static int check(struct options *options)
 static uint32_t default_descriptors(void)
 {
 	struct rlimit files;
+	rlim_t spare;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return 512;
-	return files.rlim_max / 2 < 65536 ? (uint32_t) (files.rlim_max / 2) : 65536;
+	/* The rest is for what operations open for moments, and for lanes. */
+	spare = files.rlim_max / 2 < SPARE_DESCRIPTORS ? files.rlim_max / 2 : SPARE_DESCRIPTORS;
+	return files.rlim_max - spare < 65536 ? (uint32_t) (files.rlim_max - spare) : 65536;
 }
 
 int options_parse(int argc, char **argv, struct options *ret_options)

@@ -16,6 +16,7 @@
 #include "guest-fuse/mount/known/ahead.h"
 #include "guest-fuse/mount/known/file-binds.h"
 #include "guest-fuse/mount/known/held.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/listings.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
@@ -63,11 +64,17 @@ static bool make_known(struct client *client)
 	       client->absent != NULL && client->listings != NULL && client->validity != NULL;
 }
 
+static void close_later(void *data, uint64_t handle)
+{
+	server_close_later(data, handle);
+}
+
 static bool make_server(struct client *client, const struct proto_token *token)
 {
 	client->server = server_new(client->options, token);
 	client->pending = client->server == NULL ? NULL : pending_new(client->server);
-	return client->pending != NULL;
+	client->kept = client->server == NULL ? NULL : kept_new(close_later, client->server);
+	return client->pending != NULL && client->kept != NULL;
 }
 
 static bool make_kernel(struct client *client)
@@ -140,6 +147,7 @@ void parts_free(struct client *client)
 	listings_free(client->listings);
 	free(client->validity);
 	held_free(client->held);
+	kept_free(client->kept);
 	file_binds_free(client->file_binds);
 	close_fd(client->device);
 	free(client);

@@ -30,6 +30,7 @@ enum {
 	SHARE_OF_MARKS = 4,
 	FILES_PART = 2, /* files may have one part in so many of the marks */
 	EVICT_TRIES = 64,
+	REFUSALS = 8, /* a file that is opened displaces another one at every such refusal for want of room */
 };
 
 struct lease {
@@ -227,6 +228,8 @@ static void unwatch(struct leases *leases, struct node *node)
 	if (drop(leases, id))
 		lose(leases, id, kind);
 	lock_give(&leases->lock);
+	if (kind == LEASE_FILE)
+		leases_look_soon(leases);
 }
 
 static bool has_room(const struct leases *leases, enum lease_kind kind)
@@ -326,6 +329,9 @@ static bool watch(struct leases *leases, struct node *node, int object)
 	/* A restart, or the end of the object, may have come in between. */
 	watched = r == 0 && restarts == leases->restarts && find(leases, id) != NULL;
 	if (watched) {
+		/* Who has opened it before has raised no event. */
+		if (kind == LEASE_FILE)
+			nodes_ask_again(leases->nodes, node);
 		nodes_set_watched(node, true);
 	} else {
 		(void) drop(leases, id);
@@ -359,6 +365,51 @@ bool leases_hold_file(struct leases *leases, struct node *node, int file)
 	if (held)
 		stamps_drop(node, told);
 	return held;
+}
+
+/*
+ * Ends the watch of a file that nobody has asked about for the longest, so that others take their turn. Guests do not
+ * ask about a file that they have kept open: which of these they use is not known.
+ */
+static void displace(struct leases *leases)
+{
+	struct node *node;
+	uint64_t id;
+
+	lock_take(&leases->lock);
+	leases->hands[LEASE_FILE] = leases->hands[LEASE_FILE] == NULL ? NULL : leases->hands[LEASE_FILE]->hh.next;
+	if (leases->hands[LEASE_FILE] == NULL)
+		leases->hands[LEASE_FILE] = leases->tables[LEASE_FILE];
+	id = leases->hands[LEASE_FILE] == NULL ? 0 : leases->hands[LEASE_FILE]->id;
+	lock_give(&leases->lock);
+	if (id == 0 || nodes_get(leases->nodes, id, &node) < 0)
+		return;
+	if (!nodes_was_asked(node))
+		unwatch(leases, node);
+	nodes_put(leases->nodes, node);
+}
+
+/* A walk that opens each file once is to displace few of those that were there before. */
+static bool has_room_for_contents(struct leases *leases)
+{
+	bool room = nodes_may_keep_handles(leases->nodes), turn = false;
+
+	lock_take(&leases->lock);
+	room = room && has_room(leases, LEASE_FILE);
+	if (!room)
+		turn = ++leases->refused % REFUSALS == 0;
+	lock_give(&leases->lock);
+	if (turn)
+		displace(leases);
+	return room;
+}
+
+bool leases_hold_contents(struct leases *leases, struct node *node, int fd)
+{
+	if (leases == NULL || atomic_load_explicit(&leases->behind, memory_order_relaxed))
+		return false;
+	return nodes_is_watched(node) ? nodes_may_keep_handles(leases->nodes)
+	                              : has_room_for_contents(leases) && watch(leases, node, fd);
 }
 
 bool leases_has(struct leases *leases, struct node *node)
@@ -400,6 +451,7 @@ void leases_watch_gone(struct leases *leases, uint64_t id)
 		return;
 	nodes_set_watched(node, false);
 	nodes_put(leases->nodes, node);
+	leases_look_soon(leases);
 }
 
 /* Any lease's id; 0: there is none. */

@@ -20,7 +20,7 @@ enum {
 	CONTENTS = FAN_MODIFY | FAN_CLOSE_WRITE, /* what is stored into a mapping shows in CLOSE_WRITE alone */
 	MASK = NAMES | CONTENTS | FAN_ATTRIB | FAN_DELETE_SELF | FAN_EVENT_ON_CHILD | FAN_ONDIR,
 	/* A file is moved: its ctime changes. A name more or less is FAN_ATTRIB. */
-	FILE_MASK = CONTENTS | FAN_ATTRIB | FAN_MOVE_SELF | FAN_DELETE_SELF,
+	FILE_MASK = CONTENTS | FAN_ATTRIB | FAN_MOVE_SELF | FAN_DELETE_SELF | FAN_OPEN,
 };
 
 _Static_assert(sizeof(((struct statfs *) NULL)->f_fsid) == sizeof(((struct fanotify_event_info_fid *) NULL)->fsid),
@@ -165,7 +165,7 @@ static unsigned what_of(uint64_t mask)
 {
 	return ((mask & NAMES) != 0 ? HOSTWATCH_NAME : 0U) | ((mask & FAN_ATTRIB) != 0 ? HOSTWATCH_ATTRIBUTES : 0U) |
 	       ((mask & CONTENTS) != 0 ? HOSTWATCH_CONTENTS : 0U) |
-	       ((mask & FAN_DELETE_SELF) != 0 ? HOSTWATCH_GONE : 0U);
+	       ((mask & FAN_DELETE_SELF) != 0 ? HOSTWATCH_GONE : 0U) | ((mask & FAN_OPEN) != 0 ? HOSTWATCH_OPENED : 0U);
 }
 
 static int parse(const char *buffer, size_t length, struct hostwatch_told *ret_told)

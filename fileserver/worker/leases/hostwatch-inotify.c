@@ -15,7 +15,7 @@ enum {
 	/* IN_IGNORED comes unasked. */
 	MASK = NAMES | CONTENTS | IN_ATTRIB | IN_ONLYDIR,
 	/* A file is moved: its ctime changes. A name more or less is IN_ATTRIB. */
-	FILE_MASK = CONTENTS | IN_ATTRIB | IN_MOVE_SELF,
+	FILE_MASK = CONTENTS | IN_ATTRIB | IN_MOVE_SELF | IN_OPEN,
 };
 
 static int begin(void)
@@ -65,7 +65,8 @@ static int unmark(int fd, int object, const struct hostwatch_key *key)
 static unsigned what_of(uint32_t mask)
 {
 	return ((mask & NAMES) != 0 ? HOSTWATCH_NAME : 0U) | ((mask & IN_ATTRIB) != 0 ? HOSTWATCH_ATTRIBUTES : 0U) |
-	       ((mask & CONTENTS) != 0 ? HOSTWATCH_CONTENTS : 0U) | ((mask & IN_IGNORED) != 0 ? HOSTWATCH_GONE : 0U);
+	       ((mask & CONTENTS) != 0 ? HOSTWATCH_CONTENTS : 0U) | ((mask & IN_IGNORED) != 0 ? HOSTWATCH_GONE : 0U) |
+	       ((mask & IN_OPEN) != 0 ? HOSTWATCH_OPENED : 0U);
 }
 
 static int parse(const char *buffer, size_t length, struct hostwatch_told *ret_told)

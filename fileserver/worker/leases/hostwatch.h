@@ -33,6 +33,7 @@ enum {
 	HOSTWATCH_CONTENTS = 4,   /* written, or closed after it was open for writing: size and times also changed */
 	HOSTWATCH_OVERFLOW = 8,   /* events were lost: everything may have changed. Belongs to no watch */
 	HOSTWATCH_GONE = 16,      /* the watched object does not exist any more, nor does its watch */
+	HOSTWATCH_OPENED = 32,    /* a file that is watched itself was opened, for whatever */
 };
 
 struct hostwatch_event {

@@ -40,6 +40,7 @@ struct leases {
 	struct lease *tables[LEASE_KINDS], *hands[LEASE_KINDS];
 	uint32_t counts[LEASE_KINDS], most; /* most: of all together */
 	bool files_failed;                  /* there is no watch for files */
+	uint32_t refused;                   /* how often leases_hold_contents() had no room */
 	uint64_t restarts;
 	struct lost {
 		uint64_t id;
@@ -81,6 +82,13 @@ struct leases {
 uint32_t leases_take_lost(struct leases *leases, struct lost **ret_lost, size_t *ret_count);
 /* A file is not as the guest was told. */
 void leases_lose_file(struct leases *leases, uint64_t id);
+/*
+ * An event: a file that is watched itself was opened by somebody else. True: from now on its contents may change
+ * without another event.
+ */
+bool leases_opened_by_others(struct leases *leases, uint64_t id);
+/* Open files that needed no looking at may need it by now. */
+void leases_look_soon(struct leases *leases);
 /* Looks again at every file that the guest was told of. */
 void leases_look_now(struct leases *leases);
 /* The guest is to be told ALL. more: PROTO_INVALIDATE_CONTENTS or 0. */

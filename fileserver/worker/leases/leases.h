@@ -99,7 +99,8 @@ void leases_drop_names(struct leases *leases);
 /*
  * Contents. No event tells that a program of the host stores into a mapping. As long as others have a file open for
  * writing, or mapped so, its contents may change without INVALIDATE; files that the guest has open are looked at again
- * and again, and it is told within a second.
+ * and again, and it is told within a second. A file that is watched itself need not be looked at before somebody opens
+ * it, which is an event.
  *
  * leases_others_write(): whether that is so. fd: the file, open for reading. Before anything is read from it.
  */
@@ -116,5 +117,12 @@ void leases_write_end(struct leases *leases, struct node *node);
  */
 bool leases_write_begun(struct leases *leases, struct node *node, bool others);
 bool leases_others_were(struct leases *leases, const struct node *near, int pinned);
+/*
+ * A file was opened for reading, as fd. Watches it itself, unless too many are watched or too many descriptors taken.
+ * True: if, after all that is replied was read, leases_has_contents() is true as well, the guest may keep the handle.
+ */
+bool leases_hold_contents(struct leases *leases, struct node *node, int fd);
+/* The guest will be told if the contents of this file change, or if somebody opens it for writing. Any thread. */
+bool leases_has_contents(struct leases *leases, struct node *node);
 /* A file was opened: it is looked after from now on. mtime: before anything was read from it. */
 void leases_opened(struct leases *leases, struct handle *handle, const struct proto_time *mtime);

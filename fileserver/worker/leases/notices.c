@@ -37,6 +37,7 @@ struct round {
 	struct proto_invalidate_request pending[PENDING];
 	unsigned count;
 	unsigned foreign;
+	int read; /* events */
 };
 
 /*
@@ -236,16 +237,74 @@ static void take(void *context, const struct hostwatch_event *event)
 	gather(round, event->watch, node, what_of(event), event->name);
 }
 
-/* Of a file's own watch: by whatever name it was changed. */
+static int read_watch(struct round *round, enum lease_kind kind, hostwatch_take *take_event)
+{
+	struct hostwatch *watch = atomic_load(&round->leases->watches[kind]);
+	int count = watch == NULL ? 0 : hostwatch_read(watch, take_event, round);
+
+	if (count >= 0)
+		return count;
+	/* Some may have been lost. */
+	leases_lose_all(round->leases, PROTO_INVALIDATE_CONTENTS);
+	return 0;
+}
+
+/* The object at a name, as far as it is known. */
+static uint64_t named(struct leases *leases, int directory, const char *name)
+{
+	struct statx stx;
+
+	return statx(directory, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, NODES_STATX, &stx) == 0
+	               ? nodes_find(leases->nodes, &stx)
+	               : 0;
+}
+
+/* Whether a file is gone from its only name, of which a directory's watch tells. */
+static bool is_gone(struct leases *leases, uint64_t id)
+{
+	struct node *node, *directory = NULL;
+	char name[PROTO_NAME_MAX + 1];
+	struct node_fd fd;
+	bool gone = false;
+
+	if (nodes_get(leases->nodes, id, &node) < 0)
+		return true;
+	if (nodes_watched_name(leases->nodes, node, &directory, name) == 0 &&
+	    nodes_fd_in_place(leases->nodes, directory, &fd) == 0) {
+		gone = named(leases, fd.fd, name) != id;
+		nodes_fd_done(leases->nodes, &fd);
+	}
+	if (directory != NULL)
+		nodes_put(leases->nodes, directory);
+	nodes_put(leases->nodes, node);
+	return gone;
+}
+
+/*
+ * Whether nothing is known to have happened to a file but that it lost its name. Its attributes are not to be told
+ * before, or for a moment they would be seen at the old name.
+ */
+static bool is_only_removed(struct round *round, const struct hostwatch_event *event)
+{
+	return event->what == HOSTWATCH_ATTRIBUTES && is_gone(round->leases, event->watch);
+}
+
+/* Of a file's own watch: by whatever name it was changed, or opened. */
 static void take_file(void *context, const struct hostwatch_event *event)
 {
+	struct hostwatch_event change = *event;
 	struct round *round = context;
 	uint32_t what = PROTO_INVALIDATE_ATTRIBUTES;
 
-	if ((event->what & HOSTWATCH_CONTENTS) != 0)
+	/* What happened to names before this is told before this. */
+	round->read += read_watch(round, LEASE_DIRECTORY, take);
+	change.what &= ~(unsigned) HOSTWATCH_OPENED;
+	if ((change.what & HOSTWATCH_CONTENTS) != 0)
 		what |= PROTO_INVALIDATE_CONTENTS;
-	if (is_to_be_told(round, event))
+	if (change.what != 0 && is_to_be_told(round, &change) && !is_only_removed(round, &change))
 		gather(round, 0, event->watch, what, "");
+	if (change.what != event->what && !event->own && leases_opened_by_others(round->leases, event->watch))
+		gather(round, 0, event->watch, FILE_WHOLE, "");
 }
 
 /* Tells the guest what is not watched any more, or was found to have changed. */
@@ -271,25 +330,15 @@ static void tell_lost(struct leases *leases)
 	free(lost);
 }
 
-static int read_watch(struct round *round, enum lease_kind kind, hostwatch_take *take_event)
-{
-	struct hostwatch *watch = atomic_load(&round->leases->watches[kind]);
-	int count = watch == NULL ? 0 : hostwatch_read(watch, take_event, round);
-
-	if (count >= 0)
-		return count;
-	/* Some may have been lost. */
-	leases_lose_all(round->leases, PROTO_INVALIDATE_CONTENTS);
-	return 0;
-}
-
 /* Reads what is queued, and sends it. Returns how many events were not the session's own. */
 static int read_events(struct leases *leases, int *ret_read)
 {
 	struct round round = { .leases = leases };
 
 	leases->batch++;
-	*ret_read = read_watch(&round, LEASE_DIRECTORY, take) + read_watch(&round, LEASE_FILE, take_file);
+	round.read = read_watch(&round, LEASE_DIRECTORY, take);
+	round.read += read_watch(&round, LEASE_FILE, take_file);
+	*ret_read = round.read;
 	flush(&round);
 	tell_lost(leases);
 	return (int) round.foreign;

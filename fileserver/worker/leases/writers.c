@@ -19,6 +19,7 @@
 
 #include "fileserver/common/resolve.h"
 #include "fileserver/worker/leases/internal.h"
+#include "fileserver/worker/nodes/ids.h"
 #include "fileserver/worker/nodes/nodes.h"
 #include "protocol/cleanup.h"
 #include "protocol/clock.h"
@@ -146,13 +147,52 @@ void leases_write_end(struct leases *leases, struct node *node)
 		nodes_write_end(leases->nodes, node);
 }
 
+bool leases_has_contents(struct leases *leases, struct node *node)
+{
+	return leases != NULL && !atomic_load_explicit(&leases->behind, memory_order_relaxed) &&
+	       nodes_has_watch(node) && nodes_nobody_writes(leases->nodes, node);
+}
+
+void leases_look_soon(struct leases *leases)
+{
+	if (!atomic_load_explicit(&leases->any_open, memory_order_relaxed) && !atomic_exchange(&leases->any_open, true))
+		(void) eventfd_write(leases->wake, 1);
+}
+
 void leases_opened(struct leases *leases, struct handle *handle, const struct proto_time *mtime)
 {
 	if (leases == NULL)
 		return;
 	atomic_store(&handle->mtime, nanoseconds(mtime->seconds, mtime->nanoseconds));
-	if (!atomic_load_explicit(&leases->any_open, memory_order_relaxed) && !atomic_exchange(&leases->any_open, true))
-		(void) eventfd_write(leases->wake, 1);
+	if (!leases_has_contents(leases, handle->node))
+		leases_look_soon(leases);
+}
+
+bool leases_opened_by_others(struct leases *leases, uint64_t id)
+{
+	struct handle *reader = NULL;
+	enum nodes_others others;
+	struct node *node;
+	bool lost = false;
+
+	if (nodes_get(leases->nodes, id, &node) < 0)
+		return false;
+	reader = nodes_reader(leases->nodes, node);
+	/* It may be about to be opened by the guest, which then finds that this is not known any more. */
+	if (reader == NULL)
+		nodes_ask_again(leases->nodes, node);
+	/* The guest was told of that change, and may keep no handle so soon after it. */
+	else if (was_changed(leases, node))
+		nodes_ask_again(leases->nodes, node);
+	/* While the session writes itself, the kernel cannot be asked. */
+	else
+		lost = nodes_writes(leases->nodes, node, &others) ||
+		       nodes_note_others(leases->nodes, node, ask(leases, node, reader->fd), false);
+	nodes_handle_put(leases->nodes, reader);
+	if (!leases_has_contents(leases, node))
+		leases_look_soon(leases);
+	nodes_put(leases->nodes, node);
+	return lost;
 }
 
 /* When the last event of the file was read. False: not all of its changes come as events. */
@@ -228,9 +268,11 @@ static bool is_any_open(struct leases *leases)
 	bool any;
 
 	atomic_store(&leases->any_open, false);
-	handle = nodes_next_open_file(leases->nodes, &place);
-	any = handle != NULL;
-	nodes_handle_put(leases->nodes, handle);
+	do {
+		handle = nodes_next_open_file(leases->nodes, &place);
+		any = handle != NULL && !leases_has_contents(leases, handle->node);
+		nodes_handle_put(leases->nodes, handle);
+	} while (handle != NULL && !any);
 	if (any)
 		atomic_store(&leases->any_open, true);
 	return any;
@@ -251,7 +293,7 @@ int leases_look_at_open(struct leases *leases, void (*lost)(struct leases *lease
 		handle = nodes_next_open_file(leases->nodes, &leases->look_place);
 		if (handle == NULL)
 			break;
-		if (is_lost(leases, handle))
+		if (!leases_has_contents(leases, handle->node) && is_lost(leases, handle))
 			lost(leases, nodes_id(handle->node));
 		nodes_handle_put(leases->nodes, handle);
 	}

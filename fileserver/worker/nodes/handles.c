@@ -130,7 +130,9 @@ void nodes_write_end(struct nodes *nodes, struct node *node)
 {
 	nodes_lock(nodes);
 	assert(node->writes > 0);
-	node->writes--;
+	/* Whoever opened it meanwhile was not looked for. */
+	if (--node->writes == 0 && node->others == NODES_OTHERS_NONE)
+		node->others = NODES_OTHERS_ASKED;
 	nodes_unlock(nodes);
 }
 
@@ -143,6 +145,21 @@ bool nodes_writes(struct nodes *nodes, struct node *node, enum nodes_others *ret
 	*ret_others = node->others;
 	nodes_unlock(nodes);
 	return writes;
+}
+
+void nodes_ask_again(struct nodes *nodes, struct node *node)
+{
+	nodes_lock(nodes);
+	if (node->writes == 0 && node->others == NODES_OTHERS_NONE)
+		node->others = NODES_OTHERS_ASKED;
+	nodes_unlock(nodes);
+}
+
+bool nodes_nobody_writes(struct nodes *nodes, struct node *node)
+{
+	enum nodes_others others;
+
+	return !nodes_writes(nodes, node, &others) && others == NODES_OTHERS_NONE;
 }
 
 bool nodes_note_others(struct nodes *nodes, struct node *node, bool others, bool asked)
@@ -181,4 +198,28 @@ struct handle *nodes_next_open_file(struct nodes *nodes, uint32_t *place)
 		found->users++;
 	nodes_unlock(nodes);
 	return found;
+}
+
+struct handle *nodes_reader(struct nodes *nodes, struct node *node)
+{
+	struct handle *handle;
+
+	nodes_lock(nodes);
+	handle = node->handles;
+	while (handle != NULL && (handle->closed || handle->directory || !handle->readable))
+		handle = handle->next_of_node;
+	if (handle != NULL)
+		handle->users++;
+	nodes_unlock(nodes);
+	return handle;
+}
+
+bool nodes_may_keep_handles(struct nodes *nodes)
+{
+	bool may;
+
+	nodes_lock(nodes);
+	may = nodes->open_handles < nodes->descriptors_max / 4 * 3;
+	nodes_unlock(nodes);
+	return may;
 }

@@ -59,10 +59,11 @@ void nodes_free(struct nodes *nodes);
 
 /*
  * For leases. Whether a watch of its own tells of changes in a directory, or of a file; is_watched() also notes that
- * somebody asked, is_asked() says whether somebody has, and was_asked() whether since it was called last. Any thread,
- * without a lock.
+ * somebody asked, has_watch() does not; is_asked() says whether somebody has, and was_asked() whether since it was
+ * called last. Any thread, without a lock.
  */
 void nodes_set_watched(struct node *node, bool watched);
+bool nodes_has_watch(const struct node *node);
 bool nodes_is_watched(struct node *node);
 bool nodes_is_asked(const struct node *node);
 bool nodes_was_asked(struct node *node);
@@ -187,11 +188,16 @@ int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, b
  * closed; nodes_write_begin() and nodes_write_end() are around the call that opens it. begin: true for the first: the
  * caller finds out whether there are others, and tells by nodes_note_others() with asked. Any thread.
  */
+/* ASKED: it is not known, or not any more. */
 enum nodes_others { NODES_OTHERS_NONE, NODES_OTHERS_WRITE, NODES_OTHERS_ASKED };
 bool nodes_write_begin(struct nodes *nodes, struct node *node);
 void nodes_write_end(struct nodes *nodes, struct node *node);
 /* True: this session writes itself, and *ret_others is what was found before. */
 bool nodes_writes(struct nodes *nodes, struct node *node, enum nodes_others *ret_others);
+/* That there are no others is to be found out again, unless the session writes itself. */
+void nodes_ask_again(struct nodes *nodes, struct node *node);
+/* Nobody writes to it as far as was found: neither this session nor others. */
+bool nodes_nobody_writes(struct nodes *nodes, struct node *node);
 /*
  * What was found when the kernel was asked, unless the session has begun to write meanwhile. Returns what holds:
  * whether others may write.
@@ -202,6 +208,10 @@ bool nodes_note_others(struct nodes *nodes, struct node *node, bool others, bool
  * beginning. NULL: there is no more.
  */
 struct handle *nodes_next_open_file(struct nodes *nodes, uint32_t *place);
+/* Pins a handle of this file that is open for reading; NULL: there is none. */
+struct handle *nodes_reader(struct nodes *nodes, struct node *node);
+/* So few handles are open that some may stay so which nobody uses at the moment: a quarter of the budget is left. */
+bool nodes_may_keep_handles(struct nodes *nodes);
 
 /* Unpins a handle that nodes_handle() (ids.h) or nodes_open() pinned. */
 void nodes_handle_put(struct nodes *nodes, struct handle *handle);

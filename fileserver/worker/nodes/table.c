@@ -269,6 +269,11 @@ void nodes_set_watched(struct node *node, bool watched)
 	atomic_store(&node->watched, watched);
 }
 
+bool nodes_has_watch(const struct node *node)
+{
+	return atomic_load(&node->watched);
+}
+
 bool nodes_is_watched(struct node *node)
 {
 	/* Not written when it is set already: many threads look. */

@@ -56,10 +56,13 @@ static int open_file(struct call *call, const struct worker_open *request, bool 
 	struct pinned *file = request->node;
 	_cleanup_close_ int opened = reach_open(session, file->fd.fd, request->flags);
 	struct statx stx;
+	bool held;
 	int r;
 
 	if (opened < 0)
 		return opened;
+	held = (request->flags & ~(uint32_t) PROTO_OPEN_NOATIME) == PROTO_OPEN_READ &&
+	       leases_hold_contents(session->leases, file->node, opened);
 	r = begin_contents(session, file, opened, request->flags, others, &ret_reply->attr, &stx);
 	if (r < 0)
 		return r;
@@ -73,6 +76,13 @@ static int open_file(struct call *call, const struct worker_open *request, bool 
 	r = open_handle(session, file->node, opened, request->flags, &ret_reply->attr, &ret_reply->handle);
 	if (r == 0)
 		(void) TAKE_FD(opened);
+	/*
+	 * From here on who opens the file is found by its handle. A file system that is mounted in the share is not to
+	 * be kept from being unmounted.
+	 */
+	if (r == 0 && held && nodes_on_root_device(session->nodes, &stx) &&
+	    leases_has_contents(session->leases, file->node))
+		ret_reply->attr.flags |= PROTO_ATTR_KEEP;
 	return r;
 }
 

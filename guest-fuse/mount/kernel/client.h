@@ -16,6 +16,7 @@ struct held;
 struct fuse_session;
 struct interrupts;
 struct invalidator;
+struct kept;
 struct listings;
 struct mount_options;
 struct notifier;
@@ -41,6 +42,7 @@ struct client {
 	struct listings *listings;
 	struct file_binds *file_binds;
 	struct held *held;
+	struct kept *kept;
 	struct validity *validity;
 	/* What faces the kernel. */
 	struct threads *threads;

@@ -5,6 +5,7 @@
 #include "guest-fuse/mount/kernel/thread.h"
 #include "guest-fuse/mount/known/attributes.h"
 #include "guest-fuse/mount/known/directory.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/server/rpc.h"
@@ -26,11 +27,22 @@ void effects_changed(struct thread *thread, uint64_t node)
 {
 	objects_changed(thread->client->objects, node);
 	recent_drop(thread->client->recent, node);
+	/* Nothing may be left of it that takes room on the disk. */
+	kept_drop(thread->client->kept, node);
 }
 
 void effects_not_taken(struct client *client, uint64_t node)
 {
 	server_give_back(client->server, node, objects_forget(client->objects, node, 1));
+}
+
+bool effects_make_room(struct thread *thread)
+{
+	if (kept_count(thread->client->kept) == 0)
+		return false;
+	kept_drop_all(thread->client->kept);
+	connection_forget(&thread->connection);
+	return true;
 }
 
 void effects_close(struct thread *thread, uint64_t handle)

@@ -16,6 +16,7 @@
 #include "guest-fuse/mount/kernel/scan.h"
 #include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/held.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/known/validity.h"
@@ -472,6 +473,7 @@ static void drop_object(struct client *client, uint64_t node, bool contents)
 	else
 		objects_changed(client->objects, node);
 	recent_drop(client->recent, node);
+	kept_drop(client->kept, node);
 }
 
 /* All that is in a directory, or what has or had this name in it. */
@@ -504,6 +506,7 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 		scan_drop(client, 0);
 		drop_directory(client, 0, NULL, contents);
 		drop_object(client, client->root, false);
+		kept_drop_all(client->kept);
 		push(invalidator, &notice);
 		return;
 	}

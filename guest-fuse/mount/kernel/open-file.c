@@ -10,6 +10,7 @@
 #include "guest-fuse/mount/kernel/effects.h"
 #include "guest-fuse/mount/kernel/thread.h"
 #include "guest-fuse/mount/known/attributes.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/server/server.h"
 #include "protocol/faults.h"
@@ -70,6 +71,14 @@ void open_file_end(struct client *client, struct open_file *file)
 	if (file->mappable)
 		objects_mappable(client->objects, file->node, -1);
 	free(file);
+}
+
+void open_file_close(struct thread *thread, struct open_file *file)
+{
+	if (file->kept == NULL)
+		effects_close(thread, file->handle);
+	else
+		kept_put(thread->client->kept, file->kept);
 }
 
 int open_file_created(struct thread *thread, uint64_t parent, const char *name, const struct proto_entry *entry,

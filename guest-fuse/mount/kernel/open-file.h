@@ -10,13 +10,15 @@
 #include <stdint.h>
 
 struct client;
+struct kept_file;
 struct proto_entry;
 struct thread;
 
 struct open_file {
 	uint64_t handle, node;
-	uint64_t ahead;        /* ticket of ahead.h, or 0 */
-	_Atomic uint32_t drop; /* of objects_opened(), until the file is used for the first time; 0: none */
+	struct kept_file *kept; /* whose handle it is; NULL: its own, closed with it */
+	uint64_t ahead;         /* ticket of ahead.h, or 0 */
+	_Atomic uint32_t drop;  /* of objects_opened(), until the file is used for the first time; 0: none */
 	bool writable, mappable, buffered;
 	bool direct; /* around the page cache: the kernel does not send FSYNC after a write that is to be synchronous */
 	int sync;    /* O_SYNC and O_DSYNC bits, with which the server has opened it */
@@ -30,6 +32,8 @@ struct open_file *open_file_new(void);
 /* The kernel gets it as a handle; and has closed it, so that it is freed. Both note that the object is open. */
 void open_file_begin(struct client *client, struct open_file *file, uint64_t node, uint64_t handle, int flags);
 void open_file_end(struct client *client, struct open_file *file);
+/* Closes its handle at the server, unless that is kept for the next open. */
+void open_file_close(struct thread *thread, struct open_file *file);
 /* At each request with this handle: by now the thread that opened it has dropped its pages. */
 void open_file_used(struct client *client, struct open_file *file);
 

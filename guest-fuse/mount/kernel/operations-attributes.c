@@ -6,15 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 #include "guest-fuse/mount/kernel/caller.h"
 #include "guest-fuse/mount/kernel/operation.h"
 #include "guest-fuse/mount/kernel/operations-parts.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/mount-options.h"
 #include "guest-fuse/mount/server/stale.h"
 #include "guest-fuse/mount/server/thread-call.h"
+
+enum { ATIME_SECONDS = 23 * 3600 /* relatime's day, and an hour between the clocks */ };
 
 static void reply_attr(struct thread *thread, fuse_req_t req, fuse_ino_t ino, int result, const struct proto_attr *attr,
                        double keep)
@@ -44,6 +48,38 @@ static bool is_linked_by_old_name(struct thread *thread, const struct proto_attr
 	return true;
 }
 
+static bool is_later(const struct proto_time *left, const struct proto_time *right)
+{
+	return left->seconds > right->seconds ||
+	       (left->seconds == right->seconds && left->nanoseconds > right->nanoseconds);
+}
+
+/* To read from the file moves its time of the last access (mount(8), relatime). */
+static bool is_moved_by_reading(const struct proto_attr *attr)
+{
+	return !is_later(&attr->atime, &attr->mtime) || !is_later(&attr->atime, &attr->ctime) ||
+	       time(NULL) - attr->atime.seconds >= ATIME_SECONDS;
+}
+
+/*
+ * A file that is kept open is watched itself, so that its attributes hold as its contents do. After the kernel has read
+ * from a file it asks for its attributes again, for the time of the last access.
+ */
+static bool is_known(const struct client *client, uint64_t node, struct proto_attr *ret_attr, double *ret_keep)
+{
+	struct kept_file file;
+	struct answer answer;
+
+	if (!kept_look(client->kept, node, &file) || is_moved_by_reading(&file.attr) ||
+	    objects_changed_at(client->objects, node) >= file.since)
+		return false;
+	answer = (struct answer){ .since = file.since, .events = file.events };
+	*ret_attr = file.attr;
+	ret_attr->flags |= PROTO_ATTR_LEASED;
+	*ret_keep = objects_keep(client->objects, client->validity, node, ret_attr, &answer);
+	return *ret_keep > 0;
+}
+
 static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct thread *thread = thread_current();
@@ -55,7 +91,8 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	int r = 0;
 
 	rebind_locate(thread, &request, fi == NULL ? NULL : file_of(fi));
-	if (!recent_get(client->recent, client->validity, request.node, &reply.attr, &keep)) {
+	if (!recent_get(client->recent, client->validity, request.node, &reply.attr, &keep) &&
+	    (request.node != client_node(client, ino) || !is_known(client, request.node, &reply.attr, &keep))) {
 		objects_asking(client->objects, request.node, 1);
 		r = rpc_getattr(&thread->request, &request, &reply);
 		objects_asking(client->objects, request.node, -1);

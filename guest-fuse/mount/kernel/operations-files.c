@@ -10,6 +10,8 @@
 #include "guest-fuse/mount/kernel/scan.h"
 #include "guest-fuse/mount/kernel/threads.h"
 #include "guest-fuse/mount/known/ahead.h"
+#include "guest-fuse/mount/known/held.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/mount-options.h"
 #include "protocol/clock.h"
@@ -75,6 +77,77 @@ static uint32_t wanted_ahead(const struct client *client, uint64_t node, int fla
 	return size <= AHEAD_SIZE ? (uint32_t) size : 0;
 }
 
+/* Opens of which all are alike at the server. */
+static bool is_plain(const struct client *client, uint64_t node, int flags)
+{
+	const int other = O_TRUNC | O_APPEND | O_DIRECT | O_SYNC | O_NOATIME;
+
+	return (flags & (O_ACCMODE | other)) == O_RDONLY && !client->options->permissions_host &&
+	       !file_binds_has(client->file_binds, node);
+}
+
+/*
+ * Opens the file for reading by a handle that was kept, without asking the server: nothing has changed since it was
+ * opened, and the kernel has its contents and knows their size.
+ */
+static bool open_kept(struct client *client, uint64_t node, int flags, struct open_file *file)
+{
+	struct kept_file *kept = is_plain(client, node, flags) ? kept_take(client->kept, node) : NULL;
+
+	if (kept == NULL)
+		return false;
+	if (!held_since(client->held, node, kept->events) ||
+	    !objects_is_unchanged(client->objects, node, kept->since)) {
+		kept_drop(client->kept, node);
+		kept_put(client->kept, kept);
+		return false;
+	}
+	open_file_begin(client, file, node, kept->handle, flags);
+	file->kept = kept;
+	return true;
+}
+
+/* The file was opened at the server: its handle serves later opens, if that is allowed. */
+static void keep_open(struct thread *thread, struct open_file *file, const struct proto_attr *attr, int flags)
+{
+	const struct answer answer = request_told(&thread->request);
+	struct client *client = thread->client;
+
+	if ((attr->flags & PROTO_ATTR_KEEP) == 0 || !is_plain(client, file->node, flags))
+		return;
+	file->kept = kept_add(client->kept, file->node, file->handle, &answer, attr);
+	/* What was invalidated before it was added was not dropped there. */
+	if (!held_since(client->held, file->node, answer.events))
+		kept_drop(client->kept, file->node);
+}
+
+static int open_at_server(struct thread *thread, const struct proto_open_request *request,
+                          struct proto_open_reply *ret_reply)
+{
+	int r;
+
+	/* Who else opens it meanwhile is not found out, and what was read before does not hold. */
+	if ((request->flags & PROTO_OPEN_WRITE) != 0)
+		kept_drop(thread->client->kept, request->node);
+	r = rpc_open_data(&thread->request, request, ret_reply);
+	if (r == -ENFILE && effects_make_room(thread))
+		r = rpc_open_data(&thread->request, request, ret_reply);
+	return r;
+}
+
+static void reply_opened(struct thread *thread, fuse_req_t req, int result, struct open_file *file,
+                         const struct fuse_file_info *fi)
+{
+	if (result < 0)
+		reply_error(req, result);
+	else
+		result = fuse_reply_open(req, fi);
+	if (result < 0) {
+		open_file_close(thread, file);
+		open_file_end(thread->client, file);
+	}
+}
+
 static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct thread *thread = thread_current();
@@ -85,6 +158,12 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct proto_open_reply reply;
 	int r = file == NULL ? -ENOMEM : 0;
 
+	if (r == 0 && open_kept(client, client_node(client, ino), fi->flags, file)) {
+		fi->fh = (uint64_t) (uintptr_t) file;
+		fi->keep_cache = true;
+		reply_opened(thread, req, 0, file, fi);
+		return;
+	}
 	rebind_look(thread, ino);
 	if (!file_binds_may_open(client->file_binds, client_node(client, ino), &request.node) && r == 0)
 		r = -ESTALE;
@@ -93,7 +172,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		request.flags |= PROTO_OPEN_NOATIME;
 	request.size = wanted_ahead(client, request.node, fi->flags);
 	if (r == 0)
-		r = rpc_open_data(&thread->request, &request, &reply);
+		r = open_at_server(thread, &request, &reply);
 	if (r < 0) {
 		free(file);
 		reply_error(req, r);
@@ -104,17 +183,12 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	                        reply.data.length == reply.attr.size);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	r = opened(thread, ino, request.node, &reply.attr, file, fi);
+	if (r == 0)
+		keep_open(thread, file, &reply.attr, fi->flags);
 	if (FAULTS_BUILT) /* a test holds this thread back, and other requests must go on */
 		threads_grow(client->threads);
 	(void) FAULT(MOUNT_OPENED, 0);
-	if (r < 0)
-		reply_error(req, r);
-	else
-		r = fuse_reply_open(req, fi);
-	if (r < 0) {
-		effects_close(thread, file->handle);
-		open_file_end(client, file);
-	}
+	reply_opened(thread, req, r, file, fi);
 }
 
 static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -135,6 +209,8 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	if (r == 0) {
 		scan_changing(thread->client, request.parent, name);
 		r = rpc_create(&thread->request, &request, &reply);
+		if (r == -ENFILE && effects_make_room(thread))
+			r = rpc_create(&thread->request, &request, &reply);
 		scan_changed(thread->client, request.parent);
 	}
 	if (r == 0)
@@ -156,7 +232,7 @@ static void release_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 {
 	struct open_file *file = file_of(fi);
 
-	effects_close(thread_current(), file->handle);
+	open_file_close(thread_current(), file);
 	open_file_used(thread_current()->client, file);
 	open_file_end(thread_current()->client, file);
 	reply_error(req, 0);

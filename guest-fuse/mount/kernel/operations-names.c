@@ -9,6 +9,7 @@
 #include "guest-fuse/mount/kernel/operations-parts.h"
 #include "guest-fuse/mount/kernel/scan.h"
 #include "guest-fuse/mount/known/absent.h"
+#include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/server/stale.h"
 #include "guest-fuse/mount/server/thread-call.h"
@@ -144,6 +145,7 @@ static void forget_one(struct client *client, fuse_ino_t ino, uint64_t lookups)
 
 	server_give_back(client->server, node, references);
 	if (references > 0) {
+		kept_drop(client->kept, node);
 		target = file_binds_forget(client->file_binds, node);
 		scan_drop(client, node);
 	}

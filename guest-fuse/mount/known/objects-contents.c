@@ -155,6 +155,19 @@ uint64_t objects_unread(struct objects *objects, uint64_t id)
 	return size;
 }
 
+bool objects_is_unchanged(struct objects *objects, uint64_t id, int64_t since)
+{
+	const struct object *object;
+	bool unchanged;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	unchanged = object != NULL && object->changed < since && object->state == CONTENTS_KNOWN && !object->dropping &&
+	            same_data(&object->told, &object->contents);
+	lock_give(&objects->lock);
+	return unchanged;
+}
+
 static bool note_kept(struct objects *objects, uint64_t id, int64_t since)
 {
 	struct object *object;

@@ -131,6 +131,12 @@ bool objects_may_be_mapped(struct objects *objects, uint64_t id);
 uint64_t objects_unread(struct objects *objects, uint64_t id);
 
 /*
+ * A file that was opened by a request of since (clock_ns()) was not changed from here since, and the page cache has its
+ * contents, which are of the size and time that the kernel was told of last.
+ */
+bool objects_is_unchanged(struct objects *objects, uint64_t id, int64_t since);
+
+/*
  * The kernel is to be given these attributes: for how many seconds it may keep them (validity.h). If it may, that is
  * noted, before it is looked at whether they still hold: so whoever acts on an INVALIDATE finds the note, or the answer
  * is 0 here. The object is in the table.

@@ -168,43 +168,85 @@ int connection_hold(struct connection *connection, enum proto_op op, const struc
 	return proto_channel_hold(&connection->channel, &header, writer);
 }
 
+static int send_counted(struct connection *connection, enum proto_op op, const struct proto_writer *writer)
+        LOCK_HELD(connection->use);
+static int send_counted(struct connection *connection, enum proto_op op, const struct proto_writer *writer)
+{
+	uint64_t id;
+	int r = connection_send(connection, op, 0, writer, &id);
+
+	server_count(connection->server, op, r, clock_ns(), (size_t) (writer->next - writer->start));
+	return r;
+}
+
+static int send_release(struct connection *connection, uint64_t handle) LOCK_HELD(connection->use);
+static int send_release(struct connection *connection, uint64_t handle)
+{
+	struct proto_release_request request = { .handle = handle };
+	struct proto_writer writer;
+	uint8_t memory[16];
+	int r;
+
+	proto_writer_init(&writer, memory, sizeof(memory));
+	r = proto_encode_release_request(&writer, &request);
+	assert(r == 0);
+	return send_counted(connection, PROTO_RELEASE, &writer);
+}
+
+static int send_forget(struct connection *connection, struct proto_writer *list, uint32_t count)
+        LOCK_HELD(connection->use);
+static int send_forget(struct connection *connection, struct proto_writer *list, uint32_t count)
+{
+	struct proto_forget_request request = { .forgets = { .count = count, .bytes = list->start } };
+	uint8_t memory[FORGETS_MANY * 2 * sizeof(struct forgets_pair) + 16];
+	struct proto_writer writer;
+	int r;
+
+	proto_writer_init(&writer, memory, sizeof(memory));
+	r = proto_encode_forget_request(&writer, &request);
+	assert(r == 0);
+	return send_counted(connection, PROTO_FORGET, &writer);
+}
+
 static int send_forgets(struct connection *connection) LOCK_HELD(connection->use);
 /* Sends all that forgets.h gathered, in as many messages as it takes. */
 static int send_forgets(struct connection *connection)
 {
-	struct server *server = connection->server;
 	struct forgets_pair pairs[FORGETS_MANY * 2];
-	uint8_t bytes[sizeof(pairs)], memory[sizeof(pairs) + 16];
+	uint8_t bytes[sizeof(pairs)];
 	size_t n;
+	int r = 0;
 
-	while ((n = forgets_take(server->forgets, pairs, ARRAY_SIZE(pairs))) > 0) {
-		struct proto_writer list, writer;
-		struct proto_forget_request request = { .forgets = { .count = (uint32_t) n, .bytes = bytes } };
-		uint64_t id;
-		int r;
+	while (r == 0 && (n = forgets_take(connection->server->forgets, pairs, ARRAY_SIZE(pairs))) > 0) {
+		struct proto_writer list;
+		uint32_t count = 0;
 
 		proto_writer_init(&list, bytes, sizeof(bytes));
-		for (size_t i = 0; i < n; i++) {
+		for (size_t i = 0; r == 0 && i < n; i++) {
+			if (pairs[i].references == 0) {
+				r = send_release(connection, pairs[i].node);
+				continue;
+			}
 			proto_put_u64(&list, &pairs[i].node);
 			proto_put_u64(&list, &pairs[i].references);
+			count++;
 		}
-		proto_writer_init(&writer, memory, sizeof(memory));
-		r = proto_encode_forget_request(&writer, &request);
-		assert(r == 0);
-		r = connection_send(connection, PROTO_FORGET, 0, &writer, &id);
-		server_count(server, PROTO_FORGET, r, clock_ns(), (size_t) (writer.next - writer.start));
-		if (r < 0)
-			return r;
+		if (r == 0 && count > 0)
+			r = send_forget(connection, &list, count);
 	}
-	return 0;
+	return r;
 }
 
 void connection_forget_many(struct connection *connection)
 {
+	if (forgets_count(connection->server->forgets) >= FORGETS_MANY)
+		connection_forget(connection);
+}
+
+void connection_forget(struct connection *connection)
+{
 	int r;
 
-	if (forgets_count(connection->server->forgets) < FORGETS_MANY)
-		return;
 	lock_take(&connection->use);
 	r = connection_ready(connection);
 	if (r == 0)

@@ -70,5 +70,7 @@ void connection_flush(struct connection *connection, int64_t age);
 
 /* The connection's thread: gives back what forgets.h gathered, if that is FORGETS_MANY or more. */
 void connection_forget_many(struct connection *connection);
+/* The same, however much that is. */
+void connection_forget(struct connection *connection);
 /* The keeper: gives it all back over this connection if it is idle and up. True: done. */
 bool connection_try_forget(struct connection *connection);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* References that are to be given back to the server. */
+/* What is to be given back to the server. */
 #include "guest-fuse/mount/server/forgets.h"
 
 #include <pthread.h>
@@ -49,12 +49,10 @@ static bool grow(struct forgets *forgets)
 	return true;
 }
 
-bool forgets_add(struct forgets *forgets, uint64_t node, uint64_t references)
+static bool add(struct forgets *forgets, uint64_t node, uint64_t references)
 {
 	bool first = false;
 
-	if (references == 0)
-		return false;
 	lock_take(&forgets->lock);
 	if (grow(forgets)) {
 		forgets->pairs[forgets->count++] = (struct forgets_pair){ node, references };
@@ -62,6 +60,16 @@ bool forgets_add(struct forgets *forgets, uint64_t node, uint64_t references)
 	}
 	lock_give(&forgets->lock);
 	return first;
+}
+
+bool forgets_add(struct forgets *forgets, uint64_t node, uint64_t references)
+{
+	return references > 0 && add(forgets, node, references);
+}
+
+bool forgets_add_handle(struct forgets *forgets, uint64_t handle)
+{
+	return add(forgets, handle, 0);
 }
 
 size_t forgets_count(struct forgets *forgets)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* References that are to be given back to the server (FORGET), gathered so that many go in one message. */
+/*
+ * What is to be given back to the server: references to nodes (FORGET), gathered so that many go in one message, and
+ * handles (RELEASE).
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +14,7 @@ enum { FORGETS_MANY = 64 /* from here on they are sent at once; fewer wait up to
 struct forgets;
 
 struct forgets_pair {
-	uint64_t node, references;
+	uint64_t node, references; /* references 0: node is a handle */
 };
 
 /* NULL: out of memory. */
@@ -23,6 +26,8 @@ void forgets_free(struct forgets *forgets);
  * be woken. Without memory they are lost, and the server keeps the node until the session ends.
  */
 bool forgets_add(struct forgets *forgets, uint64_t node, uint64_t references);
+/* The same for a handle that nobody needs any more. */
+bool forgets_add_handle(struct forgets *forgets, uint64_t handle);
 size_t forgets_count(struct forgets *forgets);
 
 /* Takes up to most pairs out of the queue. Returns how many. */

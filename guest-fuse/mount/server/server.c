@@ -60,6 +60,12 @@ void server_give_back(struct server *server, uint64_t node, uint64_t references)
 		server_wake(server);
 }
 
+void server_close_later(struct server *server, uint64_t handle)
+{
+	if (forgets_add_handle(server->forgets, handle))
+		server_wake(server);
+}
+
 void server_count(struct server *server, enum proto_op op, int result, int64_t begin, size_t bytes)
 {
 	struct proto_counter *counter = &server->counters.ops[op];

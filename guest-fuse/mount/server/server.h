@@ -60,5 +60,8 @@ static inline void server_grow(struct server *server)
 /* Gives back references to a node, some time later and together with others. Any thread. */
 void server_give_back(struct server *server, uint64_t node, uint64_t references);
 
+/* Closes a handle of the server's, in the same way. Any thread. */
+void server_close_later(struct server *server, uint64_t handle);
+
 /* Counts one message that was sent at begin (clock_ns()). result: negative for an error. bytes: of data. Any thread. */
 void server_count(struct server *server, enum proto_op op, int result, int64_t begin, size_t bytes);

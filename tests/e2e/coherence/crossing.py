@@ -82,6 +82,9 @@ CROSSINGS = {
     "open with data, edited": ("open", True, lambda g: read_file(g + "/f"), lambda h: _edit(h + "/f")),
     "open with data, replaced": ("open", True, lambda g: read_file(g + "/f"), lambda h: _replace(h + "/f")),
     "open with data, cut": ("open", True, lambda g: read_file(g + "/f"), lambda h: os.truncate(h + "/f", 3)),
+    "first open, edited": ("open", False, lambda g: read_file(g + "/f"), lambda h: _edit(h + "/f")),
+    "first open, replaced": ("open", False, lambda g: read_file(g + "/f"), lambda h: _replace(h + "/f")),
+    "first open, chmod": ("open", False, lambda g: read_file(g + "/f"), lambda h: os.chmod(h + "/f", 0o600)),
     "read, edited": ("read", False, lambda g: read_file(g + "/big"), lambda h: _edit(h + "/big", BIG)),
     "read, cut": ("read", False, lambda g: read_file(g + "/big"), lambda h: os.truncate(h + "/big", 70000)),
     "link target, replaced": ("readlink", False, lambda g: os.readlink(g + "/link"),
@@ -137,6 +140,8 @@ class _Side:
         wait_for(lambda: os.path.isdir(self.guest), "the directory", SOON)
         if knows:
             _all(self.guest)
+        if self.operation == "open" and knows:
+            os.chmod(self.guest + "/f", 0o644)  # it cannot be opened again without asking
         if self.operation == "getattr":
             os.utime(self.host + "/f", (1, 1))  # what the guest knew does not hold any more
             wait_for(lambda: os.stat(self.guest + "/f").st_mtime == 1, "the time", SOON)

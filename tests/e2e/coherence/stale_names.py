@@ -104,13 +104,18 @@ GUEST = {
     "unlink": os.unlink,
     "rename": lambda path: os.rename(path, os.path.dirname(path) + "/renamed"),
     "rename over": lambda path: os.rename(os.path.dirname(path) + "/other", path),
-    "exec": lambda path: subprocess.run([path], check=False, capture_output=True).stdout,
     "mkdir": lambda path: os.mkdir(os.path.dirname(path) + "/made"),
     "symlink": lambda path: os.symlink("x", os.path.dirname(path) + "/made"),
     "mknod": lambda path: os.mknod(os.path.dirname(path) + "/made"),
     "create": lambda path: _write(os.O_WRONLY | os.O_CREAT | os.O_EXCL, b"x")(os.path.dirname(path) + "/made"),
     "rmdir": lambda path: os.rmdir(os.path.dirname(path)),
     "chmod directory": lambda path: os.chmod(os.path.dirname(path), 0o711),
+}
+
+# What it reads by name: under a lease without asking the server, so that the change must have been taken in.
+READ = {
+    "exec": lambda path: subprocess.run([path], check=False, capture_output=True).stdout,
+    "read": read_file,
 }
 
 # What the guest does with what it has open.
@@ -160,17 +165,32 @@ def _compare(rig, local, name, step, host, ask):
     return [] if seen[0] == seen[1] else [f"{step} after {host.__name__}: guest {seen[0]}\n  local {seen[1]}"]
 
 
-@case
-def what_is_changed_by_name_is_what_is_there_now():
-    rig, problems = Rig(), []
-    local = world.case_directory("local")
-    for number, (host, (step, function)) in enumerate(itertools.product(HOST, GUEST.items())):
+def _by_name(rig, steps, before):
+    local, problems = world.case_directory("local"), []
+    for number, (host, (step, function)) in enumerate(itertools.product(HOST, steps.items())):
         def ask(top, change, function=function):
             change()
+            before()
             return _outcome(function, top + "/d/f")
         problems += _compare(rig, local, f"r{number}", step, host, ask)
-    assert not problems, f"{len(problems)} of {len(HOST) * len(GUEST)}:\n" + "\n".join(problems[:6])
+    assert not problems, f"{len(problems)} of {len(HOST) * len(steps)}:\n" + "\n".join(problems[:6])
     rig.end()
+
+
+@case
+def what_is_changed_by_name_is_what_is_there_now():
+    _by_name(Rig(), GUEST, lambda: None)
+
+
+@case
+def what_is_executed_by_name_is_what_is_there_now():
+    rig = Rig()
+    _by_name(rig, READ, lambda: rig.server.ctl("sync"))
+
+
+@case
+def without_a_lease_it_is_so_without_waiting():
+    _by_name(Rig("cache=timeout"), READ, lambda: None)
 
 
 @case

@@ -148,14 +148,16 @@ def what_was_read_is_not_read_again():
             with open(name, "rb") as file:
                 file.read()
 
-    read()
-    time.sleep(LONG)
+    # The second time the kernel asks for attributes, since the first one has moved the time of the last access.
+    for _ in range(2):
+        read()
+        time.sleep(LONG)
     with rig.mount.counted() as counts:
         read()
     print(f"# 800 files opened, read, closed: {counts.fuse}, RPCs {counts.rpc}", flush=True)
-    # The kernel asks for attributes once after the first reading, for the time of the last access.
     assert "lookup" not in counts.fuse and counts.fuse.get("getattr", 0) <= len(names), counts.fuse
-    assert "read" not in counts.rpc, counts.rpc
+    # A watch or a descriptor may be given up at any time.
+    assert sum(counts.rpc.values()) <= len(names) // 20, counts.rpc
 
 
 @case

@@ -198,6 +198,7 @@ class Getxattr(Look):
 class Exec(Look):
     """Scripts are run; what they must print is read on the host, where it takes less time."""
     name = "exec"
+    of_one_call = False  # the kernel opens the script, then the shell does
     keeps = ("open", "release", "read", "flush", "getxattr")
 
     @staticmethod

@@ -169,6 +169,28 @@ static void ones_own_change_is_told_as_such(void **state)
 		try_change(i, true);
 }
 
+static int read_second(void)
+{
+	int fd = open("far/second", O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && close(fd) == 0 ? 0 : 1;
+}
+
+static void an_open_by_any_name_is_told(void **state)
+{
+	void *make = (void *) read_second;
+	const struct seen *seen;
+
+	make_tree();
+	assert_int_equal(watching_add(&watching, "near/file", FILE_WATCH), 0);
+	assert_int_equal(watching_elsewhere(act, &make), 0);
+	assert_true(watching_read(&watching) > 0);
+	seen = watching_seen(&watching, FILE_WATCH, "");
+	assert_non_null(seen);
+	assert_int_equal(seen->what, HOSTWATCH_OPENED);
+	remove_tree();
+}
+
 static void other_files_are_not_told_of(void **state)
 {
 	make_tree();
@@ -294,6 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_change_by_any_name_is_told),
 		TEST(ones_own_change_is_told_as_such),
+		TEST(an_open_by_any_name_is_told),
 		TEST(other_files_are_not_told_of),
 		TEST(a_file_that_lost_its_last_name_is_gone),
 		TEST(a_watch_that_was_removed_tells_nothing),

@@ -384,12 +384,92 @@ static void when_no_file_is_open_nobody_looks(void **state)
 	end();
 }
 
+/* Opened by the guest in a way that lets it keep the handle. */
+static struct handle *open_to_keep(void)
+{
+	_cleanup_close_ int fd = open_file(O_RDONLY);
+
+	assert_true(leases_hold_contents(leasing.leases, file, fd));
+	assert_false(others());
+	assert_true(leases_has_contents(leasing.leases, file));
+	return open_handle(false);
+}
+
+static void others_may_read_what_the_guest_keeps_open(void **state)
+{
+	struct handle *handle;
+
+	begin(true);
+	handle = open_to_keep();
+	leasing_elsewhere("cat file >/dev/null");
+	usleep(ROUND_US);
+	assert_int_equal(leasing_count(&leasing), 0);
+	assert_true(leases_has_contents(leasing.leases, file));
+	close_handle(handle);
+	end();
+}
+
+static void who_opens_it_for_writing_is_told_of_before_he_writes(void **state)
+{
+	struct handle *handle;
+	unsigned told;
+
+	begin(true);
+	handle = open_to_keep();
+	leasing_elsewhere("(exec 3<>file; sleep 2) >/dev/null 2>&1 & true");
+	told = leasing_wait(&leasing, 0, "", PROTO_INVALIDATE_CONTENTS);
+	assert_int_equal(leasing_told(&leasing, told).node, id);
+	assert_false(leases_has_contents(leasing.leases, file));
+	/* After he has closed it, and the rest that follows. */
+	for (int i = 0; i < 60 && !leases_has_contents(leasing.leases, file); i++)
+		usleep(100000);
+	assert_true(leases_has_contents(leasing.leases, file));
+	close_handle(handle);
+	end();
+}
+
+static void what_the_guest_writes_itself_is_not_kept(void **state)
+{
+	struct handle *reader, *writer;
+	_cleanup_close_ int fd = -EBADF;
+
+	begin(false);
+	reader = open_to_keep();
+	assert_false(begin_to_write(&writer));
+	assert_false(leases_has_contents(leasing.leases, file));
+	close_handle(writer);
+	/* Others may have opened it meanwhile. */
+	assert_false(leases_has_contents(leasing.leases, file));
+	fd = open_file(O_RDONLY);
+	assert_true(leases_hold_contents(leasing.leases, file, fd));
+	assert_false(others());
+	assert_true(leases_has_contents(leasing.leases, file));
+	close_handle(reader);
+	end();
+}
+
+static void a_watch_that_ends_ends_it(void **state)
+{
+	struct handle *handle;
+
+	begin(false);
+	handle = open_to_keep();
+	leases_restart(leasing.leases);
+	assert_false(leases_has_contents(leasing.leases, file));
+	close_handle(handle);
+	end();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_descriptor_and_a_mapping_are_found),
+		TEST(others_may_read_what_the_guest_keeps_open),
+		TEST(who_opens_it_for_writing_is_told_of_before_he_writes),
+		TEST(what_the_guest_writes_itself_is_not_kept),
+		TEST(a_watch_that_ends_ends_it),
 		TEST(ones_own_descriptors_are_not_those_of_others),
 		TEST(what_was_found_before_one_writes_oneself_counts_meanwhile),
 		TEST(a_file_that_is_opened_as_it_is_found_is_no_different),

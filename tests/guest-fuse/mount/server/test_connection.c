@@ -331,8 +331,10 @@ static void what_is_forgotten_goes_in_few_messages(void **state)
 	assert_int_equal(fixture->server->counters.ops[PROTO_FORGET].count, 1);
 	assert_int_equal(forgets_count(forgets), 0);
 	(void) forgets_add(forgets, PROTO_ID(1, 6), 1);
+	(void) forgets_add_handle(forgets, PROTO_ID(1, 7));
 	assert_true(connection_try_forget(&fixture->connection));
 	assert_int_equal(forgets_count(forgets), 0);
+	assert_int_equal(proto_counter_get(&fixture->server->counters.ops[PROTO_RELEASE].count), 1);
 	lock_take(&fixture->connection.use);
 	assert_false(connection_try_forget(&fixture->connection));
 	lock_give(&fixture->connection.use);

@@ -40,11 +40,26 @@ static void nothing_is_lost_between_adding_and_taking(void **state)
 	forgets_free(forgets);
 }
 
+static void handles_go_the_same_way(void **state)
+{
+	struct forgets *forgets = forgets_new();
+	struct forgets_pair pairs[2];
+
+	assert_true(forgets_add_handle(forgets, 7));
+	assert_false(forgets_add(forgets, 8, 1));
+	assert_int_equal(forgets_take(forgets, pairs, 2), 2);
+	assert_int_equal(pairs[0].node, 7);
+	assert_int_equal(pairs[0].references, 0);
+	assert_int_equal(pairs[1].references, 1);
+	forgets_free(forgets);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_the_first_wakes_the_keeper),
 		cmocka_unit_test(nothing_is_lost_between_adding_and_taking),
+		cmocka_unit_test(handles_go_the_same_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
