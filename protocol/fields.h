@@ -243,9 +243,9 @@ int proto_name_set(struct proto_name *ret_name, const char *text);
 void proto_text_set(struct proto_text *ret_text, const char *text);
 
 /*
- * A dirent in the data field of OPENDIR and READDIR: cookie u64, node u64 (0: no reference was taken, and only ino and
- * the type in mode are valid), attr, then 2 bytes length and the name, which may be "." or "..", unlike a field of kind
- * name.
+ * A dirent in the data field of OPENDIR, READDIR and SCAN: cookie u64, node u64 (0: no reference was taken, and only
+ * ino and the type in mode are valid), attr, then 2 bytes length and the name, which may be "." or "..", unlike a field
+ * of kind name.
  */
 struct proto_dirent {
 	uint64_t cookie, node;

@@ -38,6 +38,7 @@ static uint32_t payload_limit(unsigned op, bool reply)
 	case PROTO_READ:
 	case PROTO_OPENDIR:
 	case PROTO_READDIR:
+	case PROTO_SCAN:
 		return reply ? PROTO_CHUNK + 4096 : PROTO_SMALL_MAX;
 	default:
 		return PROTO_SMALL_MAX;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds, runs every test, sums them up. Called by tests/run, which installs the packages first."""
 import argparse
+import concurrent.futures
 import fnmatch
 import json
 import os
@@ -16,6 +17,8 @@ import coverage
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = str(os.cpu_count() or 2)
+# Tests wait more than they compute: on mounts, time-outs, other processes.
+TESTS_AT_ONCE = str((os.cpu_count() or 2) * 3 // 2)
 FUZZ_SECONDS = "20"
 SANITIZED = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:allocator_may_return_null=1",
@@ -124,20 +127,20 @@ class Runner:
         self.sum.stage(name, None if code == 0 else output[-20000:] or f"exit code {code}", time.monotonic() - begin)
         return code == 0
 
-    def build(self, name, directory, options, compiler="gcc"):
-        """Sets a build directory up and builds all of it."""
+    def build(self, name, directory, options, compiler="gcc", targets=()):
+        """Sets a build directory up and builds all of it, or some targets."""
         command = ["meson", "setup", directory, "-Dwerror=true", *options]
         if os.path.exists(os.path.join(ROOT, directory, "build.ninja")):
             command.insert(2, "--reconfigure")
         begin = time.monotonic()
         output, code = self.call(command, env={**os.environ, "CC": compiler})
         if code == 0:
-            output, code = self.call(["ninja", "-C", directory, "-j", JOBS])
+            output, code = self.call(["ninja", "-C", directory, "-j", JOBS, *targets])
         self.sum.stage(name, None if code == 0 else output[-20000:], time.monotonic() - begin)
         return code == 0
 
-    def tests(self, where, directory, suites=(), environment=None, multiplier="1"):
-        """meson test of the suites in a build directory, and the sum of it."""
+    def tests(self, where, directory, suites=(), environment=None, multiplier="1", at_once=TESTS_AT_ONCE):
+        """meson test of the suites in a build directory, so many at once, and the sum of it."""
         output, code = self.call(["meson", "test", "-C", directory, "--list", *_suites(suites)])
         # "bindshare:e2e+quick / lanes": suites and name.
         wanted = [line.split(" / ")[-1].strip() for line in output.splitlines() if " / " in line and self.chosen(line)]
@@ -148,7 +151,7 @@ class Runner:
         log = os.path.join(ROOT, directory, "meson-logs", "testlog.json")
         if os.path.exists(log):
             os.unlink(log)
-        output, _ = self.call(["meson", "test", "-C", directory, "--no-rebuild", "--num-processes", JOBS,
+        output, _ = self.call(["meson", "test", "-C", directory, "--no-rebuild", "--num-processes", at_once,
                                "--timeout-multiplier", multiplier, *_suites(suites),
                                *(wanted if self.options.filters else [])],
                               3600, env={**os.environ, **(environment or {})})
@@ -197,24 +200,26 @@ class Runner:
         self.sum.stage("clang-tidy", bad or None, time.monotonic() - begin)
 
     def fuzz(self):
-        output, _ = self.call(["sh", "-c", "ls -d build-fuzz/tests/fuzz/fuzz_* 2>/dev/null"])
-        targets = [path for path in output.split() if os.access(os.path.join(ROOT, path), os.X_OK)
-                   and os.path.isfile(os.path.join(ROOT, path))]
-        if not targets:
-            self.sum.stage("fuzz", "there are no targets in build-fuzz/tests/fuzz", 0)
-        for path in targets:
-            name = os.path.basename(path)
-            if self.chosen(name) or self.chosen("fuzz"):
-                place = os.path.join(ROOT, "build-fuzz", "findings-")
-                self.stage(name, [os.path.join(ROOT, path), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10",
-                                  "-rss_limit_mb=2048", "-print_final_stats=0", "-verbosity=0",
-                                  f"-artifact_prefix={place}{name}-"], 300)
+        targets = [os.path.splitext(name)[0] for name in sorted(os.listdir(os.path.join(ROOT, "tests", "fuzz")))
+                   if name.startswith("fuzz_") and name.endswith(".c")]
+        paths = [os.path.join("tests", "fuzz", name) for name in targets]
+        if not self.build("fuzz", "build-fuzz", ["-Dtests=enabled", "-Dfuzz=true", "-Db_sanitize=address,undefined",
+                                                 "-Db_lundef=false"], "clang", paths):
+            return
+        wanted = [name for name in targets if self.chosen(name) or self.chosen("fuzz")]
+        # Each is one thread.
+        with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+            for name, (problem, took) in zip(wanted, pool.map(self.fuzz_one, wanted)):
+                self.sum.stage(name, problem, took)
 
-    def faults(self):
-        """The build with fault injection, and what needs it; sanitizers look for what leaks when something fails."""
-        if self.build("faults", "build-faults", ["-Dtests=enabled", "-Dfaults=true",
-                                                 "-Db_sanitize=address,undefined"]):
-            self.tests("faults", "build-faults", ("faults",), SANITIZED, "3")
+    def fuzz_one(self, name):
+        """(what it printed when it failed, else None; seconds) of a target."""
+        begin = time.monotonic()
+        output, code = self.call([
+            os.path.join(ROOT, "build-fuzz", "tests", "fuzz", name), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10",
+            "-rss_limit_mb=2048", "-print_final_stats=0", "-verbosity=0",
+            f"-artifact_prefix={os.path.join(ROOT, 'build-fuzz', 'findings-')}{name}-"], 300)
+        return None if code == 0 else output[-20000:] or f"exit code {code}", time.monotonic() - begin
 
     def coverage(self):
         """Lines and branches that the tests reach, with fault injection. Not the slow suites."""
@@ -250,7 +255,10 @@ class Runner:
             if self.chosen(name):
                 stage()
         if self.build("gcc", "build-tests", ["-Dtests=enabled"]):
-            self.tests("gcc", "build-tests", () if self.options.filters else ("-releases",))
+            releases = () if self.options.filters else ("-releases",)
+            self.tests("gcc", "build-tests", ("-vm", *releases))
+            # One takes a processor, and its guest is slow enough.
+            self.tests("gcc", "build-tests", ("vm",), at_once=JOBS)
         if self.chosen("clang") and self.build("clang", "build-clang", ["-Dtests=enabled"], "clang"):
             self.tidy()
         if self.chosen("message counts"):
@@ -258,18 +266,22 @@ class Runner:
         for name, script in (("docs", "check-docs"), ("readme", "check-readme")):
             if self.chosen(name):
                 self.stage(name, [os.path.join("tests", script)], 600)
-        if self.chosen("faults"):
-            self.faults()
         if not self.options.filters:
             self.sanitized()
-        if self.chosen("fuzz") and self.build("fuzz", "build-fuzz", [
-                "-Dtests=enabled", "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"], "clang"):
+        elif self.chosen("faults"):
+            self.address_sanitizer(("faults",))
+        if self.chosen("fuzz"):
             self.fuzz()
+
+    def address_sanitizer(self, suites):
+        """With fault injection: the sanitizer looks for what leaks when something fails, too."""
+        if self.build("asan+ubsan", "build-asan", ["-Dtests=enabled", "-Dfaults=true",
+                                                   "-Db_sanitize=address,undefined"]):
+            self.tests("asan", "build-asan", suites, SANITIZED, "3")
 
     def sanitized(self):
         if self.options.only in (None, "asan"):
-            if self.build("asan+ubsan", "build-asan", ["-Dtests=enabled", "-Db_sanitize=address,undefined"]):
-                self.tests("asan", "build-asan", ("-slow",), SANITIZED, "3")
+            self.address_sanitizer(("-slow",))
         if self.options.only in (None, "tsan"):
             if self.build("tsan", "build-tsan", ["-Dtests=enabled", "-Db_sanitize=thread"]):
                 self.tests("tsan", "build-tsan", ("tsan",), SANITIZED, "3")

@@ -130,7 +130,8 @@ static int drain(struct proto_channel *channel)
 /* For how long, in ms, the guest may keep something of a reply that is under no lease; 0: it keeps nothing of it. */
 static uint32_t kept_for(const struct call *call, int result)
 {
-	bool has_names = call->names_count > 0 || call->op == PROTO_OPENDIR || call->op == PROTO_READDIR;
+	bool has_names = call->names_count > 0 || call->op == PROTO_OPENDIR || call->op == PROTO_READDIR ||
+	                 call->op == PROTO_SCAN;
 	bool unleased = call->unleased || (has_names && !call->leased);
 
 	/* That a name is missing is kept, too. */

@@ -12,6 +12,8 @@
 #include "protocol/cleanup.h"
 #include "protocol/number.h"
 
+enum { LISTINGS_MIB = 4096 };
+
 struct parser {
 	struct mount_options *options;
 	char *error;
@@ -101,6 +103,11 @@ static int option_with_value(const struct parser *parser, const char *name, cons
 	if (strcmp(name, "lanes") == 0) {
 		r = number(parser, name, value, 2, MOUNT_OPTIONS_LANES, &n);
 		options->lanes = (unsigned) n;
+		return r;
+	}
+	if (strcmp(name, "listings") == 0) {
+		r = number(parser, name, value, 0, LISTINGS_MIB, &n);
+		options->listings_mib = (unsigned) n;
 		return r;
 	}
 	if (strcmp(name, "comment") == 0)
@@ -300,6 +307,7 @@ int mount_options_parse(int argc, char **argv, struct mount_options *ret_options
 		.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
 		.timeout_s = MOUNT_OPTIONS_TIMEOUT_S,
 		.lanes = MOUNT_OPTIONS_LANES,
+		.listings_mib = MOUNT_OPTIONS_LISTINGS_MIB,
 		.leases = true,
 		.helper = argc > 0 && called_by_mount(argv[0]),
 	};

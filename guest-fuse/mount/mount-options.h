@@ -8,7 +8,7 @@
 
 #include "protocol/address.h"
 
-enum { MOUNT_OPTIONS_TIMEOUT_S = 30, MOUNT_OPTIONS_LANES = 64 };
+enum { MOUNT_OPTIONS_TIMEOUT_S = 30, MOUNT_OPTIONS_LANES = 64, MOUNT_OPTIONS_LISTINGS_MIB = 16 };
 
 struct mount_options {
 	enum { MOUNT_OPTIONS_MOUNT, MOUNT_OPTIONS_STATS, MOUNT_OPTIONS_HELP, MOUNT_OPTIONS_VERSION } action;
@@ -24,10 +24,11 @@ struct mount_options {
 	bool read_only, sync, dirsync;
 	bool nofollow; /* the mountpoint must lead through no symbolic link */
 	bool permissions_host, owner_host, no_cache, leases;
-	uint64_t attributes; /* MOUNT_ATTR_*, see fsmount(2) */
-	uint32_t uid, gid;   /* owner that files of the serving user appear with */
-	int timeout_s;       /* silence after which the server is declared gone, 1 to 3600 */
-	unsigned lanes;      /* data lanes at most, 2 to 64 */
+	uint64_t attributes;   /* MOUNT_ATTR_*, see fsmount(2) */
+	uint32_t uid, gid;     /* owner that files of the serving user appear with */
+	int timeout_s;         /* silence after which the server is declared gone, 1 to 3600 */
+	unsigned lanes;        /* data lanes at most, 2 to 64 */
+	unsigned listings_mib; /* memory for directories that are fetched whole, 0 to 4096 */
 };
 
 /*

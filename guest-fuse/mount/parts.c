@@ -17,6 +17,7 @@
 #include "guest-fuse/mount/known/file-binds.h"
 #include "guest-fuse/mount/known/held.h"
 #include "guest-fuse/mount/known/kept.h"
+#include "guest-fuse/mount/known/listings.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/known/validity.h"
@@ -27,6 +28,9 @@
 
 /* Missing names that the kernel may keep without a time limit. */
 enum { ABSENT_NAMES = 65536 };
+
+/* Entries of directories that were fetched whole may be one part in so many of what the server knows for this mount. */
+enum { LISTINGS_PART = 16 };
 
 static bool are_reading(const void *data)
 {
@@ -51,12 +55,13 @@ static bool make_known(struct client *client)
 	client->recent = recent_new();
 	client->ahead = ahead_new();
 	client->absent = absent_new(ABSENT_NAMES);
+	client->listings = listings_new((size_t) client->options->listings_mib << 20);
 	client->validity = calloc(1, sizeof(*client->validity));
 	if (client->validity != NULL && client->held != NULL)
 		validity_init(client->validity, !client->options->no_cache, client->options->leases, client->file_binds,
 		              client->held);
 	return client->file_binds != NULL && client->held != NULL && client->recent != NULL && client->ahead != NULL &&
-	       client->absent != NULL && client->validity != NULL;
+	       client->absent != NULL && client->listings != NULL && client->validity != NULL;
 }
 
 static void close_later(void *data, uint64_t handle)
@@ -118,6 +123,7 @@ int parts_complete(struct client *client)
 	if (objects_new(client->root, &client->objects) < 0)
 		return -ENOMEM;
 	objects_limit(client->objects, welcome->nodes_max);
+	listings_limit(client->listings, welcome->nodes_max / LISTINGS_PART);
 	return 0;
 }
 
@@ -138,6 +144,7 @@ void parts_free(struct client *client)
 	recent_free(client->recent);
 	ahead_free(client->ahead);
 	absent_free(client->absent);
+	listings_free(client->listings);
 	free(client->validity);
 	held_free(client->held);
 	kept_free(client->kept);

@@ -38,6 +38,8 @@ static int print(const json_t *object, bool json)
 		              (long long) json_integer_value(json_object_get(object, "nodes")));
 		(void) printf("%-16s %12lld\n", "known missing",
 		              (long long) json_integer_value(json_object_get(object, "missing")));
+		(void) printf("%-16s %12lld\n", "known by listing",
+		              (long long) json_integer_value(json_object_get(object, "listed")));
 		(void) printf("%-16s %12s\n", "leases asked for",
 		              json_is_true(json_object_get(object, "leases")) ? "yes" : "no");
 	}

@@ -12,6 +12,7 @@
 #include "guest-fuse/mount/kernel/client.h"
 #include "guest-fuse/mount/kernel/counts.h"
 #include "guest-fuse/mount/known/absent.h"
+#include "guest-fuse/mount/known/listings.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/validity.h"
 #include "guest-fuse/mount/server/pending.h"
@@ -55,6 +56,7 @@ char *stats_json(struct client *client)
 	(void) json_object_set_new(object, "lanes", json_integer(pending_connected(client->pending)));
 	(void) json_object_set_new(object, "nodes", json_integer((json_int_t) objects_count(client->objects)));
 	(void) json_object_set_new(object, "missing", json_integer((json_int_t) absent_count(client->absent)));
+	(void) json_object_set_new(object, "listed", json_integer((json_int_t) listings_names(client->listings)));
 	(void) json_object_set_new(object, "leases", json_boolean(client->validity->leases));
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);

@@ -13,9 +13,9 @@ enum { STATS_PATH_SIZE = 108 };
 struct client;
 
 /*
- * {"fuse": {"lookup": 1, ...}, "rpc": {"lookup": 1, ...}, "lanes": 2, "nodes": 1, "missing": 0, "leases": true}; free()
- * it. nodes: objects that the kernel knows; missing: names that it knows not to exist, without a time limit; leases:
- * were asked for. NULL: no memory.
+ * {"fuse": {"lookup": 1, ...}, "rpc": {"lookup": 1, ...}, "lanes": 2, "nodes": 1, "missing": 0, "listed": 0, "leases":
+ * true}; free() it. nodes: objects that the kernel knows; missing: names that it knows not to exist, without a time
+ * limit; listed: entries of directories that were fetched whole; leases: were asked for. NULL: no memory.
  */
 char *stats_json(struct client *client);
 

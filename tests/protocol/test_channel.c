@@ -144,7 +144,7 @@ static void headers_that_no_peer_may_send_are_refused_before_the_payload(void **
 	bad[0].length = UINT32_MAX;
 	bad[1].length = PROTO_SMALL_MAX + 1;
 	bad[2].op = 0;
-	bad[3].op = 63;
+	bad[3].op = PROTO_OP_LIMIT - 1;
 	bad[4].op = UINT16_MAX;
 	bad[5].flags = 4;
 	bad[6].id = 0;

@@ -59,6 +59,7 @@ static void each_message_has_a_largest_length(void **state)
 		{ PROTO_READ, 0, PROTO_SMALL_MAX },
 		{ PROTO_READ, PROTO_FRAME_REPLY, PROTO_CHUNK + 4096 },
 		{ PROTO_READDIR, PROTO_FRAME_REPLY, PROTO_CHUNK + 4096 },
+		{ PROTO_SCAN, PROTO_FRAME_REPLY, PROTO_CHUNK + 4096 },
 	};
 
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {

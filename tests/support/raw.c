@@ -45,6 +45,7 @@ static int receive_reply(struct raw *raw, unsigned op, struct proto_reader *ret_
 	size_t fixed = op == PROTO_READ      ? PROTO_MOST_read_reply
 	               : op == PROTO_READDIR ? PROTO_MOST_readdir_reply
 	               : op == PROTO_OPENDIR ? PROTO_MOST_opendir_reply
+	               : op == PROTO_SCAN    ? PROTO_MOST_scan_reply
 	                                     : 0;
 	size_t length = 0;
 

@@ -96,7 +96,8 @@ class Guest:
         self.environment = {"BINDSHARE_BUILD": GUEST_BUILD, "BINDSHARE_VM_AGENT": str(AGENT_PORT),
                             "BINDSHARE_VM_SHARED": self.shared, "BINDSHARE_TIME_FACTOR": "3",
                             **{name: value for name, value in os.environ.items()
-                               if name in ("BINDSHARE_OPERATIONS", "BINDSHARE_SEED", "BINDSHARE_SECONDS")}}
+                               if name in ("BINDSHARE_OPERATIONS", "BINDSHARE_SEED", "BINDSHARE_SECONDS",
+                                            "BINDSHARE_ROUNDS")}}
 
     def stop(self):
         self.machine.stop()

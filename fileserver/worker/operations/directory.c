@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OPENDIR and READDIR: entries with their attributes, as many as fit. */
+/* OPENDIR, READDIR and SCAN: entries with their attributes, as many as fit. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fileserver/common/resolve.h"
@@ -11,16 +13,25 @@
 #include "fileserver/worker/operations/handlers.h"
 #include "fileserver/worker/host/lift.h"
 #include "fileserver/worker/host/reach.h"
+#include "fileserver/worker/host/spelling.h"
 #include "fileserver/worker/leases/leases.h"
 #include "protocol/cleanup.h"
+#include "protocol/clock.h"
 #include "protocol/faults.h"
+
+/*
+ * Ticks of the clock of file times are 10 ms at most. And where names are made all the time, the guest had better ask
+ * for each: it is told of a name that was made only after it could have asked.
+ */
+enum { SCAN_QUIET_US = 1000000 };
 
 /* The entries of one request: collected into the reply's data, sent chunk by chunk. */
 struct listing {
 	struct call *call;
 	struct pinned directory;
 	uint64_t handle;
-	size_t left; /* bytes that may still be added */
+	uint32_t count; /* of what SCAN has counted */
+	size_t left;    /* bytes that may still be added */
 	struct proto_writer writer;
 	bool some; /* at least one entry was added */
 	bool end;
@@ -86,6 +97,8 @@ static int send_full(struct listing *listing)
 	struct proto_data data = { .length = PROTO_CHUNK, .available = PROTO_CHUNK, .bytes = call->data };
 	struct proto_opendir_reply opened = { .handle = listing->handle, .entries = data };
 	struct proto_readdir_reply more = { .entries = data };
+	/* Of the fields besides the data those of the last frame count. */
+	struct proto_scan_reply whole = { .count = listing->count, .entries = data };
 	struct proto_writer writer;
 	int r;
 
@@ -93,6 +106,7 @@ static int send_full(struct listing *listing)
 		return 0;
 	proto_writer_init(&writer, call->fields, PROTO_SMALL_MAX);
 	r = call->op == PROTO_OPENDIR ? proto_encode_opendir_reply(&writer, &opened)
+	    : call->op == PROTO_SCAN  ? proto_encode_scan_reply(&writer, &whole)
 	                              : proto_encode_readdir_reply(&writer, &more);
 	if (r == 0)
 		r = call_send_part(call, &writer);
@@ -132,17 +146,16 @@ static int listing_failed(struct listing *listing, int error)
 	return listing->end || listing->some ? 0 : error;
 }
 
-static int list(struct listing *listing, struct handle *handle, uint64_t cookie) LOCK_HELD(handle->lock);
-/* Reads entries from cookie on. The handle's lock guards the descriptor's position. */
-static int list(struct listing *listing, struct handle *handle, uint64_t cookie)
+/* Reads entries from cookie on. Nobody else moves the descriptor's position. */
+static int list(struct listing *listing, int fd, uint64_t cookie)
 {
 	char bytes[32768] __attribute__((aligned(8)));
 	int r = 1;
 
-	if (lseek(handle->fd, (off_t) cookie, SEEK_SET) < 0)
+	if (lseek(fd, (off_t) cookie, SEEK_SET) < 0)
 		return -errno;
 	while (r > 0) {
-		long n = FAULT(WORKER_LIST, getdents64(handle->fd, bytes, sizeof(bytes)));
+		long n = FAULT(WORKER_LIST, getdents64(fd, bytes, sizeof(bytes)));
 
 		if (n < 0)
 			return listing_failed(listing, -errno);
@@ -170,7 +183,7 @@ static int serve(struct listing *listing, struct handle *handle, uint64_t cookie
 		return r;
 	call->leased = listing->directory.leased = leases_hold(session->leases, handle->node, listing->directory.fd.fd);
 	lock_take(&handle->lock);
-	r = list(listing, handle, cookie);
+	r = list(listing, handle->fd, cookie);
 	lock_give(&handle->lock);
 	nodes_fd_done(session->nodes, &listing->directory.fd);
 	if (r < 0)
@@ -190,15 +203,25 @@ int worker_readdir(struct call *call, const struct worker_readdir *request, stru
 	return serve(&listing, request->handle, request->cookie, request->size, &ret_reply->end, &ret_reply->entries);
 }
 
+/* A descriptor that can be read, or a negative errno. flags: 0, or O_NOATIME, which needs the user's own directory. */
+static int open_to_read(struct session *session, const struct pinned *directory, int flags)
+{
+	struct lift lift = LIFT_INIT(session);
+	int fd;
+
+	do {
+		fd = resolve_reopen(directory->fd.fd, O_RDONLY | O_DIRECTORY | flags);
+		if (fd == -EPERM && flags != 0)
+			fd = resolve_reopen(directory->fd.fd, O_RDONLY | O_DIRECTORY);
+	} while (lift_again(&lift, fd < 0 ? fd : 0));
+	return fd;
+}
+
 static int open_directory(struct session *session, const struct pinned *directory, uint64_t *ret_id,
                           struct handle **ret_handle)
 {
-	struct lift lift = LIFT_INIT(session);
-	int fd, r;
+	int fd = open_to_read(session, directory, 0), r;
 
-	do
-		fd = resolve_reopen(directory->fd.fd, O_RDONLY | O_DIRECTORY);
-	while (lift_again(&lift, fd < 0 ? fd : 0));
 	r = fd < 0 ? fd : nodes_open(session->nodes, directory->node, fd, true, true, false, ret_id, ret_handle);
 	if (r < 0)
 		close_fd(fd);
@@ -223,4 +246,89 @@ int worker_opendir(struct call *call, const struct worker_opendir *request, stru
 		nodes_close(nodes, handle);
 	nodes_handle_put(nodes, handle);
 	return r;
+}
+
+/* Counts entries, "." and ".." as well, until there are more than most. 0 or a negative errno. */
+static int count_entries(int fd, uint32_t most, uint32_t *ret_count)
+{
+	char bytes[32768] __attribute__((aligned(8)));
+	uint32_t count = 0;
+	long n = 1;
+
+	while (n > 0 && count <= most) {
+		n = FAULT(WORKER_LIST, getdents64(fd, bytes, sizeof(bytes)));
+		if (n < 0)
+			return -errno;
+		for (long at = 0; at < n; count++)
+			at += ((const struct dirent64 *) (const void *) (bytes + at))->d_reclen;
+	}
+	*ret_count = count;
+	return 0;
+}
+
+static bool is_before(const struct statx_timestamp *left, const struct timespec *right)
+{
+	return left->tv_sec < right->tv_sec || (left->tv_sec == right->tv_sec && (long) left->tv_nsec < right->tv_nsec);
+}
+
+/*
+ * Whether the directory was left alone from before it was listed until now. A listing may miss a name that another file
+ * gets meanwhile, though the name was never missing. The clock of file times is a coarse one: what was changed within
+ * SCAN_QUIET_US may have been changed again without another time.
+ */
+static bool is_unchanged(const struct statx *before, const struct statx *after, const struct timespec *begun)
+{
+	struct timespec quiet =
+	        clock_timespec_us(begun->tv_sec * INT64_C(1000000) + begun->tv_nsec / 1000 - SCAN_QUIET_US);
+
+	return after->stx_nlink > 0 && before->stx_ctime.tv_sec == after->stx_ctime.tv_sec &&
+	       before->stx_ctime.tv_nsec == after->stx_ctime.tv_nsec && is_before(&before->stx_ctime, &quiet);
+}
+
+/* All entries of an open directory. *ret_whole: a name that is not among them is missing. */
+static int scan(struct listing *listing, int fd, uint32_t *ret_whole)
+{
+	struct session *session = listing->call->session;
+	struct statx before, after;
+	struct timespec begun;
+	int r = reach_stat(session, fd, &before);
+
+	(void) clock_gettime(CLOCK_REALTIME_COARSE, &begun);
+	/* Who may not look names up in it must not learn which are missing. */
+	if (r == 0)
+		r = reach_stat_name(session, fd, ".", &after);
+	if (r == 0)
+		r = list(listing, fd, 0);
+	if (r < 0)
+		return r;
+	r = reach_stat(session, fd, &after);
+	*ret_whole = r == 0 && listing->end && is_unchanged(&before, &after, &begun) && spelling_is_exact(fd);
+	return 0;
+}
+
+int worker_scan(struct call *call, const struct worker_scan *request, struct proto_scan_reply *ret_reply)
+{
+	struct listing listing = { .call = call, .directory = *request->node };
+	_cleanup_close_ int fd = -EBADF;
+	int r;
+
+	if (request->size < PROTO_DIRENT_MAX)
+		return -EINVAL;
+	/* To look names up changes no time. */
+	fd = open_to_read(call->session, request->node, O_NOATIME);
+	r = fd < 0 ? fd : count_entries(fd, request->most, &listing.count);
+	if (r < 0)
+		return r;
+	ret_reply->count = listing.count;
+	if (listing.count > request->most)
+		return 0;
+	listing.left = request->size < PROTO_DATA_MAX ? request->size : PROTO_DATA_MAX;
+	proto_writer_init(&listing.writer, call->data, call->data_size);
+	r = scan(&listing, fd, &ret_reply->whole);
+	if (r < 0)
+		return r;
+	ret_reply->entries.length = ret_reply->entries.available =
+	        (size_t) (listing.writer.next - listing.writer.start);
+	ret_reply->entries.bytes = call->data;
+	return 0;
 }

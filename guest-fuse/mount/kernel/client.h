@@ -17,6 +17,7 @@ struct fuse_session;
 struct interrupts;
 struct invalidator;
 struct kept;
+struct listings;
 struct mount_options;
 struct notifier;
 struct objects;
@@ -38,6 +39,7 @@ struct client {
 	struct recent *recent;
 	struct ahead *ahead;
 	struct absent *absent;
+	struct listings *listings;
 	struct file_binds *file_binds;
 	struct held *held;
 	struct kept *kept;

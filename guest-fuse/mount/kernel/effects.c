@@ -5,6 +5,7 @@
 #include "guest-fuse/mount/kernel/thread.h"
 #include "guest-fuse/mount/known/attributes.h"
 #include "guest-fuse/mount/known/kept.h"
+#include "guest-fuse/mount/known/directory.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/known/recent.h"
 #include "guest-fuse/mount/server/rpc.h"
@@ -49,4 +50,27 @@ void effects_close(struct thread *thread, uint64_t handle)
 	struct proto_release_request request = { .handle = handle };
 
 	(void) rpc_release(&thread->request, &request, NULL);
+}
+
+void effects_drop_piece(struct client *client, struct directory_piece *piece)
+{
+	for (size_t i = 0; i < piece->count; i++)
+		if (piece->items[i].held)
+			server_give_back(client->server, piece->items[i].node, 1);
+	directory_piece_done(piece);
+}
+
+void effects_drop_entries(struct client *client, const uint8_t *bytes, size_t length)
+{
+	struct proto_reader reader;
+	struct proto_dirent dirent;
+
+	proto_reader_init(&reader, bytes, length, length);
+	while (reader.next < reader.end) {
+		proto_get_dirent(&reader, &dirent);
+		if (reader.error != 0)
+			return;
+		if (dirent.node != 0)
+			server_give_back(client->server, dirent.node, 1);
+	}
 }

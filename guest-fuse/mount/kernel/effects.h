@@ -6,9 +6,11 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct client;
+struct directory_piece;
 struct proto_attr;
 struct thread;
 
@@ -25,3 +27,7 @@ void effects_not_taken(struct client *client, uint64_t node);
 bool effects_make_room(struct thread *thread);
 /* Closes a handle of the server's that nobody needs any more. */
 void effects_close(struct thread *thread, uint64_t handle);
+/* Gives back the references of entries that the kernel did not get, and frees the piece. Any thread. */
+void effects_drop_piece(struct client *client, struct directory_piece *piece);
+/* The same for entries of a piece that makes no sense, as far as they can be read. */
+void effects_drop_entries(struct client *client, const uint8_t *bytes, size_t length);

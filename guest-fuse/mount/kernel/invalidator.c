@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "guest-fuse/mount/kernel/client.h"
+#include "guest-fuse/mount/kernel/notice-list.h"
+#include "guest-fuse/mount/kernel/scan.h"
 #include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/held.h"
 #include "guest-fuse/mount/known/kept.h"
@@ -38,82 +40,16 @@ enum {
 	UNASKED_MS = 100,
 };
 
-/*
- * What is told later, in ms. A directory's name is told again (invalidator.h). A file's attributes that say that it has
- * lost its last name are told after the name: link(2) fails with ENOENT when it has found the file by the name just
- * before, instead of asking the server, which would have it look again. A file waits while the kernel asks about it
- * (invalidator.h): LATER_PAGES if it has only pages of it.
- */
-enum later { LATER_ATTRIBUTES, LATER_FILE, LATER_PAGES, LATER_NAME, LATER_NAME_AGAIN, LATERS };
-
-static const int later_ms[LATERS] = { 4, 1, 1, 20, 500 };
-
-/* What the kernel is to be told. */
-struct notice {
-	struct notice *next;
-	uint64_t sequence; /* 0: this is no INVALIDATE */
-	uint32_t what;
-	uint64_t directory, node;
-	uint64_t named;       /* the object that the kernel knows at the name; 0: none */
-	bool named_directory; /* and it is a directory */
-	int64_t at;           /* clock_ms(): not before */
-	int64_t since;        /* clock_ms(): it waits since then; LATER_FILE and LATER_PAGES */
-	enum later later;     /* the list that it goes to when it was told; LATERS: none */
-	struct proto_name name;
-};
-
-/* In order of their times, which is the order in which they are added. */
-struct list {
-	struct notice *first, **last;
-	unsigned count;
-};
-
 struct invalidator {
 	struct client *client;
 	pthread_t thread;
 	bool running;
 	struct lock lock; /* guards what follows */
 	pthread_cond_t wake;
-	struct list notices, later[LATERS];
+	struct notice_list notices, later[LATERS];
 	uint64_t told; /* sequence of the last INVALIDATE of which the kernel was told; but see acted_on() */
 	bool ending;
 };
-
-static void insert(struct list *list, struct notice *notice, struct notice **at)
-{
-	notice->next = *at;
-	*at = notice;
-	if (notice->next == NULL)
-		list->last = &notice->next;
-	list->count++;
-}
-
-static void append(struct list *list, struct notice *notice)
-{
-	insert(list, notice, list->last);
-}
-
-static struct notice *take_first(struct list *list)
-{
-	struct notice *notice = list->first;
-
-	list->first = notice->next;
-	if (list->first == NULL)
-		list->last = &list->first;
-	list->count--;
-	return notice;
-}
-
-static void list_init(struct list *list)
-{
-	*list = (struct list){ .last = &list->first };
-}
-
-static void list_free(struct list *list)
-{
-	while (list->first != NULL)
-		free(take_first(list));
-}
 
 struct invalidator *invalidator_new(struct client *client)
 {
@@ -124,9 +60,9 @@ struct invalidator *invalidator_new(struct client *client)
 	invalidator->client = client;
 	lock_init(&invalidator->lock);
 	lock_condition_init(&invalidator->wake);
-	list_init(&invalidator->notices);
+	notice_list_init(&invalidator->notices);
 	for (size_t i = 0; i < LATERS; i++)
-		list_init(&invalidator->later[i]);
+		notice_list_init(&invalidator->later[i]);
 	return invalidator;
 }
 
@@ -134,9 +70,9 @@ void invalidator_free(struct invalidator *invalidator)
 {
 	if (invalidator == NULL)
 		return;
-	list_free(&invalidator->notices);
+	notice_list_done(&invalidator->notices);
 	for (size_t i = 0; i < LATERS; i++)
-		list_free(&invalidator->later[i]);
+		notice_list_done(&invalidator->later[i]);
 	pthread_cond_destroy(&invalidator->wake);
 	lock_done(&invalidator->lock);
 	free(invalidator);
@@ -230,17 +166,17 @@ static bool tell_file(const struct client *client, uint64_t node, bool contents,
 static void put_off(struct invalidator *invalidator, struct notice *notice) LOCK_HELD(invalidator->lock);
 static void put_off(struct invalidator *invalidator, struct notice *notice)
 {
-	struct list *list = &invalidator->later[notice->later];
+	struct notice_list *list = &invalidator->later[notice->later];
 	struct notice **at = notice->later == LATER_FILE || notice->later == LATER_PAGES ? &list->first : list->last;
 
-	notice->at = clock_ms() + later_ms[notice->later];
+	notice->at = clock_ms() + notice_list_later_ms[notice->later];
 	while (*at != NULL &&
 	       (notice->later == LATER_FILE ? (*at)->sequence <= notice->sequence : (*at)->node != notice->node))
 		at = &(*at)->next;
 	if (notice->later == LATER_PAGES && *at != NULL)
 		free(notice);
 	else
-		insert(list, notice, at);
+		notice_list_insert(list, notice, at);
 }
 
 static void tell_object(struct invalidator *invalidator, uint64_t sequence, uint64_t node, bool contents)
@@ -290,7 +226,7 @@ static void tell_directory(struct invalidator *invalidator, uint64_t sequence, u
 	uint64_t *ids, parent;
 	size_t count;
 
-	while (objects_children(client->objects, directory, &ids, &count) < 0)
+	while (objects_children(client->objects, directory, NULL, &ids, &count) < 0)
 		(void) usleep(MEMORY_US);
 	for (size_t i = 0; i < count; i++) {
 		if (objects_place(client->objects, ids[i], &parent, &name) && name.length > 0)
@@ -299,6 +235,24 @@ static void tell_directory(struct invalidator *invalidator, uint64_t sequence, u
 	}
 	free(ids);
 	tell_absent(client, directory);
+}
+
+/*
+ * An answer may have told of what has the name now before the news came. Then it is the file that had the name before
+ * whose number of links has changed.
+ */
+static void tell_former(struct invalidator *invalidator, const struct notice *notice)
+{
+	struct objects *objects = invalidator->client->objects;
+	uint64_t *ids;
+	size_t count;
+
+	while (objects_children(objects, notice->directory, notice->name.text, &ids, &count) < 0)
+		(void) usleep(MEMORY_US);
+	for (size_t i = 0; i < count; i++)
+		if (ids[i] != notice->named)
+			tell_object(invalidator, notice->sequence, ids[i], false);
+	free(ids);
 }
 
 /* Of the file that had the name nothing else is known to have changed than that it lost it. */
@@ -326,10 +280,12 @@ static void tell(struct invalidator *invalidator, const struct notice *notice)
 	}
 	if ((notice->what & PROTO_INVALIDATE_DIRECTORY) != 0)
 		tell_directory(invalidator, sequence, notice->directory, contents);
-	if (at_name && (notice->what & PROTO_INVALIDATE_NAME) != 0)
+	if (at_name && (notice->what & PROTO_INVALIDATE_NAME) != 0) {
 		tell_name(client, notice->directory, &notice->name, notice->named_directory ? expire_flags(client) : 0);
-	else if (at_name)
+		tell_former(invalidator, notice);
+	} else if (at_name) {
 		pass_lock(client, notice->directory);
+	}
 	if (notice->named != 0 && !is_only_renamed(notice))
 		tell_object(invalidator, sequence, notice->named, contents);
 	if (notice->node != 0 && notice->node != notice->named)
@@ -348,15 +304,15 @@ static struct notice *next(struct invalidator *invalidator)
 		int64_t now = clock_ms(), due = INT64_MAX;
 
 		for (size_t i = 0; i < LATERS && notice == NULL; i++) {
-			struct list *list = &invalidator->later[i];
+			struct notice_list *list = &invalidator->later[i];
 
 			if (list->count > 0 && (list->first->at <= now || list->count > LATER_MAX))
-				notice = take_first(list);
+				notice = notice_list_take_first(list);
 			else if (list->count > 0 && list->first->at < due)
 				due = list->first->at;
 		}
 		if (notice == NULL && invalidator->notices.count > 0)
-			notice = take_first(&invalidator->notices);
+			notice = notice_list_take_first(&invalidator->notices);
 		else if (notice == NULL && due == INT64_MAX)
 			lock_wait(&invalidator->lock, &invalidator->wake);
 		else if (notice == NULL) {
@@ -379,7 +335,7 @@ static uint64_t acted_on(const struct invalidator *invalidator)
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		const struct notice *open = invalidator->later[lists[i]].first;
 
-		if (open != NULL && open->sequence <= sequence)
+		if (open != NULL && open->sequence > 0 && open->sequence <= sequence)
 			sequence = open->sequence - 1;
 	}
 	return sequence;
@@ -500,7 +456,7 @@ static void push(struct invalidator *invalidator, const struct notice *from)
 		invalidator->notices.count = 1;
 		free(notice);
 	} else if (notice != NULL) {
-		append(&invalidator->notices, notice);
+		notice_list_append(&invalidator->notices, notice);
 	}
 	pthread_cond_signal(&invalidator->wake);
 	lock_give(&invalidator->lock);
@@ -520,12 +476,13 @@ static void drop_object(struct client *client, uint64_t node, bool contents)
 	kept_drop(client->kept, node);
 }
 
-static void drop_directory(struct client *client, uint64_t directory, bool contents)
+/* All that is in a directory, or what has or had this name in it. */
+static void drop_directory(struct client *client, uint64_t directory, const char *name, bool contents)
 {
 	uint64_t *ids;
 	size_t count;
 
-	while (objects_children(client->objects, directory, &ids, &count) < 0)
+	while (objects_children(client->objects, directory, name, &ids, &count) < 0)
 		(void) usleep(MEMORY_US);
 	for (size_t i = 0; i < count; i++)
 		drop_object(client, ids[i], contents);
@@ -546,7 +503,8 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 	proto_counter_add(&client->server->counters.ops[PROTO_INVALIDATE].count, 1);
 	if ((request->what & PROTO_INVALIDATE_ALL) != 0) {
 		held_changed_all(client->held);
-		drop_directory(client, 0, contents);
+		scan_drop(client, 0);
+		drop_directory(client, 0, NULL, contents);
 		drop_object(client, client->root, false);
 		kept_drop_all(client->kept);
 		push(invalidator, &notice);
@@ -554,14 +512,17 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 	}
 	/* Before anything else: from here on no answer that is on its way is kept. */
 	drop_object(client, request->directory, false);
+	if (request->directory != 0)
+		scan_drop(client, request->directory);
 	drop_object(client, request->node, contents && is_about_node(request->directory));
 	if ((request->what & PROTO_INVALIDATE_DIRECTORY) != 0)
-		drop_directory(client, request->directory, contents);
+		drop_directory(client, request->directory, NULL, contents);
 	if (request->name.length > 0) {
 		notice.named = objects_named(client->objects, request->directory, request->name.text);
 		notice.named_directory = notice.named != 0 && objects_is_directory(client->objects, notice.named);
 		drop_object(client, notice.named, contents);
 		if ((request->what & PROTO_INVALIDATE_NAME) != 0) {
+			drop_directory(client, request->directory, request->name.text, false);
 			/* A directory is looked up again, and is most often the same. */
 			if (!notice.named_directory)
 				objects_unname(client->objects, request->directory, request->name.text);

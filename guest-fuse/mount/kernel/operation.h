@@ -52,18 +52,23 @@ static inline int owner_of(fuse_req_t req, struct proto_owner *ret_owner)
 	return ctx->uid == UINT32_MAX || ctx->gid == UINT32_MAX ? -EOVERFLOW : 0;
 }
 
-static inline void fill_entry(struct thread *thread, uint64_t directory, const struct proto_entry *entry,
-                              struct fuse_entry_param *ret_param)
+static inline void fill_entry(struct client *client, uint64_t directory, const struct proto_entry *entry,
+                              const struct answer *answer, struct fuse_entry_param *ret_param)
 {
-	struct client *client = thread->client;
-	const struct answer answer = request_told(&thread->request);
-
 	*ret_param = (struct fuse_entry_param){ .ino = entry->node };
-	validity_entry(client->validity, directory, entry, &answer, &ret_param->entry_timeout,
-	               &ret_param->attr_timeout);
+	validity_entry(client->validity, directory, entry, answer, &ret_param->entry_timeout, &ret_param->attr_timeout);
 	if (ret_param->attr_timeout > 0)
 		ret_param->attr_timeout =
-		        objects_keep(client->objects, client->validity, entry->node, &entry->attr, &answer);
-	file_binds_told(client->file_binds, entry->node, &entry->attr, answer.since);
+		        objects_keep(client->objects, client->validity, entry->node, &entry->attr, answer);
+	file_binds_told(client->file_binds, entry->node, &entry->attr, answer->since);
 	attributes_to_stat(&entry->attr, client->block_size, &ret_param->attr);
+}
+
+/* The same of what the server has just said. */
+static inline void fill_entry_told(struct thread *thread, uint64_t directory, const struct proto_entry *entry,
+                                   struct fuse_entry_param *ret_param)
+{
+	const struct answer answer = request_told(&thread->request);
+
+	fill_entry(thread->client, directory, entry, &answer, ret_param);
 }

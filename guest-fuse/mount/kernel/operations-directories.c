@@ -5,6 +5,7 @@
 
 #include "guest-fuse/mount/kernel/operation.h"
 #include "guest-fuse/mount/kernel/operations-parts.h"
+#include "guest-fuse/mount/kernel/scan.h"
 #include "guest-fuse/mount/known/directory.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "protocol/clock.h"
@@ -21,31 +22,6 @@ static struct directory *directory_of(const struct fuse_file_info *fi)
 	return (struct directory *) (uintptr_t) fi->fh;
 }
 
-/* Gives back the references of entries that the kernel did not get. */
-static void drop_piece(struct client *client, struct directory_piece *piece)
-{
-	for (size_t i = 0; i < piece->count; i++)
-		if (piece->items[i].held)
-			server_give_back(client->server, piece->items[i].node, 1);
-	directory_piece_done(piece);
-}
-
-/* The same for entries of a piece that makes no sense, as far as they can be read. */
-static void drop_bytes(struct client *client, const uint8_t *bytes, size_t length)
-{
-	struct proto_reader reader;
-	struct proto_dirent dirent;
-
-	proto_reader_init(&reader, bytes, length, length);
-	while (reader.next < reader.end) {
-		proto_get_dirent(&reader, &dirent);
-		if (reader.error != 0)
-			return;
-		if (dirent.node != 0)
-			server_give_back(client->server, dirent.node, 1);
-	}
-}
-
 /* asked: clock_ns() before the server was. */
 static int take_piece(struct thread *thread, struct directory *directory, size_t length, uint64_t after, int64_t asked,
                       bool end)
@@ -58,17 +34,17 @@ static int take_piece(struct thread *thread, struct directory *directory, size_t
 	r = directory_piece_init(request_data(&thread->request), length, after, &answer, end, &piece);
 
 	if (r < 0) {
-		drop_bytes(thread->client, request_data(&thread->request), length);
+		effects_drop_entries(thread->client, request_data(&thread->request), length);
 		return r;
 	}
-	drop_piece(thread->client, &directory->piece);
+	effects_drop_piece(thread->client, &directory->piece);
 	directory->piece = piece;
 	return 0;
 }
 
 static void directory_free(struct thread *thread, struct directory *directory)
 {
-	drop_piece(thread->client, &directory->piece);
+	effects_drop_piece(thread->client, &directory->piece);
 	if (directory->handle != 0)
 		effects_close(thread, directory->handle);
 	lock_done(&directory->lock);
@@ -107,6 +83,20 @@ static bool is_listed(const struct client *client, uint64_t node)
 	       validity_entries(client->validity, node, &answer) > 0;
 }
 
+static int open_to_list(struct thread *thread, struct directory *directory)
+{
+	struct client *client = thread->client;
+	int r = 0;
+
+	lock_take(&directory->lock);
+	if (scan_list(thread, directory->node, &directory->piece))
+		objects_note_listed(client->objects, directory->node, directory->piece.answer.events);
+	else
+		r = open_at_server(thread, directory);
+	lock_give(&directory->lock);
+	return r;
+}
+
 static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct thread *thread = thread_current();
@@ -122,11 +112,8 @@ static void open_directory(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	lock_init(&directory->lock);
 	fi->fh = (uint64_t) (uintptr_t) directory;
 	fi->keep_cache = is_listed(client, directory->node);
-	if (!fi->keep_cache) {
-		lock_take(&directory->lock);
-		r = open_at_server(thread, directory);
-		lock_give(&directory->lock);
-	}
+	if (!fi->keep_cache)
+		r = open_to_list(thread, directory);
 	/* The kernel keeps the entries that it is given, until it is told that they do not hold. */
 	fi->cache_readdir = fi->keep_cache || (r == 0 && is_listed(client, directory->node));
 	if (r < 0)
@@ -172,6 +159,14 @@ static uint32_t window_at(const struct directory *directory, uint64_t cookie)
 	return directory->window < PROTO_DATA_MAX / 4 ? directory->window * 4 : PROTO_DATA_MAX;
 }
 
+static ssize_t find_at_hand(const struct client *client, const struct directory *directory, uint64_t cookie)
+        LOCK_HELD(directory->lock);
+/* The index of the entry after cookie in the piece at hand, or -1. */
+static ssize_t find_at_hand(const struct client *client, const struct directory *directory, uint64_t cookie)
+{
+	return cookie == 0 && !can_begin(client, directory) ? -1 : directory_piece_find(&directory->piece, cookie);
+}
+
 static int seek(struct thread *thread, struct directory *directory, uint64_t cookie, size_t *ret_index)
         LOCK_HELD(directory->lock);
 /* The index of the entry after cookie; fetches a piece when the one at hand does not have it. */
@@ -179,14 +174,16 @@ static int seek(struct thread *thread, struct directory *directory, uint64_t coo
 {
 	struct proto_readdir_request request = { .cookie = cookie };
 	struct proto_readdir_reply reply;
-	int r = need_handle(thread, directory);
-	ssize_t index;
+	ssize_t index = find_at_hand(thread->client, directory, cookie);
 	int64_t asked;
+	int r;
 
-	if (r < 0)
-		return r;
-	index = cookie == 0 && !can_begin(thread->client, directory) ? -1
-	                                                             : directory_piece_find(&directory->piece, cookie);
+	if (index < 0 && directory->handle == 0) {
+		r = need_handle(thread, directory);
+		if (r < 0)
+			return r;
+		index = find_at_hand(thread->client, directory, cookie);
+	}
 	directory->begun = directory->begun || cookie == 0;
 	request.handle = directory->handle;
 	if (index < 0) {

@@ -7,6 +7,7 @@
 
 #include "guest-fuse/mount/kernel/operation.h"
 #include "guest-fuse/mount/kernel/operations-parts.h"
+#include "guest-fuse/mount/kernel/scan.h"
 #include "guest-fuse/mount/kernel/threads.h"
 #include "guest-fuse/mount/known/ahead.h"
 #include "guest-fuse/mount/known/held.h"
@@ -205,10 +206,13 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 
 	if (r == 0)
 		r = owner_of(req, &request.owner);
-	if (r == 0)
+	if (r == 0) {
+		scan_changing(thread->client, request.parent, name);
 		r = rpc_create(&thread->request, &request, &reply);
-	if (r == -ENFILE && effects_make_room(thread))
-		r = rpc_create(&thread->request, &request, &reply);
+		if (r == -ENFILE && effects_make_room(thread))
+			r = rpc_create(&thread->request, &request, &reply);
+		scan_changed(thread->client, request.parent);
+	}
 	if (r == 0)
 		r = open_file_created(thread, request.parent, name, &reply.entry, reply.handle, fi->flags, file);
 	if (r != 0) {
@@ -219,7 +223,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	effects_directory_changed(thread, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
 	(void) opened(thread, reply.entry.node, reply.entry.node, &reply.entry.attr, file, fi);
-	fill_entry(thread, request.parent, &reply.entry, &param);
+	fill_entry_told(thread, request.parent, &reply.entry, &param);
 	if (fuse_reply_create(req, &param, fi) < 0)
 		open_file_not_created(thread, &reply.entry, file);
 }

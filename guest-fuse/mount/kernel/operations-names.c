@@ -7,6 +7,7 @@
 #include "guest-fuse/mount/kernel/invalidator.h"
 #include "guest-fuse/mount/kernel/operation.h"
 #include "guest-fuse/mount/kernel/operations-parts.h"
+#include "guest-fuse/mount/kernel/scan.h"
 #include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/kept.h"
 #include "guest-fuse/mount/known/objects.h"
@@ -34,7 +35,7 @@ static void reply_entry(struct thread *thread, fuse_req_t req, int result, uint6
 		reply_error(req, result);
 		return;
 	}
-	fill_entry(thread, parent, entry, &param);
+	fill_entry_told(thread, parent, entry, &param);
 	objects_looked_up(client->objects, entry->node, request_since(&thread->request));
 	if (fuse_reply_entry(req, &param) < 0)
 		effects_not_taken(client, entry->node);
@@ -50,26 +51,26 @@ static void reply_made(struct thread *thread, fuse_req_t req, int result, uint64
 }
 
 /* There is no such name. False: the kernel may not keep that, and has no answer yet. */
-static bool reply_absent(struct thread *thread, fuse_req_t req, const struct proto_lookup_request *request)
+static bool reply_absent(struct thread *thread, fuse_req_t req, const struct proto_lookup_request *request,
+                         const struct answer *answer)
 {
-	const struct answer answer = request_told(&thread->request);
 	struct client *client = thread->client;
-	struct fuse_entry_param absent = {
-		.entry_timeout = validity_negative(client->validity, request->parent, &answer),
-	};
+	struct fuse_entry_param absent = { .entry_timeout = 0 };
 	struct absent_name evicted;
+	int r = 0;
 
-	/* What is kept for ever is kept track of. */
-	if (absent.entry_timeout >= VALIDITY_FOR_EVER) {
-		int r = absent_add(client->absent, request->parent, request->name.text, &evicted);
-
-		if (r < 0)
-			absent.entry_timeout = validity_left(client->validity, answer.since);
-		else if (r > 0)
-			invalidator_expire(client->invalidator, evicted.parent, &evicted.name);
-	}
-	if (absent.entry_timeout <= 0)
+	/* What is kept for ever is kept track of: first, or an INVALIDATE that comes now would not find it. */
+	if (answer->leased)
+		r = absent_add(client->absent, request->parent, request->name.text, &evicted);
+	if (r > 0)
+		invalidator_expire(client->invalidator, evicted.parent, &evicted.name);
+	absent.entry_timeout = validity_negative(client->validity, request->parent, answer);
+	if (r < 0 && absent.entry_timeout > 0)
+		absent.entry_timeout = validity_left(client->validity, answer->since);
+	if (absent.entry_timeout <= 0) {
+		(void) absent_remove(client->absent, request->parent, request->name.text);
 		return false;
+	}
 	(void) fuse_reply_entry(req, &absent);
 	return true;
 }
@@ -93,18 +94,47 @@ static int refuse_lookup(struct thread *thread, uint64_t parent, const char *nam
 	return -ESTALE;
 }
 
+/* False: the server is to be asked. */
+static bool look_up_known(struct thread *thread, fuse_req_t req, const struct proto_lookup_request *request,
+                          struct listings_found *found)
+{
+	struct client *client = thread->client;
+	struct fuse_entry_param param;
+
+	switch (scan_look_up(thread, request->parent, request->name.text, found)) {
+	case LISTINGS_MISSING:
+		if (!reply_absent(thread, req, request, &found->answer))
+			reply_error(req, -ENOENT);
+		return true;
+	case LISTINGS_FOUND:
+		fill_entry(client, request->parent, &found->entry, &found->answer, &param);
+		if (fuse_reply_entry(req, &param) < 0)
+			effects_not_taken(client, found->entry.node);
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct thread *thread = thread_current();
 	struct proto_lookup_request request = { .parent = wire(thread, parent) };
 	struct proto_lookup_reply reply;
+	struct listings_found found;
+	struct answer answer;
 	int r = proto_name_set(&request.name, name);
 
-	if (r == 0)
+	if (r == 0 && look_up_known(thread, req, &request, &found))
+		return;
+	if (r == 0) {
 		r = rpc_lookup(&thread->request, &request, &reply);
+		scan_asked(thread, request.parent, &found, r);
+	}
 	if (r == -ESTALE)
 		r = refuse_lookup(thread, request.parent, name);
-	if (r != -ENOENT || !reply_absent(thread, req, &request))
+	answer = request_told(&thread->request);
+	if (r != -ENOENT || !reply_absent(thread, req, &request, &answer))
 		reply_entry(thread, req, r, request.parent, name, &reply.entry);
 }
 
@@ -114,10 +144,11 @@ static void forget_one(struct client *client, fuse_ino_t ino, uint64_t lookups)
 	         target = 0;
 
 	server_give_back(client->server, node, references);
-	if (references > 0)
+	if (references > 0) {
 		kept_drop(client->kept, node);
-	if (references > 0)
 		target = file_binds_forget(client->file_binds, node);
+		scan_drop(client, node);
+	}
 	if (target != 0)
 		effects_not_taken(client, target);
 }
@@ -150,8 +181,11 @@ static void make_node(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 	if (r == 0)
 		r = owner_of(req, &request.owner);
-	if (r == 0)
+	if (r == 0) {
+		scan_changing(thread->client, request.parent, name);
 		r = rpc_mknod(&thread->request, &request, &reply);
+		scan_changed(thread->client, request.parent);
+	}
 	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
 
@@ -164,8 +198,11 @@ static void make_directory(fuse_req_t req, fuse_ino_t parent, const char *name, 
 
 	if (r == 0)
 		r = owner_of(req, &request.owner);
-	if (r == 0)
+	if (r == 0) {
+		scan_changing(thread->client, request.parent, name);
 		r = rpc_mkdir(&thread->request, &request, &reply);
+		scan_changed(thread->client, request.parent);
+	}
 	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
 
@@ -182,7 +219,9 @@ static void make_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, 
 	if (r == 0) {
 		request.target.length = length;
 		memcpy(request.target.text, target, length + 1);
+		scan_changing(thread->client, request.parent, name);
 		r = rpc_symlink(&thread->request, &request, &reply);
+		scan_changed(thread->client, request.parent);
 	}
 	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
@@ -209,8 +248,11 @@ static void read_link(fuse_req_t req, fuse_ino_t ino)
 		struct proto_##op##_reply reply;                                                                       \
 		int r = proto_name_set(&request.name, name);                                                           \
                                                                                                                        \
-		if (r == 0)                                                                                            \
+		if (r == 0) {                                                                                          \
+			scan_changing(thread->client, request.parent, name);                                           \
 			r = rpc_##op(&thread->request, &request, &reply);                                              \
+			scan_changed(thread->client, request.parent);                                                  \
+		}                                                                                                      \
 		if (r == 0) {                                                                                          \
 			objects_unname(thread->client->objects, request.parent, name);                                 \
 			effects_directory_changed(thread, request.parent, &reply.parent);                              \
@@ -262,7 +304,11 @@ static void rename_name(fuse_req_t req, fuse_ino_t parent, const char *name, fus
 		request.flags = ((flags & RENAME_NOREPLACE) != 0 ? PROTO_RENAME_NOREPLACE : 0U) |
 		                ((flags & RENAME_EXCHANGE) != 0 ? PROTO_RENAME_EXCHANGE : 0U) |
 		                ((flags & RENAME_WHITEOUT) != 0 ? PROTO_RENAME_WHITEOUT : 0U);
+		scan_changing(thread->client, request.parent, name);
+		scan_changing(thread->client, request.new_parent, new_name);
 		r = rpc_rename(&thread->request, &request, &reply);
+		scan_changed(thread->client, request.new_parent);
+		scan_changed(thread->client, request.parent);
 	}
 	if (r == 0)
 		renamed(thread, &request, &reply);
@@ -276,8 +322,11 @@ static void link_name(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, con
 	struct proto_link_reply reply;
 	int r = proto_name_set(&request.name, new_name);
 
-	if (r == 0)
+	if (r == 0) {
+		scan_changing(thread->client, request.parent, new_name);
 		r = rpc_link(&thread->request, &request, &reply);
+		scan_changed(thread->client, request.parent);
+	}
 	if (r == 0)
 		effects_changed(thread, request.node);
 	reply_made(thread, req, r, request.parent, new_name, &reply.entry, &reply.parent);

@@ -95,19 +95,33 @@ void names_done(struct names *names)
 	free((void *) names->directories.first);
 }
 
-/* Where the entry of this name is pointed to from, or would be at the end of its bucket. */
-static struct named **find(const struct names *names, uint64_t parent, const char *name, uint32_t hash)
+/* This entry, or the first one after it in its bucket, that has the place. */
+static struct named *find_place(struct named *named, uint64_t parent, const char *name, uint32_t hash)
 {
-	struct named **at = bucket_of(&names->entries, hash);
+	while (named != NULL && (named->hash != hash || named->parent != parent || strcmp(named->name, name) != 0))
+		named = named->next_in_bucket;
+	return named;
+}
 
-	while (*at != NULL && ((*at)->hash != hash || (*at)->parent != parent || strcmp((*at)->name, name) != 0))
-		at = &(*at)->next_in_bucket;
-	return at;
+struct named *names_at(const struct names *names, uint64_t parent, const char *name)
+{
+	uint32_t hash = hash_name(parent, name);
+
+	return find_place(*bucket_of(&names->entries, hash), parent, name, hash);
+}
+
+struct named *names_next_at(const struct named *named)
+{
+	return find_place(named->next_in_bucket, named->parent, named->name, named->hash);
 }
 
 struct named *names_find(const struct names *names, uint64_t parent, const char *name)
 {
-	return *find(names, parent, name, hash_name(parent, name));
+	struct named *named = names_at(names, parent, name);
+
+	while (named != NULL && !named->indexed)
+		named = names_next_at(named);
+	return named;
 }
 
 static struct named **find_directory(const struct names *names, uint64_t parent)
@@ -129,36 +143,41 @@ struct named *names_next(const struct named *named, const struct named *first)
 	return named->next == first ? NULL : named->next;
 }
 
-void names_unindex(struct names *names, struct named *named)
+void names_unindex(struct named *named)
 {
-	struct named **at = bucket_of(&names->entries, named->hash);
-
-	if (!named->indexed)
-		return;
-	while (*at != named)
-		at = &(*at)->next_in_bucket;
-	*at = named->next_in_bucket;
 	named->indexed = false;
-	names->entries.count--;
 }
 
 void names_index(struct names *names, struct named *named)
 {
+	struct named *before = names_find(names, named->parent, named->name);
+
+	if (before != NULL)
+		before->indexed = false;
+	named->indexed = true;
+}
+
+static void bucket_add(struct names *names, struct named *named)
+{
 	struct named **at;
 
-	if (named->indexed)
-		return;
-	named->hash = hash_name(named->parent, named->name);
-	at = find(names, named->parent, named->name, named->hash);
-	if (*at != NULL)
-		names_unindex(names, *at);
-	else if (names->entries.count >= names->entries.size)
+	if (names->entries.count >= names->entries.size)
 		entries_grow(&names->entries);
+	named->hash = hash_name(named->parent, named->name);
 	at = bucket_of(&names->entries, named->hash);
 	named->next_in_bucket = *at;
 	*at = named;
-	named->indexed = true;
 	names->entries.count++;
+}
+
+static void bucket_remove(struct names *names, struct named *named)
+{
+	struct named **at = bucket_of(&names->entries, named->hash);
+
+	while (*at != named)
+		at = &(*at)->next_in_bucket;
+	*at = named->next_in_bucket;
+	names->entries.count--;
 }
 
 static void directory_begin(struct names *names, struct named *named)
@@ -187,8 +206,10 @@ void names_add(struct names *names, struct named *named, uint64_t parent, char *
 		named->previous = first->previous;
 		named->previous->next = first->previous = named;
 	}
-	if (name != NULL)
+	if (name != NULL) {
+		bucket_add(names, named);
 		names_index(names, named);
+	}
 }
 
 void names_remove(struct names *names, struct named *named)
@@ -197,7 +218,8 @@ void names_remove(struct names *names, struct named *named)
 
 	if (named->next == NULL)
 		return;
-	names_unindex(names, named);
+	if (named->name != NULL)
+		bucket_remove(names, named);
 	at = find_directory(names, named->parent);
 	if (named->next == named) {
 		*at = named->next_directory;

@@ -95,13 +95,10 @@ uint64_t objects_named(struct objects *objects, uint64_t parent, const char *nam
 
 bool objects_was_named(struct objects *objects, uint64_t parent, const char *name)
 {
-	const struct named *first, *named;
-	bool was = false;
+	bool was;
 
 	lock_take(&objects->lock);
-	first = names_first(&objects->names, parent);
-	for (named = first; named != NULL && !was; named = names_next(named, first))
-		was = named->name != NULL && strcmp(named->name, name) == 0;
+	was = names_at(&objects->names, parent, name) != NULL;
 	lock_give(&objects->lock);
 	return was;
 }
@@ -113,7 +110,7 @@ void objects_unname(struct objects *objects, uint64_t parent, const char *name)
 	lock_take(&objects->lock);
 	named = names_find(&objects->names, parent, name);
 	if (named != NULL)
-		names_unindex(&objects->names, named);
+		names_unindex(named);
 	lock_give(&objects->lock);
 }
 
@@ -130,28 +127,51 @@ static size_t children(struct objects *objects, uint64_t parent, uint64_t *ids)
 	return count;
 }
 
+static size_t namesakes(struct objects *objects, uint64_t parent, const char *name, uint64_t *ids)
+        LOCK_HELD(objects->lock);
+/* The same of those that have this place. */
+static size_t namesakes(struct objects *objects, uint64_t parent, const char *name, uint64_t *ids)
+{
+	size_t count = 0;
+
+	for (struct named *named = names_at(&objects->names, parent, name); named != NULL;
+	     named = names_next_at(named), count++)
+		if (ids != NULL)
+			ids[count] = object_of(named)->id;
+	return count;
+}
+
 static size_t all(struct objects *objects, uint64_t *ids) LOCK_HELD(objects->lock);
 static size_t all(struct objects *objects, uint64_t *ids)
 {
 	size_t count = 0;
 
+	if (ids == NULL)
+		return HASH_COUNT(objects->table);
 	for (struct object *object = objects->table; object != NULL; object = object->hh.next)
 		if (object->id != objects->root)
 			ids[count++] = object->id;
 	return count;
 }
 
-int objects_children(struct objects *objects, uint64_t parent, uint64_t **ret_ids, size_t *ret_count)
+static size_t chosen(struct objects *objects, uint64_t parent, const char *name, uint64_t *ids)
+        LOCK_HELD(objects->lock);
+static size_t chosen(struct objects *objects, uint64_t parent, const char *name, uint64_t *ids)
+{
+	if (name != NULL)
+		return namesakes(objects, parent, name, ids);
+	return parent == 0 ? all(objects, ids) : children(objects, parent, ids);
+}
+
+int objects_children(struct objects *objects, uint64_t parent, const char *name, uint64_t **ret_ids, size_t *ret_count)
 {
 	uint64_t *ids;
-	size_t count;
 
 	lock_take(&objects->lock);
-	count = parent == 0 ? HASH_COUNT(objects->table) : children(objects, parent, NULL);
 	/* One more, so that nothing to return is no lack of memory. */
-	ids = malloc((count + 1) * sizeof(*ids));
+	ids = malloc((chosen(objects, parent, name, NULL) + 1) * sizeof(*ids));
 	if (ids != NULL) {
-		*ret_count = parent == 0 ? all(objects, ids) : children(objects, parent, ids);
+		*ret_count = chosen(objects, parent, name, ids);
 		*ret_ids = ids;
 	}
 	lock_give(&objects->lock);

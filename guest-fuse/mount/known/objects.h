@@ -78,10 +78,11 @@ uint64_t objects_named(struct objects *objects, uint64_t parent, const char *nam
 /* Whether an object has this place, also one that the name does not lead to any more: the kernel may know the name. */
 bool objects_was_named(struct objects *objects, uint64_t parent, const char *name);
 /*
- * All objects whose place is in this directory, also those whose names do not lead to them any more; parent 0: every
- * object but the root. 0, and the caller frees *ret_ids; or -ENOMEM.
+ * All objects whose place is in this directory, or is this name in it, also those to which their names do not lead any
+ * more. name NULL: whatever their names are; parent 0: every object but the root. 0, and the caller frees *ret_ids; or
+ * -ENOMEM.
  */
-int objects_children(struct objects *objects, uint64_t parent, uint64_t **ret_ids, size_t *ret_count);
+int objects_children(struct objects *objects, uint64_t parent, const char *name, uint64_t **ret_ids, size_t *ret_count);
 bool objects_is_directory(struct objects *objects, uint64_t id);
 /* A directory was opened, under a lease, by a request of events (held_now()); whether one ever was, and then. */
 void objects_note_listed(struct objects *objects, uint64_t id, uint64_t events);

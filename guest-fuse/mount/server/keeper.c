@@ -97,9 +97,14 @@ void keeper_free(struct keeper *keeper)
 
 static void die(struct keeper *keeper, int error, const char *why)
 {
-	if (pending_fail(keeper->pending, error))
+	static const struct proto_invalidate_request all = { .what = PROTO_INVALIDATE_ALL };
+
+	if (pending_fail(keeper->pending, error)) {
 		log_error("%s: the session is over (%s); operations fail with \"%s\" until it is unmounted",
 		          keeper->mountpoint, why, strerror(error));
+		/* Nobody tells any more what has changed. */
+		keeper->duties->invalidate(keeper->duties->data, &all);
+	}
 	proto_channel_kill(&keeper->event);
 }
 

@@ -98,6 +98,7 @@ int rpc_open_data(struct request *from, const struct proto_open_request *request
 	}
 CALL_DATA(OPENDIR, opendir, entries)
 CALL_DATA(READDIR, readdir, entries)
+CALL_DATA(SCAN, scan, entries)
 
 CALL_DATA(READ, read, data)
 

@@ -36,3 +36,4 @@ int rpc_opendir_data(struct request *from, const struct proto_opendir_request *r
                      struct proto_opendir_reply *ret_reply);
 int rpc_readdir_data(struct request *from, const struct proto_readdir_request *request,
                      struct proto_readdir_reply *ret_reply);
+int rpc_scan_data(struct request *from, const struct proto_scan_request *request, struct proto_scan_reply *ret_reply);

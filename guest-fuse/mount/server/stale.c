@@ -53,6 +53,20 @@ bool stale_is_awaited(const struct stale *stale)
 	return atomic_load_explicit(&stale->count, memory_order_relaxed) != 0;
 }
 
+bool stale_awaits(struct stale *stale, pid_t pid)
+{
+	int64_t now = clock_ns();
+	bool awaits = false;
+
+	if (!stale_is_awaited(stale))
+		return false;
+	lock_take(&stale->lock);
+	for (unsigned i = 0; i < STALE_TOLD && !awaits; i++)
+		awaits = stale->told[i].when != 0 && stale->told[i].pid == pid && now - stale->told[i].when <= TOLD_NS;
+	lock_give(&stale->lock);
+	return awaits;
+}
+
 static uint64_t sum_of_call(pid_t pid)
 {
 	char line[THREAD_CALL_LINE];

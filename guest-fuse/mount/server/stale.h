@@ -30,6 +30,8 @@ void stale_free(struct stale *stale);
 int64_t stale_second_of(struct stale *stale, const struct fuse_in_header *in, int64_t looked_up);
 /* Whether any second try is waited for; if not, looked_up need not be found out. */
 bool stale_is_awaited(const struct stale *stale);
+/* Whether the second try of this thread is waited for. */
+bool stale_awaits(struct stale *stale, pid_t pid);
 /* The request is answered with ESTALE, and a second try will come. */
 void stale_note(struct stale *stale, const struct fuse_in_header *in);
 /*

@@ -11,7 +11,7 @@ import shutil
 import stat
 import subprocess
 
-from lib import GID, UID, Rig, as_user, case, read_file, run, world
+from lib import GID, UID, Rig, as_user, case, read_file, run, wait_for, world
 
 SCRIPT = "#!/bin/sh\necho {}\n"
 
@@ -35,6 +35,8 @@ def _set_up(top):
 def _warm(top):
     """The guest's kernel knows all of it, and has read it."""
     for path in ("/d/f", "/d/e/f", "/d/other"):
+        # Under a lease it takes a moment until a name that was made just now is there.
+        wait_for(lambda path=path: os.path.exists(top + path), path, 5)
         read_file(top + path)
     os.listdir(top + "/d")
     os.listdir(top + "/d/e")

@@ -8,10 +8,11 @@ import threading
 
 from . import world
 from .false import HELLO, frame
+from .server import TOKEN
 
 INVALIDATE, INVALIDATED = 13, 14
 OPERATIONS = {"lookup": 32, "getattr": 34, "setattr": 35, "readlink": 36, "symlink": 37, "mkdir": 39, "unlink": 40,
-              "rename": 42, "link": 43, "open": 44, "create": 45, "read": 47, "write": 48, "opendir": 51}
+              "rename": 42, "link": 43, "open": 44, "create": 45, "read": 47, "write": 48, "opendir": 51, "scan": 63}
 LONGEST = 20  # seconds for which a message is held back
 NAME, ATTRIBUTES, CONTENTS, DIRECTORY, ALL = 1, 2, 4, 8, 16
 
@@ -40,14 +41,16 @@ class Between:
     As Mount's server, in place of the real one. Both ways of the event lane can be written to; messages to the server
     whose operations are in dropped do not arrive.
     """
-    token_file = None
 
     def __init__(self, server):
         self.path = os.path.join(world.case_directory("between"), "s")
         self.address = f"unix:{self.path}"
         self.dropped = set()
         self.seen = []  # operations that the guest was sent on the event lane
-        self._server = server.address.split(":", 1)[1]
+        kind, self._server = server.address.split(":", 1)
+        # From a virtual machine to the host: the server asks for a token there.
+        self._vsock = kind == "vsock"
+        self.token_file = world.token_file(TOKEN) if self._vsock else None
         self._event = None
         self._lock = threading.Lock()
         self._holds = {}  # operation -> (a message of it has come, it may go on)
@@ -77,11 +80,15 @@ class Between:
             del self._holds[op]
             may_go.set()
 
+    def _connect(self):
+        server = socket.socket(socket.AF_VSOCK if self._vsock else socket.AF_UNIX, socket.SOCK_STREAM)
+        server.connect(tuple(int(number) for number in self._server.split(":")) if self._vsock else self._server)
+        return server
+
     def _accept(self, listener):
         while True:
             guest, _ = listener.accept()
-            server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            server.connect(self._server)
+            server = self._connect()
             threading.Thread(target=self._pass, args=(guest, server, True), daemon=True).start()
             threading.Thread(target=self._pass, args=(server, guest, False), daemon=True).start()
 

@@ -9,6 +9,8 @@ import os
 import stat
 import subprocess
 
+from . import world
+
 PAGE = 4096
 
 
@@ -113,6 +115,29 @@ class Fstat(_Kept):
         return tuple(attributes(os.fstat(descriptor)) for descriptor in kept)
 
 
+class _Unmapped:
+    """What a mapping of a descriptor would show. It takes the descriptor over."""
+
+    def __init__(self, descriptor):
+        self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+
+    def __getitem__(self, _):
+        return os.pread(self._descriptor, self._size, 0).ljust(self._size, b"\0")
+
+    def close(self):
+        os.close(self._descriptor)
+
+
+def _map(descriptor):
+    try:
+        return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED)
+    except OSError as error:
+        # The host's side as a virtual machine sees it: virtiofs without a cache.
+        if not world.AGENT or error.errno != errno.ENODEV:
+            raise
+        return _Unmapped(os.dup(descriptor))
+
+
 class Mapped(_Kept):
     """Within one page, of which a file that shrinks keeps a byte: a page beyond the end is SIGBUS."""
     name = "mmap"
@@ -120,7 +145,7 @@ class Mapped(_Kept):
 
     def begin(self, top, names):
         descriptors = super().begin(top, names)
-        kept = [mmap.mmap(descriptor, 0, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) for descriptor in descriptors]
+        kept = [_map(descriptor) for descriptor in descriptors]
         super().end(descriptors)
         return kept
 

@@ -93,6 +93,7 @@ class Mount:
         wait_for(lambda: not os.path.exists(f"/proc/{self.pid}"), "bindshare-mount ends after umount")
 
     def unmount_hard(self):
+        _let_go(self.where)
         while is_mounted(self.where):
             if unmount(self.where).returncode and unmount(self.where, lazy=True).returncode:
                 break
@@ -100,8 +101,25 @@ class Mount:
         if pid:
             try:
                 wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "end of bindshare-mount", 5)
-            except AssertionError:
+            except AssertionError as error:
+                print(f"# {error}", flush=True)
                 world.kill(pid, signal.SIGKILL)
+
+
+def _let_go(where):
+    """
+    Descriptors that a case has left open in a mount would keep it, and its end would be waited for in vain. They lead
+    to /dev/null from now on: whoever closes one of these numbers later closes nothing of others'.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            leads_to = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the one of the listing
+            continue
+        if leads_to == where or leads_to.startswith(where + "/"):
+            os.dup2(null, int(name), inheritable=False)
+    os.close(null)
 
 
 def _daemons():

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The server goes while its share is mounted: operations fail in time, umount works, nobody hangs."""
+import errno
 import os
 import signal
 import subprocess
@@ -32,6 +33,14 @@ def _fails_within(seconds, function, *arguments):
     assert not thread.is_alive(), f"{function.__name__} still hangs after {seconds} s"
     assert isinstance(result[0], OSError), f"{function.__name__} gave {result[0]!r}, after {time.monotonic() - begin}"
     return result[0]
+
+
+def _errno_of(function, *arguments):
+    try:
+        function(*arguments)
+    except OSError as error:
+        return error.errno
+    return 0
 
 
 def _rig():
@@ -69,6 +78,26 @@ def the_worker_is_killed():
     assert rig.server.alive()
     again = Mount(rig.server, rig.share)
     write_file(again / "file", "new", owner=(0, 0))
+
+
+@case
+def what_was_known_is_not_shown_any_more():
+    """Under a lease the guest's kernel would show it without a limit."""
+    rig = _rig()
+    os.mkdir(rig.host("dir"))
+    rig.fill("dir/file", "x")
+    os.symlink("file", rig.host("link"))
+    looks = ((os.stat, rig.guest("dir/file")), (os.listdir, rig.guest("dir")), (os.readlink, rig.guest("link")),
+             (os.stat, rig.guest("dir")), (os.listdir, rig.guest()), (os.stat, rig.guest()))
+    for _ in range(3):
+        for look, path in looks:
+            look(path)
+        assert not os.path.exists(rig.guest("dir/none"))
+    rig.server.signal(rig.server.worker())
+    for look, path in looks:
+        wait_for(lambda look=look, path=path: _errno_of(look, path) not in (0, errno.ENOENT), f"{look.__name__} {path}")
+    assert _errno_of(os.stat, rig.guest("dir/none")) not in (0, errno.ENOENT)
+    rig.mount.unmount()
 
 
 @case

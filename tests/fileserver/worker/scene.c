@@ -459,6 +459,17 @@ static int list_on(struct scene *scene)
 	return r;
 }
 
+static int scan(struct scene *scene)
+{
+	struct proto_scan_request request = { .node = scene->directory, .most = 1000, .size = PROTO_CHUNK };
+	struct proto_scan_reply reply;
+	int r = raw_scan(scene->raw, &request, &reply);
+
+	if (r == 0)
+		forget_entries(scene, &reply.entries);
+	return r;
+}
+
 static int figures(struct scene *scene)
 {
 	struct proto_statfs_reply reply;
@@ -545,6 +556,7 @@ const struct scene_operation scene_operations[] = {
 	OPERATION(copy, SCENE_ANSWERS_LAST | SCENE_STRIPS_FIRST),
 	OPERATION(list, 0),
 	OPERATION(list_on, 0),
+	OPERATION(scan, 0),
 	OPERATION(figures, 0),
 	OPERATION(get_xattr, 0),
 	OPERATION(set_xattr, 0),

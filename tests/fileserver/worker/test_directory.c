@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OPENDIR and READDIR: every entry once, with its attributes and a reference, however many there are. */
+/* OPENDIR, READDIR, SCAN: every entry once, with its attributes and a reference, however many there are. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -244,9 +244,105 @@ static void an_entry_that_cannot_be_looked_at_has_number_and_type(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, inside_set_up, tear_down)
 
+static int scan(struct share *share, uint64_t node, uint32_t most, struct proto_scan_reply *ret_reply)
+{
+	return raw_scan(&share->raw, &(struct proto_scan_request){ .node = node, .most = most, .size = PROTO_DATA_MAX },
+	                ret_reply);
+}
+
+/* What was changed just now may be changed again without another time: nothing is concluded from that. */
+static void settle(void)
+{
+	usleep(1100000);
+}
+
+static void a_scan_brings_all_entries_and_says_so(void **state)
+{
+	struct share *share = *state;
+	struct proto_scan_reply reply;
+	struct stat before, after;
+	struct proto_dirent entry;
+
+	share_host_write(share, "a", "content");
+	assert_int_equal(mkdirat(share->host, "d", 0755), 0);
+	assert_int_equal(scan(share, share->root, 64, &reply), 0);
+	assert_int_equal(reply.whole, 0);
+	settle();
+	before = inside_stat(share, ".");
+	assert_int_equal(scan(share, share->root, 64, &reply), 0);
+	assert_int_equal(reply.whole, 1);
+	assert_int_equal(reply.count, 4);
+	after = inside_stat(share, ".");
+	assert_memory_equal(&before.st_atim, &after.st_atim, sizeof(before.st_atim));
+	entry = find(&reply.entries, "a", 1);
+	assert_int_equal(entry.attr.size, 7);
+	assert_int_equal(inside_references(share, entry.node), 2);
+	assert_true(find(&reply.entries, ".", 1).node == 0);
+	find(&reply.entries, "b", 0);
+	assert_int_equal(scan(share, find(&reply.entries, "d", 1).node, 64, &reply), 0);
+	assert_int_equal(reply.whole, 1);
+	assert_int_equal(reply.count, 2);
+}
+
+static void a_scan_of_too_many_entries_brings_none(void **state)
+{
+	struct share *share = *state;
+	struct proto_scan_reply reply;
+	char name[256];
+
+	for (int i = 0; i < 1500; i++) {
+		snprintf(name, sizeof(name), "%d-%0200d", i, 0);
+		share_host_write(share, name, "");
+	}
+	settle();
+	assert_int_equal(scan(share, share->root, 1501, &reply), 0);
+	assert_true(reply.count > 1501 && reply.count <= 1502);
+	assert_int_equal(reply.entries.length, 0);
+	assert_int_equal(reply.whole, 0);
+	assert_int_equal(scan(share, share->root, 64, &reply), 0);
+	assert_true(reply.count > 64 && reply.count <= 1502);
+	/* in several frames */
+	assert_int_equal(scan(share, share->root, 1502, &reply), 0);
+	assert_int_equal(reply.count, 1502);
+	assert_int_equal(reply.whole, 1);
+	assert_true(reply.entries.length > PROTO_CHUNK);
+	snprintf(name, sizeof(name), "1499-%0200d", 0);
+	find(&reply.entries, name, 1);
+	/* where there is no room for all, no name is missing */
+	assert_int_equal(raw_scan(&share->raw,
+	                          &(struct proto_scan_request){ .node = share->root, .most = 1502, .size = 100000 },
+	                          &reply),
+	                 0);
+	assert_int_equal(reply.whole, 0);
+	assert_true(reply.entries.length > 90000 && reply.entries.length <= 100000);
+	assert_int_equal(raw_scan(&share->raw,
+	                          &(struct proto_scan_request){ .node = share->root, .most = 1, .size = 10 }, &reply),
+	                 -EINVAL);
+}
+
+static void a_scan_is_refused_where_it_would_tell_more_than_names_asked_for(void **state)
+{
+	struct share *share = *state;
+	struct proto_scan_reply reply;
+	uint64_t node;
+
+	share_host_write(share, "a", "");
+	assert_int_equal(scan(share, inside_look_up(share, share->root, "a"), 64, &reply), -ENOTDIR);
+	assert_int_equal(scan(share, PROTO_ID(1000, 1), 64, &reply), -ESTALE);
+	assert_int_equal(mkdirat(share->host, "d", 0755), 0);
+	node = inside_look_up(share, share->root, "d");
+	assert_int_equal(unlinkat(share->host, "d", AT_REMOVEDIR), 0);
+	settle();
+	/* Names in it are nothing that is missing: its own name may lead to another directory. */
+	assert_true(scan(share, node, 64, &reply) < 0 || reply.whole == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(a_scan_brings_all_entries_and_says_so),
+		TEST(a_scan_of_too_many_entries_brings_none),
+		TEST(a_scan_is_refused_where_it_would_tell_more_than_names_asked_for),
 		TEST(every_entry_of_a_large_directory_is_listed_once),
 		TEST(entries_come_with_their_attributes_and_a_reference),
 		TEST(what_is_above_the_share_is_nobodys_business),

@@ -37,6 +37,19 @@ static size_t entries_in(const struct names *names, uint64_t parent)
 	return count;
 }
 
+/* Those that have this place. */
+static size_t entries_at(const struct names *names, uint64_t parent, const char *name)
+{
+	size_t count = 0;
+
+	for (struct named *named = names_at(names, parent, name); named != NULL; named = names_next_at(named)) {
+		assert_int_equal(named->parent, parent);
+		assert_string_equal(named->name, name);
+		count++;
+	}
+	return count;
+}
+
 static void a_name_leads_to_one_entry_of_its_directory(void **state)
 {
 	struct named one = { .name = NULL }, other = { .name = NULL }, elsewhere = { .name = NULL };
@@ -51,12 +64,13 @@ static void a_name_leads_to_one_entry_of_its_directory(void **state)
 	names_add(*state, &other, 1, "name");
 	assert_ptr_equal(names_find(*state, 1, "name"), &other);
 	assert_int_equal(entries_in(*state, 1), 2);
+	assert_true(other.indexed && !one.indexed && entries_at(*state, 1, "name") == 2);
 	/* The one that was replaced goes, and the other's name stays. */
 	names_remove(*state, &one);
 	assert_ptr_equal(names_find(*state, 1, "name"), &other);
 	assert_int_equal(entries_in(*state, 1), 1);
-	names_unindex(*state, &other);
-	names_unindex(*state, &other);
+	names_unindex(&other);
+	names_unindex(&other);
 	assert_null(names_find(*state, 1, "name"));
 	assert_int_equal(entries_in(*state, 1), 1);
 	names_index(*state, &other);
@@ -193,14 +207,18 @@ static char texts[NAMES][8];
 
 static void compare(const struct names *names, const struct model *model)
 {
-	size_t counts[DIRECTORIES + 1] = { 0 };
+	size_t counts[DIRECTORIES + 1] = { 0 }, at[DIRECTORIES + 1][NAMES] = { { 0 } };
 
-	for (size_t i = 0; i < ENTRIES; i++)
+	for (size_t i = 0; i < ENTRIES; i++) {
 		counts[model->parent[i]]++;
+		at[model->parent[i]][model->name[i]]++;
+	}
 	for (uint64_t parent = 1; parent <= DIRECTORIES; parent++) {
 		assert_int_equal(entries_in(names, parent), counts[parent]);
-		for (unsigned name = 0; name < NAMES; name++)
+		for (unsigned name = 0; name < NAMES; name++) {
 			assert_ptr_equal(names_find(names, parent, texts[name]), model->leads[parent][name]);
+			assert_int_equal(entries_at(names, parent, texts[name]), at[parent][name]);
+		}
 	}
 }
 
@@ -231,7 +249,7 @@ static void step(struct names *names, struct model *model)
 		leads_no_more(model, i);
 		model->parent[i] = 0;
 	} else if (model->parent[i] != 0) {
-		names_unindex(names, &model->named[i]);
+		names_unindex(&model->named[i]);
 		leads_no_more(model, i);
 	}
 }

@@ -41,7 +41,7 @@ static size_t children(struct objects *objects, uint64_t parent)
 	uint64_t *ids;
 	size_t count;
 
-	assert_int_equal(objects_children(objects, parent, &ids, &count), 0);
+	assert_int_equal(objects_children(objects, parent, NULL, &ids, &count), 0);
 	free(ids);
 	return count;
 }
@@ -51,7 +51,7 @@ static bool is_child(struct objects *objects, uint64_t parent, uint64_t object)
 	size_t count, found = 0;
 	uint64_t *ids;
 
-	assert_int_equal(objects_children(objects, parent, &ids, &count), 0);
+	assert_int_equal(objects_children(objects, parent, NULL, &ids, &count), 0);
 	for (size_t i = 0; i < count; i++)
 		found += ids[i] == object;
 	free(ids);
@@ -71,6 +71,9 @@ static void assert_place(struct objects *objects, uint64_t object, uint64_t pare
 
 static void a_name_leads_to_what_the_kernel_was_told_of_last(void **state)
 {
+	uint64_t *ids;
+	size_t count;
+
 	assert_int_equal(objects_named(*state, ROOT, "name"), 0);
 	learn(*state, ONE, ROOT, "name");
 	assert_int_equal(objects_named(*state, ROOT, "name"), ONE);
@@ -81,6 +84,13 @@ static void a_name_leads_to_what_the_kernel_was_told_of_last(void **state)
 	/* What it led to before may still be open: who drops all of the directory must find it. */
 	assert_true(is_child(*state, ROOT, ONE));
 	assert_place(*state, ONE, ROOT, "name");
+	assert_int_equal(objects_children(*state, ROOT, "name", &ids, &count), 0);
+	assert_int_equal(count, 2);
+	assert_true((ids[0] == ONE && ids[1] == OTHER) || (ids[0] == OTHER && ids[1] == ONE));
+	free(ids);
+	assert_int_equal(objects_children(*state, DIRECTORY, "name", &ids, &count), 0);
+	assert_int_equal(count, 0);
+	free(ids);
 	/* It was moved back. */
 	learn(*state, ONE, ROOT, "name");
 	assert_int_equal(objects_named(*state, ROOT, "name"), ONE);
@@ -257,7 +267,7 @@ static void *work(void *argument)
 			objects_moved(objects, found, ROOT, name);
 		if (i % 7 == 0)
 			objects_unname(objects, ROOT, name);
-		if (i % 64 == 0 && objects_children(objects, i % 128 == 0 ? 0 : DIRECTORY, &ids, &count) == 0)
+		if (i % 64 == 0 && objects_children(objects, i % 128 == 0 ? 0 : DIRECTORY, NULL, &ids, &count) == 0)
 			free(ids);
 		if (i % 2 == 0)
 			(void) objects_forget(objects, entry.node, 1);
