@@ -9,6 +9,9 @@
 #include "guest-fuse/mount/known/validity.h"
 #include "protocol/clock.h"
 
+/* Longer than a question for attributes takes. */
+enum { WROTE_NS = 200000000 };
+
 struct stamp objects_stamp(const struct proto_attr *attr)
 {
 	return (struct stamp){
@@ -35,7 +38,9 @@ void objects_tell(struct object *object, const struct proto_attr *attr)
 	struct stamp stamp = objects_stamp(attr);
 
 	if (!same_data(&object->told, &stamp)) {
-		object->paged = 0;
+		/* But it does not use an answer to a question that is older than a write from here. */
+		if (clock_ns() - object->wrote >= WROTE_NS)
+			object->paged = 0;
 		if (object->lookups > 0)
 			object->changed = clock_ns();
 	}
@@ -80,7 +85,9 @@ void objects_wrote(struct objects *objects, uint64_t id, const struct proto_attr
 	lock_take(&objects->lock);
 	object = objects_find(objects, id);
 	if (object != NULL) {
-		object->changed = clock_ns();
+		object->changed = object->wrote = clock_ns();
+		if (object->paged == 0)
+			object->paged = object->changed;
 		/* Replies on two connections may come in either order. */
 		if (object->state == CONTENTS_NONE ||
 		    (object->state == CONTENTS_KNOWN && !older(&stamp, &object->contents))) {

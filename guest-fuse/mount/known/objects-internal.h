@@ -46,6 +46,7 @@ struct object {
 	int64_t kept;      /* clock_ns() of the oldest attributes that the kernel may have of it; 0: it has none */
 	uint16_t asking;   /* questions for its attributes that are under way; stays at the largest value */
 	int64_t asked;     /* clock_ns() when the last one was answered */
+	int64_t wrote;     /* clock_ns() when a write from here was answered last */
 	int64_t paged;     /* clock_ns() of the oldest page that the kernel may have of it; 0: it has none */
 	uint16_t mappable; /* open files that allow a shared mapping; stays at the largest value */
 	uint32_t opens, buffered; /* open files; those that use the page cache */
