@@ -325,13 +325,14 @@ static bool watch(struct leases *leases, struct node *node, int object)
 	if (!begin(leases, id, kind, &restarts))
 		return false;
 	r = hostwatch_add(hostwatch, object, id);
+	/* Who has opened it before has raised no event. Not with the lock held: on_freed() takes it under the nodes'
+	 * own. */
+	if (r == 0 && kind == LEASE_FILE)
+		nodes_ask_again(leases->nodes, node);
 	lock_take(&leases->lock);
 	/* A restart, or the end of the object, may have come in between. */
 	watched = r == 0 && restarts == leases->restarts && find(leases, id) != NULL;
 	if (watched) {
-		/* Who has opened it before has raised no event. */
-		if (kind == LEASE_FILE)
-			nodes_ask_again(leases->nodes, node);
 		nodes_set_watched(node, true);
 	} else {
 		(void) drop(leases, id);
