@@ -259,34 +259,58 @@ static uint64_t named(struct leases *leases, int directory, const char *name)
 	               : 0;
 }
 
-/* Whether a file is gone from its only name, of which a directory's watch tells. */
-static bool is_gone(struct leases *leases, uint64_t id)
+/* Whether the file has no name any more, as far as that can be found out. */
+static bool is_removed(struct leases *leases, struct node *node)
 {
-	struct node *node, *directory = NULL;
-	char name[PROTO_NAME_MAX + 1];
-	struct node_fd fd;
-	bool gone = false;
+	struct handle *reader = nodes_reader(leases->nodes, node);
+	struct stat st;
+	bool removed = reader != NULL && fstat(reader->fd, &st) == 0 && st.st_nlink == 0;
 
-	if (nodes_get(leases->nodes, id, &node) < 0)
-		return true;
-	if (nodes_watched_name(leases->nodes, node, &directory, name) == 0 &&
-	    nodes_fd_in_place(leases->nodes, directory, &fd) == 0) {
-		gone = named(leases, fd.fd, name) != id;
-		nodes_fd_done(leases->nodes, &fd);
-	}
-	if (directory != NULL)
-		nodes_put(leases->nodes, directory);
-	nodes_put(leases->nodes, node);
-	return gone;
+	nodes_handle_put(leases->nodes, reader);
+	return removed;
 }
 
 /*
- * Whether nothing is known to have happened to a file but that it lost its name. Its attributes are not to be told
- * before, or for a moment they would be seen at the old name.
+ * A file's attributes are not told before it is told that it is gone from the only name that the guest knows, or for a
+ * moment they would be seen there. Returns false if the watch of that directory tells all that there is: the file has
+ * lost its last name.
  */
-static bool is_only_removed(struct round *round, const struct hostwatch_event *event)
+static bool tell_gone(struct round *round, struct node *node)
 {
-	return event->what == HOSTWATCH_ATTRIBUTES && is_gone(round->leases, event->watch);
+	struct leases *leases = round->leases;
+	struct node *directory = NULL;
+	char name[PROTO_NAME_MAX + 1];
+	struct node_fd fd;
+	bool more = true;
+
+	if (nodes_watched_name(leases->nodes, node, &directory, name) < 0)
+		return true;
+	if (nodes_fd_in_place(leases->nodes, directory, &fd) == 0) {
+		bool gone = named(leases, fd.fd, name) != nodes_id(node);
+
+		nodes_fd_done(leases->nodes, &fd);
+		more = !gone || !is_removed(leases, node);
+		if (gone && more)
+			gather(round, nodes_id(directory), 0, PROTO_INVALIDATE_NAME, name);
+	}
+	nodes_put(leases->nodes, directory);
+	return more;
+}
+
+/* Whether a file's attributes are to be told now. */
+static bool is_to_be_shown(struct round *round, const struct hostwatch_event *event)
+{
+	struct leases *leases = round->leases;
+	struct node *node;
+	bool shown;
+
+	if (event->what != HOSTWATCH_ATTRIBUTES)
+		return true;
+	if (nodes_get(leases->nodes, event->watch, &node) < 0)
+		return false;
+	shown = tell_gone(round, node);
+	nodes_put(leases->nodes, node);
+	return shown;
 }
 
 /* Of a file's own watch: by whatever name it was changed, or opened. */
@@ -301,7 +325,7 @@ static void take_file(void *context, const struct hostwatch_event *event)
 	change.what &= ~(unsigned) HOSTWATCH_OPENED;
 	if ((change.what & HOSTWATCH_CONTENTS) != 0)
 		what |= PROTO_INVALIDATE_CONTENTS;
-	if (change.what != 0 && is_to_be_told(round, &change) && !is_only_removed(round, &change))
+	if (change.what != 0 && is_to_be_told(round, &change) && is_to_be_shown(round, &change))
 		gather(round, 0, event->watch, what, "");
 	if (change.what != event->what && !event->own && leases_opened_by_others(round->leases, event->watch))
 		gather(round, 0, event->watch, FILE_WHOLE, "");
