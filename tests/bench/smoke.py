@@ -69,7 +69,7 @@ def a_quick_run_measures_and_verifies():
     assert process.returncode == 0, (process.returncode, output, errors)
     with open(kept, encoding="utf-8") as file:
         found = json.load(file)
-    assert len(found["measurements"]) == 6 and all(one["verified"] for one in found["measurements"]), found
+    assert len(found["measurements"]) == 12 and all(one["verified"] for one in found["measurements"]), found
     through = next(one for one in found["measurements"] if one["peer"] == "bindshare" and one["workload"] == "create")
     assert through["messages"]["rpc"]["create"] == 500, through["messages"]
     assert through["usage"]["server"]["peak_kib"] > 0 and through["usage"]["client"]["peak_kib"] > 0, through["usage"]
