@@ -342,7 +342,8 @@ def an_idle_mount_with_kept_files_sleeps():
     time.sleep(4)
     woken = switches() - before
     print(f"# woken {woken} times in 4 s")
-    assert woken <= 6, woken
+    # A thread of the thread sanitizer's own wakes ten times a second.
+    assert woken <= 6 or world.has_sanitizer(), woken
     for descriptor in held:
         os.close(descriptor)
     rig.end()
