@@ -38,7 +38,7 @@ def _content(path):
         content = file.read(size + PAGE)
         # The host's change may come in between; then it shows in the size, too.
         after = os.fstat(file.fileno()).st_size
-        assert len(content) in (size, after), f"{path}: fstat says {size}, then {after} bytes, read gives {len(content)}"
+        assert len(content) in (size, after), f"{path}: fstat says {size}, then {after} bytes; read: {len(content)}"
         return content
 
 
