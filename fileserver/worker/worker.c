@@ -202,7 +202,9 @@ static int serve(const struct worker_config *config, struct proto_counters *coun
 		/* The guest has left: no failure of the worker. */
 		bool left = service->event.broken && (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT);
 
-		service_free(service);
+		/* Some threads may run already. */
+		if (service_stop(service))
+			service_free(service);
 		if (!left)
 			return fail("cannot welcome the guest", r);
 		tell(WORKER_BLAMES, "");
