@@ -97,7 +97,7 @@ static void run(const struct place *place, const char *row, int count)
 	for (int i = 0; i < count; i++)
 		if (wait(&status) < 0 || status != 0)
 			errx(EXIT_FAILURE, "a process failed");
-	report_duration(row, measure_now() - begin, (uint64_t) (rounds * count), 0);
+	report_duration(row, measure_now() - begin, (uint64_t) rounds * (uint64_t) count, 0);
 }
 
 void mixed_run(const struct place *place)
