@@ -4,14 +4,7 @@
 
 #include <stdlib.h>
 
-#include "guest-fuse/mount/known/hash.h"
-#define HASH_FUNCTION(key, length, result) ((result) = hash_bytes((key), (length)))
-#define HASH_NONFATAL_OOM                  1
-#define uthash_nonfatal_oom(element)                                                                                   \
-	do {                                                                                                           \
-		(element)->out_of_memory = true;                                                                       \
-	} while (0)
-#include <uthash.h>
+#include "guest-fuse/mount/known/hash-table.h"
 
 #include "guest-fuse/mount/known/validity.h"
 #include "protocol/faults.h"

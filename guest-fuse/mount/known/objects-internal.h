@@ -6,14 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "guest-fuse/mount/known/hash.h"
-#define HASH_FUNCTION(key, length, result) ((result) = hash_bytes((key), (length)))
-#define HASH_NONFATAL_OOM                  1
-#define uthash_nonfatal_oom(element)                                                                                   \
-	do {                                                                                                           \
-		(element)->out_of_memory = true;                                                                       \
-	} while (0)
-#include <uthash.h>
+#include "guest-fuse/mount/known/hash-table.h"
 
 #include "guest-fuse/mount/known/names.h"
 #include "protocol/fields.h"

@@ -222,15 +222,21 @@ def a_writer_of_the_host_ends_it_and_its_end_begins_it():
     rig.end()
 
 
-@case
-def a_mapping_by_another_name_ends_it():
-    """The other name is in a directory that the guest does not know, and was made after the guest opened the file."""
-    rig = Rig("cache=auto")
+def _kept_with_other_name(rig):
+    """The other name of the file is in a directory that the guest does not know."""
     os.mkdir(rig.host("unknown"))
     os.chown(rig.host("unknown"), world.UID, world.GID)
     _kept(rig, "file", b"x" * SIZE)
     with as_owner():
         os.link(rig.host("file"), rig.host("unknown/other"))
+
+
+@case
+def a_mapping_by_another_name_ends_it():
+    """The other name is in a directory that the guest does not know, and was made after the guest opened the file."""
+    rig = Rig("cache=auto")
+    _kept_with_other_name(rig)
+    with as_owner():
         descriptor = os.open(rig.host("unknown/other"), os.O_RDWR)
     mapped = mmap.mmap(descriptor, SIZE)
     os.close(descriptor)
@@ -243,11 +249,8 @@ def a_mapping_by_another_name_ends_it():
 @case
 def what_is_written_by_another_name_is_seen():
     rig = Rig("cache=auto")
-    os.mkdir(rig.host("unknown"))
-    os.chown(rig.host("unknown"), world.UID, world.GID)
-    _kept(rig, "file", b"x" * SIZE)
+    _kept_with_other_name(rig)
     with as_owner():
-        os.link(rig.host("file"), rig.host("unknown/other"))
         with open(rig.host("unknown/other"), "r+b") as file:
             file.write(b"new!")
     wait_for(lambda: read_file(rig.guest("file"))[:4] == b"new!", "what was written", SOON)

@@ -17,12 +17,12 @@
 enum { SOON_MS = 5000 };
 
 /* -1 where mounting takes rights that nobody has here. */
-static int namespace = -1;
+static int separate = -1;
 
 static int set_up_all(void **state)
 {
 	if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
-	namespace = 0;
+		separate = 0;
 	return 0;
 }
 
@@ -31,7 +31,7 @@ static struct mounts *watch(const char *path, int *ret_root)
 {
 	struct mounts *mounts;
 
-	if (namespace < 0)
+	if (separate < 0)
 		skip();
 	*ret_root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	assert_true(*ret_root >= 0);
