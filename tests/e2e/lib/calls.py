@@ -6,8 +6,9 @@ import struct
 import types
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_SYS = {"x86_64": {"statx": 332, "faccessat2": 439, "fchmodat2": 452},
-        "aarch64": {"statx": 291, "faccessat2": 439, "fchmodat2": 452}}[os.uname().machine]
+_SYS = {"x86_64": {"setresuid": 117, "setresgid": 119, "statx": 332, "faccessat2": 439, "fchmodat2": 452},
+        "aarch64": {"setresuid": 147, "setresgid": 149, "statx": 291, "faccessat2": 439, "fchmodat2": 452},
+        }[os.uname().machine]
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -34,6 +35,16 @@ def _check(result, path=None):
 
 def _path(path):
     return None if path is None else os.fsencode(path)
+
+
+def thread_euid(uid):
+    """seteuid of this thread alone: os.seteuid is for all, and for what they start meanwhile."""
+    _check(_libc.syscall(_SYS["setresuid"], -1, uid, -1))
+
+
+def thread_egid(gid):
+    """setegid of this thread alone."""
+    _check(_libc.syscall(_SYS["setresgid"], -1, gid, -1))
 
 
 def rename(old, new, flags=0):
