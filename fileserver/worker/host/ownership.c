@@ -127,10 +127,11 @@ static const char *record_name(const struct session *session)
  * Reads the record. Returns 0; -ENODATA: none, or it is invalid; -EACCES: the owner's own bits hide it; or an error of
  * getxattr(2).
  */
-static int read_record(const struct session *session, const struct ownership_place *place, struct ownership *ret_record)
+static int read_record(const struct session *session, const struct ownership_place *place, bool directory,
+                       struct ownership *ret_record)
 {
 	char value[RECORD_MAX];
-	ssize_t n = xattr_at_get(place->fd, place->name, record_name(session), value, sizeof(value));
+	ssize_t n = xattr_at_get(place->fd, place->name, directory, record_name(session), value, sizeof(value));
 
 	if (n < 0 && n != -EOPNOTSUPP && n != -ERANGE)
 		return (int) n;
@@ -144,12 +145,12 @@ struct names_seen {
 };
 
 /* Lists the names, which needs no permission but to search the directory. Returns 0 or -EACCES. */
-static int look_at_names(const struct session *session, const struct ownership_place *place,
+static int look_at_names(const struct session *session, const struct ownership_place *place, bool directory,
                          struct names_seen *ret_seen)
 {
 	char names[4096];
 	const char *wanted = record_name(session);
-	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
+	ssize_t n = xattr_at_list(place->fd, place->name, directory, names, sizeof(names));
 
 	/* When the list fails or is too long, there may be any attribute. */
 	*ret_seen = (struct names_seen){ .record = n < 0 && n != -EOPNOTSUPP, .bare = n >= 0 || n == -EOPNOTSUPP };
@@ -226,6 +227,7 @@ static void apply_record(const struct session *session, const struct statx *stx,
 int ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
                    const struct statx *stx, struct ownership *ret_view)
 {
+	bool directory = S_ISDIR(stx->stx_mode);
 	struct ownership record;
 	struct names_seen seen;
 	int r;
@@ -236,10 +238,11 @@ int ownership_view(struct session *session, struct node *node, const struct owne
 	struct lift lift = LIFT_INIT(session);
 	lift.record = true;
 	do {
-		r = look_at_names(session, place, &seen);
+		r = look_at_names(session, place, directory, &seen);
 		if (r == 0)
-			r = seen.record && may_have_record(session, stx) ? read_record(session, place, &record)
-			                                                 : -ENODATA;
+			r = seen.record && may_have_record(session, stx)
+			            ? read_record(session, place, directory, &record)
+			            : -ENODATA;
 	} while (lift_again(&lift, r));
 	ret_view->bare = seen.bare;
 	if (r < 0) {
@@ -282,7 +285,7 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 
 	if (!may_have_record(session, stx))
 		return same ? 0 : -EPERM;
-	if (same && look_at_names(session, &place, &seen) == 0 && !seen.record)
+	if (same && look_at_names(session, &place, S_ISDIR(stx->stx_mode), &seen) == 0 && !seen.record)
 		return 0;
 	length = format(wanted, text);
 	lift.record = true;
