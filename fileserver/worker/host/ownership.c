@@ -179,6 +179,7 @@ static void default_view(const struct session *session, const struct statx *stx,
 	ret_view->gid = host ? stx->stx_gid : own ? session->config.view_gid : OVERFLOW_ID;
 	ret_view->mode = stx->stx_mode;
 	ret_view->rdev = 0;
+	ret_view->unrecorded = false;
 	ret_view->bare = !may_have_attributes(stx);
 	if (S_ISBLK(stx->stx_mode) || S_ISCHR(stx->stx_mode))
 		ret_view->rdev = (stx->stx_rdev_minor & 0xff) | (stx->stx_rdev_major << 8) |
@@ -245,6 +246,7 @@ int ownership_view(struct session *session, struct node *node, const struct owne
 			            : -ENODATA;
 	} while (lift_again(&lift, r));
 	ret_view->bare = seen.bare;
+	ret_view->unrecorded = !seen.record;
 	if (r < 0) {
 		if (r == -ENODATA)
 			keep(session, node, stx, NULL, seen.bare);
@@ -253,6 +255,15 @@ int ownership_view(struct session *session, struct node *node, const struct owne
 	apply_record(session, stx, &record, ret_view);
 	keep(session, node, stx, ret_view, seen.bare);
 	return 1;
+}
+
+void ownership_view_new(const struct session *session, const struct statx *stx, const struct ownership *record,
+                        struct ownership *ret_view)
+{
+	default_view(session, stx, ret_view);
+	if (record != NULL)
+		apply_record(session, stx, record, ret_view);
+	ret_view->bare = true;
 }
 
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr)
@@ -285,6 +296,8 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 
 	if (!may_have_record(session, stx))
 		return same ? 0 : -EPERM;
+	if (same && wanted->unrecorded)
+		return 0;
 	if (same && look_at_names(session, &place, S_ISDIR(stx->stx_mode), &seen) == 0 && !seen.record)
 		return 0;
 	length = format(wanted, text);
