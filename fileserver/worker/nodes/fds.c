@@ -137,12 +137,14 @@ void nodes_tick(struct nodes *nodes)
 	} while (more);
 }
 
-bool fds_make_room(struct nodes *nodes)
+bool fds_make_room(struct nodes *nodes, bool orphans)
 {
+	size_t lists = orphans || nodes->kept_handles == 0 ? ARRAY_SIZE(nodes->lists) : ARRAY_SIZE(nodes->lists) - 1;
+
 	while (nodes->descriptors >= nodes->descriptors_max) {
 		struct node *victim = NULL;
 
-		for (size_t i = 0; victim == NULL && i < ARRAY_SIZE(nodes->lists); i++)
+		for (size_t i = 0; victim == NULL && i < lists; i++)
 			victim = nodes->lists[i].oldest;
 		if (victim == NULL)
 			return false;
@@ -161,7 +163,7 @@ void fds_give(struct nodes *nodes, struct node *node, int fd)
 	 * With the whole budget in use an operation may still have a few descriptors of its own: they are closed with
 	 * it.
 	 */
-	(void) fds_make_room(nodes);
+	(void) fds_make_room(nodes, node->orphan);
 	node->fd = fd;
 	nodes->descriptors++;
 	if (node->fd_users == 0)
@@ -183,6 +185,9 @@ void fds_orphan(struct nodes *nodes, struct node *node, int fd)
 		fds_give(nodes, node, fd);
 	if (node->fd >= 0 && node->fd_users == 0 && !node->listed)
 		fds_list(nodes, node);
+	/* It may have had its descriptor from before, when it was one that could leave. */
+	if (nodes->descriptors > nodes->descriptors_max)
+		(void) fds_make_room(nodes, true);
 }
 
 void fds_named(struct nodes *nodes, struct node *node)

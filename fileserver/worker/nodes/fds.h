@@ -22,7 +22,11 @@ void fds_named(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 /* A descriptor may be closed only while it is in a list: unlist it before it is used, list it after. */
 void fds_unlist(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
 void fds_list(struct nodes *nodes, struct node *node) LOCK_HELD(nodes->lock);
-/* Closes the least recently used descriptors until one more fits. Returns false when all are in use. */
-bool fds_make_room(struct nodes *nodes) LOCK_HELD(nodes->lock);
+/*
+ * Closes the least recently used descriptors until one more fits. Returns false when all are in use. Those of orphans,
+ * which could not be opened again, are closed only if orphans is set, or there are no handles that the guest can give
+ * back (nodes_keeps()).
+ */
+bool fds_make_room(struct nodes *nodes, bool orphans) LOCK_HELD(nodes->lock);
 /* Updates the counters of descriptors and handles. */
 void fds_show_counts(struct nodes *nodes) LOCK_HELD(nodes->lock);

@@ -17,8 +17,13 @@ int nodes_open(struct nodes *nodes, struct node *node, int fd, bool directory, b
 	int r = handle == NULL ? -ENOMEM : 0;
 
 	nodes_lock(nodes);
-	if (r == 0 && !fds_make_room(nodes))
+	if (r == 0 && !fds_make_room(nodes, false)) {
 		r = -ENFILE;
+		/* The guest gives back what it keeps. What it does not, is in use: that does not count the next time.
+		 */
+		nodes->kept_handles = 0;
+		nodes->kept_round++;
+	}
 	if (r == 0)
 		r = slots_take(&nodes->handles, handle, &handle->id);
 	if (r == 0) {
@@ -74,6 +79,8 @@ static void handle_end(struct nodes *nodes, struct handle *handle, struct node *
 	*link = handle->next_of_node;
 	nodes->descriptors--;
 	nodes->open_handles--;
+	if (handle->kept && handle->kept_round == nodes->kept_round)
+		nodes->kept_handles--;
 	fds_show_counts(nodes);
 	handle->node->pins++;
 	*ret_node = handle->node;
@@ -212,6 +219,20 @@ struct handle *nodes_reader(struct nodes *nodes, struct node *node)
 		handle->users++;
 	nodes_unlock(nodes);
 	return handle;
+}
+
+void nodes_keeps(struct nodes *nodes, uint64_t id)
+{
+	struct handle *handle;
+
+	nodes_lock(nodes);
+	handle = slots_find(&nodes->handles, id);
+	if (handle != NULL && !handle->kept) {
+		handle->kept = true;
+		handle->kept_round = nodes->kept_round;
+		nodes->kept_handles++;
+	}
+	nodes_unlock(nodes);
 }
 
 bool nodes_may_keep_handles(struct nodes *nodes)

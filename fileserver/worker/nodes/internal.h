@@ -71,6 +71,8 @@ struct nodes {
 	uint32_t orphans;     /* how many nodes are orphans */
 	uint32_t descriptors, descriptors_max; /* of nodes and handles, the root's not counted */
 	uint32_t open_handles;
+	uint32_t kept_handles; /* of these, how many nodes_keeps() was called for since kept_round began */
+	uint32_t kept_round;   /* begins when the guest is told to give back what it keeps */
 	/* When a name last led to another object: ms, CLOCK_MONOTONIC_COARSE; INT64_MIN: never. */
 	_Atomic int64_t stale_at;
 	/* In the order in which descriptors leave: directories and files never opened; opened files; orphans. */

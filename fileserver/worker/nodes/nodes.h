@@ -36,7 +36,9 @@ struct handle {
 	struct handle *next_of_node;
 	uint64_t id;
 	uint32_t users;
+	uint32_t kept_round; /* nodes->kept_round when it was kept */
 	bool closed;
+	bool kept; /* nodes_keeps() */
 };
 
 /* A descriptor of a node that is not closed before nodes_fd_done(). */
@@ -212,6 +214,11 @@ struct handle *nodes_next_open_file(struct nodes *nodes, uint32_t *place);
 struct handle *nodes_reader(struct nodes *nodes, struct node *node);
 /* So few handles are open that some may stay so which nobody uses at the moment: a quarter of the budget is left. */
 bool nodes_may_keep_handles(struct nodes *nodes);
+/*
+ * The guest may keep this handle when nobody uses it any more, and gives it back when it is told ENFILE. As long as
+ * there are such handles, what the guest has removed does not lose its descriptor to new ones.
+ */
+void nodes_keeps(struct nodes *nodes, uint64_t handle);
 
 /* Unpins a handle that nodes_handle() (ids.h) or nodes_open() pinned. */
 void nodes_handle_put(struct nodes *nodes, struct handle *handle);

@@ -61,7 +61,7 @@ void nodes_fd_done(struct nodes *nodes, struct node_fd *fd)
 	if (--node->fd_users == 0 && node != nodes->root) {
 		fds_list(nodes, node);
 		if (nodes->descriptors > nodes->descriptors_max)
-			(void) fds_make_room(nodes);
+			(void) fds_make_room(nodes, false);
 	}
 	node->pins--;
 	nodes_release(nodes, node);

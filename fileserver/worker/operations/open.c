@@ -81,8 +81,10 @@ static int open_file(struct call *call, const struct worker_open *request, bool 
 	 * be kept from being unmounted.
 	 */
 	if (r == 0 && held && nodes_on_root_device(session->nodes, &stx) &&
-	    leases_has_contents(session->leases, file->node))
+	    leases_has_contents(session->leases, file->node)) {
 		ret_reply->attr.flags |= PROTO_ATTR_KEEP;
+		nodes_keeps(session->nodes, ret_reply->handle);
+	}
 	return r;
 }
 

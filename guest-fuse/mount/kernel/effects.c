@@ -36,13 +36,10 @@ void effects_not_taken(struct client *client, uint64_t node)
 	server_give_back(client->server, node, objects_forget(client->objects, node, 1));
 }
 
-bool effects_make_room(struct thread *thread)
+void effects_make_room(struct thread *thread)
 {
-	if (kept_count(thread->client->kept) == 0)
-		return false;
 	kept_drop_all(thread->client->kept);
 	connection_forget(&thread->connection);
-	return true;
 }
 
 void effects_close(struct thread *thread, uint64_t handle)

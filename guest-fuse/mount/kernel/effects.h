@@ -21,10 +21,10 @@ void effects_changed(struct thread *thread, uint64_t node);
 /* One look-up of node that the kernel was to get, and did not take, is given back. Any thread. */
 void effects_not_taken(struct client *client, uint64_t node);
 /*
- * The server has no descriptor left: gives back those that are kept in reserve (known/kept.h). False: there were none.
- * Else the request is to be sent again.
+ * The server has no descriptor left: gives back those that are kept in reserve (known/kept.h). Then the request is to
+ * be sent again, also when there were none: the server may have counted on one that is in use, and gives way then.
  */
-bool effects_make_room(struct thread *thread);
+void effects_make_room(struct thread *thread);
 /* Closes a handle of the server's that nobody needs any more. */
 void effects_close(struct thread *thread, uint64_t handle);
 /* Gives back the references of entries that the kernel did not get, and frees the piece. Any thread. */

@@ -60,8 +60,10 @@ static int open_at_server(struct thread *thread, struct directory *directory)
 	int64_t asked = clock_ns();
 	int r = rpc_opendir_data(&thread->request, &request, &reply);
 
-	if (r == -ENFILE && effects_make_room(thread))
+	if (r == -ENFILE) {
+		effects_make_room(thread);
 		r = rpc_opendir_data(&thread->request, &request, &reply);
+	}
 	if (r < 0)
 		return r;
 	directory->handle = reply.handle;

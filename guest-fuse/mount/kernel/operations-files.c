@@ -130,8 +130,10 @@ static int open_at_server(struct thread *thread, const struct proto_open_request
 	if ((request->flags & PROTO_OPEN_WRITE) != 0)
 		kept_drop(thread->client->kept, request->node);
 	r = rpc_open_data(&thread->request, request, ret_reply);
-	if (r == -ENFILE && effects_make_room(thread))
+	if (r == -ENFILE) {
+		effects_make_room(thread);
 		r = rpc_open_data(&thread->request, request, ret_reply);
+	}
 	return r;
 }
 
@@ -209,8 +211,10 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	if (r == 0) {
 		scan_changing(thread->client, request.parent, name);
 		r = rpc_create(&thread->request, &request, &reply);
-		if (r == -ENFILE && effects_make_room(thread))
+		if (r == -ENFILE) {
+			effects_make_room(thread);
 			r = rpc_create(&thread->request, &request, &reply);
+		}
 		scan_changed(thread->client, request.parent);
 	}
 	if (r == 0)

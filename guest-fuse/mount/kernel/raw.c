@@ -211,8 +211,10 @@ static void process_tmpfile(struct thread *thread)
 		};
 
 		r = rpc_tmpfile(&thread->request, &request, &answer);
-		if (r == -ENFILE && effects_make_room(thread))
+		if (r == -ENFILE) {
+			effects_make_room(thread);
 			r = rpc_tmpfile(&thread->request, &request, &answer);
+		}
 		if (r == 0)
 			r = open_file_created(thread, request.parent, "", &answer.entry, answer.handle, (int) in->flags,
 			                      file);

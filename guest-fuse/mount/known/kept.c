@@ -166,13 +166,3 @@ void kept_drop_all(struct kept *kept)
 		end(kept, entry);
 	}
 }
-
-size_t kept_count(struct kept *kept)
-{
-	size_t count;
-
-	lock_take(&kept->lock);
-	count = HASH_COUNT(kept->table);
-	lock_give(&kept->lock);
-	return count;
-}

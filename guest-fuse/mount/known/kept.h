@@ -45,5 +45,3 @@ void kept_put(struct kept *kept, struct kept_file *file);
 /* The handle of this node, or of all, is kept no longer than somebody uses it. */
 void kept_drop(struct kept *kept, uint64_t node);
 void kept_drop_all(struct kept *kept);
-/* How many are kept. */
-size_t kept_count(struct kept *kept);

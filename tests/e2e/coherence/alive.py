@@ -242,7 +242,7 @@ def a_working_directory_survives_what_happens_around_it():
 @case
 def a_removed_working_directory_behaves_as_on_a_local_disk():
     for rig in _rigs():
-        for who, side in _sides(rig):
+        for who, side in 3 * list(_sides(rig)):  # the crowd's files stay open at the server when it was read before
             _mkdir(rig.host("here"))
             os.chdir(_seen(rig.guest("here")))
             os.rmdir(side("here"))

@@ -26,14 +26,17 @@ def _secret(rig):
 
 
 def _bind(rig, name, follow=True):
-    """A bind of the file, as a container gets it."""
+    """
+    A bind of the file, as a container gets it. It is held until it is bound, as bindshare-runtime does: the kernel may
+    forget a name, and with it what nobody uses, at any moment.
+    """
     where = os.path.join(world.case_directory("bind"), "file")
     world.write_file(where)
-    if follow:
-        with open(rig.guest(name), "rb") as file:
+    with open(rig.guest(name), "rb") as file:
+        if follow:
             fcntl.ioctl(file, FOLLOW, _secret(rig))
             os.fstat(file.fileno())
-    subprocess.run(["mount", "--bind", rig.guest(name), where], check=True)
+        subprocess.run(["mount", "--bind", rig.guest(name), where], check=True)
     world.at_end(lambda: subprocess.run(["umount", "-l", where], check=False, capture_output=True))
     return where
 

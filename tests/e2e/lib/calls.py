@@ -6,8 +6,9 @@ import struct
 import types
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_SYS = {"x86_64": {"statx": 332, "faccessat2": 439, "fchmodat2": 452},
-        "aarch64": {"statx": 291, "faccessat2": 439, "fchmodat2": 452}}[os.uname().machine]
+_SYS = {"x86_64": {"setresuid": 117, "setresgid": 119, "statx": 332, "faccessat2": 439, "fchmodat2": 452},
+        "aarch64": {"setresuid": 147, "setresgid": 149, "statx": 291, "faccessat2": 439, "fchmodat2": 452},
+        }[os.uname().machine]
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -34,6 +35,16 @@ def _check(result, path=None):
 
 def _path(path):
     return None if path is None else os.fsencode(path)
+
+
+def thread_euid(uid):
+    """seteuid of this thread alone: os.seteuid is for all, and for what they start meanwhile."""
+    _check(_libc.syscall(_SYS["setresuid"], -1, uid, -1))
+
+
+def thread_egid(gid):
+    """setegid of this thread alone."""
+    _check(_libc.syscall(_SYS["setresgid"], -1, gid, -1))
 
 
 def rename(old, new, flags=0):
@@ -115,3 +126,14 @@ def as_ids(uid, gid, function, *arguments, groups=()):
         data = file.read()
     os.waitpid(pid, 0)
     return pickle.loads(data)
+
+
+MS_NOSUID, MS_NODEV, MS_REMOUNT = 2, 4, 32
+
+
+def forget_names(mount):
+    """
+    The kernel forgets the names and objects of this mount that nobody uses: to mount it again with the options that it
+    has does that (reconfigure_super()), and nothing to other mounts, as /proc/sys/vm/drop_caches would.
+    """
+    _check(_libc.mount(None, _path(mount), None, MS_REMOUNT | MS_NOSUID | MS_NODEV, None), mount)

@@ -9,14 +9,14 @@ from . import calls, world
 
 @contextlib.contextmanager
 def as_owner():
-    """The body is done by the serving user, as his editor or his git would."""
-    os.setegid(world.GID)
-    os.seteuid(world.UID)
+    """The body is done by the serving user, as his editor or his git would; other threads go on as root."""
+    calls.thread_egid(world.GID)
+    calls.thread_euid(world.UID)
     try:
         yield
     finally:
-        os.seteuid(0)
-        os.setegid(0)
+        calls.thread_euid(0)
+        calls.thread_egid(0)
 
 
 def script(word, size):

@@ -75,7 +75,7 @@ static bool make_room(struct share *share, uint32_t most)
 
 	nodes_lock(nodes);
 	nodes->descriptors_max = most;
-	room = fds_make_room(nodes);
+	room = fds_make_room(nodes, false);
 	nodes_unlock(nodes);
 	return room;
 }
@@ -127,6 +127,58 @@ static void what_was_opened_leaves_later_and_what_was_removed_last(void **state)
 	assert_true(inside_has_descriptor(share, removed));
 	assert_true(make_room(share, 1));
 	assert_int_equal(descriptors(share), 0);
+}
+
+static void what_was_removed_stays_while_the_guest_can_give_handles_back(void **state)
+{
+	struct share *share = *state;
+	uint64_t removed = make(share, "removed"), kept = make(share, "kept"), more = make(share, "more");
+	struct nodes *nodes = inside_session(share)->nodes;
+	uint64_t handle, other;
+
+	assert_int_equal(raw_unlink(&share->raw, &(struct proto_unlink_request){ share->root, raw_name("removed") },
+	                            &(struct proto_unlink_reply){}),
+	                 0);
+	handle = inside_open(share, kept, PROTO_OPEN_READ);
+	nodes_keeps(nodes, handle);
+	nodes_lock(nodes);
+	nodes->descriptors_max = 2;
+	nodes_unlock(nodes);
+	use(share, more);
+	assert_true(inside_has_descriptor(share, removed));
+	assert_int_equal(share_open(share, more, PROTO_OPEN_READ, &other), -ENFILE);
+	assert_true(inside_has_descriptor(share, removed));
+	/* It was given back, and there is room. */
+	raw_release(&share->raw, &(struct proto_release_request){ handle }, &(struct proto_release_reply){});
+	assert_int_equal(share_open(share, more, PROTO_OPEN_READ, &other), 0);
+	assert_true(inside_has_descriptor(share, removed));
+	/* Those that are kept are in use. */
+	nodes_keeps(nodes, other);
+	assert_int_equal(share_open(share, kept, PROTO_OPEN_READ, &handle), -ENFILE);
+	assert_int_equal(share_open(share, kept, PROTO_OPEN_READ, &handle), 0);
+	assert_false(inside_has_descriptor(share, removed));
+}
+
+static void what_is_removed_counts_at_once(void **state)
+{
+	struct share *share = *state;
+	uint64_t open = make(share, "open"), first = make(share, "first"), second = make(share, "second");
+	struct nodes *nodes = inside_session(share)->nodes;
+
+	nodes_keeps(nodes, inside_open(share, open, PROTO_OPEN_READ));
+	nodes_lock(nodes);
+	nodes->descriptors_max = 2;
+	nodes_unlock(nodes);
+	assert_int_equal(raw_unlink(&share->raw, &(struct proto_unlink_request){ share->root, raw_name("first") },
+	                            &(struct proto_unlink_reply){}),
+	                 0);
+	assert_true(inside_has_descriptor(share, first));
+	assert_int_equal(raw_unlink(&share->raw, &(struct proto_unlink_request){ share->root, raw_name("second") },
+	                            &(struct proto_unlink_reply){}),
+	                 0);
+	assert_true(inside_has_descriptor(share, second));
+	assert_false(inside_has_descriptor(share, first));
+	assert_int_equal(descriptors(share), 2);
 }
 
 static void what_is_in_use_does_not_leave(void **state)
@@ -249,6 +301,8 @@ int main(void)
 		                                set_up_small, tear_down),
 		TEST(what_was_used_longest_ago_leaves_first),
 		TEST(what_was_opened_leaves_later_and_what_was_removed_last),
+		TEST(what_was_removed_stays_while_the_guest_can_give_handles_back),
+		TEST(what_is_removed_counts_at_once),
 		TEST(what_is_in_use_does_not_leave),
 		TEST(an_operation_has_its_descriptor_though_the_budget_is_spent_and_gives_it_back),
 		TEST(the_root_keeps_its_own_which_does_not_count),
