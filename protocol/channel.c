@@ -36,6 +36,16 @@ int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, i
 	return 0;
 }
 
+int proto_channel_be_patient(struct proto_channel *channel)
+{
+	const struct timeval never = { .tv_sec = 0 };
+
+	if (FAULT(CHANNEL_OPTIONS, setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &never, sizeof(never))) < 0)
+		return -errno;
+	channel->patient = true;
+	return 0;
+}
+
 void proto_channel_done(struct proto_channel *channel)
 {
 	channel->fd = close_fd(channel->fd);
@@ -81,6 +91,16 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 	return arrived || (sleep_us != 0 && ppoll(&wait, 1, sleep_us < 0 ? NULL : &limit, NULL) != 0);
 }
 
+/* Returns false when nothing came for stall_ms. */
+static bool wait_for_rest(const struct proto_channel *channel)
+{
+	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
+
+	int n = poll(&wait, 1, channel->stall_ms);
+
+	return n > 0 || (n < 0 && errno == EINTR);
+}
+
 /*
  * One recvmsg(2). began: a part of this frame is here already, so silence is a stall. Returns the number of bytes (>
  * 0); -EAGAIN (not began) or -ETIMEDOUT (began) after stall_ms of silence; -ENOTCONN or -ECONNRESET at the end of the
@@ -89,14 +109,19 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 static ssize_t receive(struct proto_channel *channel, struct iovec *iov, size_t count, bool began)
 {
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
+	/* The socket of a patient channel has no time-out of its own. */
+	bool looks = began && channel->patient;
 
 	for (;;) {
-		ssize_t n = FAULT_BUFFERS(CHANNEL_RECEIVE, iov, count, recvmsg(channel->fd, &message, 0));
+		ssize_t n = FAULT_BUFFERS(CHANNEL_RECEIVE, iov, count,
+		                          recvmsg(channel->fd, &message, looks ? MSG_DONTWAIT : 0));
 
 		if (n > 0)
 			return n;
 		if (n == 0)
 			return began ? -ECONNRESET : -ENOTCONN;
+		if (errno == EAGAIN && looks && wait_for_rest(channel))
+			continue;
 		if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return began ? -ETIMEDOUT : -EAGAIN;
 		if (errno != EINTR)

@@ -22,6 +22,7 @@ struct proto_channel {
 	uint8_t *buffer; /* received and not yet consumed: the bytes from start to end */
 	size_t capacity, start, end;
 	int stall_ms;
+	bool patient; /* between two frames there is no limit */
 	struct proto_spin spin;
 	size_t held; /* bytes in held_bytes: frames to send before the next one */
 	uint8_t held_bytes[PROTO_HELD_MAX];
@@ -37,6 +38,12 @@ struct proto_channel {
 int proto_channel_init(struct proto_channel *channel, int fd, size_t capacity, int stall_ms);
 void proto_channel_done(struct proto_channel *channel);
 
+/*
+ * From now on proto_channel_next() waits for a frame without a limit, so that nobody has to poll before. Returns 0 or
+ * an error of setsockopt(2).
+ */
+int proto_channel_be_patient(struct proto_channel *channel);
+
 /* Shuts both directions down: a thread that waits on the channel returns. Any thread may call it. */
 void proto_channel_kill(struct proto_channel *channel);
 
@@ -50,9 +57,9 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 /*
  * Waits for the next frame. ret_reader covers the part of the payload that fits into the buffer; ret_reader->missing
  * bytes are still to come (only when a data field ends the payload). The memory is valid until the next call. Returns
- * 0; -EAGAIN: nothing came for stall_ms (call again, or give up); -ENOTCONN: the peer closed between two frames;
- * -EBADMSG: broken framing, or the caller has not consumed the payload before; -ETIMEDOUT, -ECONNRESET and others: the
- * connection broke.
+ * 0; -EAGAIN: nothing came for stall_ms (call again, or give up), unless the channel is patient; -ENOTCONN: the peer
+ * closed between two frames; -EBADMSG: broken framing, or the caller has not consumed the payload before; -ETIMEDOUT,
+ * -ECONNRESET and others: the connection broke.
  */
 int proto_channel_next(struct proto_channel *channel, struct proto_header *ret_header, struct proto_reader *ret_reader);
 

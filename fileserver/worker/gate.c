@@ -215,12 +215,20 @@ static bool is_directory(unsigned need)
 	return need == GATE_node_directory || need == GATE_node_names || need == GATE_node_make;
 }
 
+/* RENAME in one directory names it twice. */
+static bool is_checked(const struct call *call, const struct call_node *slot)
+{
+	return slot > call->nodes && slot->pinned.node == call->nodes[0].pinned.node &&
+	       goes_by_names(call, call->nodes[0].need);
+}
+
 /* The watch stands before anything is read. first: of the request's directories. */
 static int use_node(struct call *call, struct call_node *slot, bool first)
 {
 	struct session *session = call->session;
 	struct pinned *pinned = &slot->pinned;
-	int r = goes_by_names(call, slot->need) ? nodes_check(session->nodes, pinned->node) : 0;
+	int r = goes_by_names(call, slot->need) && !is_checked(call, slot) ? nodes_check(session->nodes, pinned->node)
+	                                                                   : 0;
 
 	if (r == 0)
 		r = nodes_fd(session->nodes, pinned->node, &pinned->fd);

@@ -105,16 +105,17 @@ static int lane_serve(struct lane *lane)
 	struct proto_reader reader;
 	int r = service_welcome(service, &lane->channel, lane->proof_id, lane->number);
 
+	/* No deadline: an idle lane waits for ever. */
+	if (r == 0)
+		r = proto_channel_be_patient(&lane->channel);
 	while (r == 0 && !atomic_load(&service->ended)) {
-		/* No deadline: an idle lane waits for ever. */
-		(void) proto_channel_await(&lane->channel, true, atomic_load(&service->working), -1);
+		(void) proto_channel_await(&lane->channel, true, atomic_load(&service->working), 0);
 		r = proto_channel_next(&lane->channel, &header, &reader);
 		if (r == 0) {
 			atomic_fetch_add(&service->working, 1);
 			r = serve_request(lane, &header, &reader);
 			atomic_fetch_sub(&service->working, 1);
-		} else if (r == -EAGAIN)
-			r = 0; /* nothing came for stall_ms */
+		}
 	}
 	return r;
 }
@@ -158,7 +159,7 @@ static void refuse_lane(int fd)
 static struct lane *lane_new(struct service *service, int fd, uint64_t proof_id)
 {
 	struct lane *lane = FAULT_NULL(WORKER_LANE, calloc(1, sizeof(*lane)));
-	int size = LANE_SOCKET_BUFFER;
+	int size = LANE_SOCKET_BUFFER, stall = (int) service->session.config.stall_ms;
 
 	if (lane == NULL)
 		return NULL;
@@ -166,8 +167,7 @@ static struct lane *lane_new(struct service *service, int fd, uint64_t proof_id)
 	lane->proof_id = proof_id;
 	lane->fields = FAULT_NULL(WORKER_REPLY, malloc(PROTO_SMALL_MAX));
 	(void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (lane->fields == NULL ||
-	    proto_channel_init(&lane->channel, fd, LANE_BUFFER, (int) service->session.config.stall_ms) < 0) {
+	if (lane->fields == NULL || proto_channel_init(&lane->channel, fd, LANE_BUFFER, stall) < 0) {
 		free(lane->fields);
 		free(lane);
 		return NULL;

@@ -28,6 +28,7 @@
 #include "guest-fuse/mount/server/pending.h"
 #include "guest-fuse/mount/server/server.h"
 #include "guest-fuse/mount/stats.h"
+#include "guest-fuse/mount/watchdog.h"
 #include "protocol/cleanup.h"
 #include "protocol/faults.h"
 #include "protocol/log.h"
@@ -68,6 +69,7 @@ struct program {
 	struct keeper *keeper;
 	struct keeper_duties duties;
 	int mount, signals, statistics, ready;
+	unsigned major, minor; /* of the mount's device number */
 	char statistics_path[STATS_PATH_SIZE];
 };
 
@@ -150,6 +152,14 @@ static enum exits start_serving(struct program *program)
 		log_error("%s", error);
 		return r == -ENOENT || r == -ENODEV || r == -ENXIO || r == -EPERM ? EXITS_SYSTEM : EXITS_MOUNT;
 	}
+	r = mounting_device_number(program->mount, &program->major, &program->minor);
+	if (r < 0) {
+		log_error("the mount cannot be told from others: %s", strerror(-r));
+		return EXITS_MOUNT;
+	}
+	r = watchdog_start(program->minor);
+	if (r < 0)
+		log_warning("whoever uses the mount may hang if this process is killed: %s", strerror(-r));
 	r = lowlevel_new(client);
 	if (r == 0)
 		r = notifier_start(client->notifier);
@@ -238,7 +248,6 @@ static enum exits open_alive(struct program *program)
 static enum exits complete(struct program *program)
 {
 	struct client *client = program->client;
-	unsigned major, minor;
 	int r;
 
 	program->duties = (struct keeper_duties){
@@ -255,19 +264,14 @@ static enum exits complete(struct program *program)
 		log_error("the kernel does not take the file system");
 		return EXITS_MOUNT;
 	}
-	r = mounting_device_number(program->mount, &major, &minor);
-	if (r < 0) {
-		log_error("the mount cannot be told from others: %s", strerror(-r));
-		return EXITS_MOUNT;
-	}
-	r = mounting_tune(major, minor);
+	r = mounting_tune(program->major, program->minor);
 	if (r < 0)
 		log_debug("read-ahead stays small: %s", strerror(-r));
-	stats_path(major, minor, program->statistics_path);
+	stats_path(program->major, program->minor, program->statistics_path);
 	program->statistics = stats_listen(program->statistics_path);
 	if (program->statistics < 0)
 		log_warning("no figures by --stats: %s", strerror(-program->statistics));
-	r = secret_publish(client->secret, major, minor);
+	r = secret_publish(client->secret, program->major, program->minor);
 	if (r < 0)
 		log_warning("binds of single files do not follow their names: %s: %s", client->secret->path,
 		            strerror(-r));

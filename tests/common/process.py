@@ -15,6 +15,15 @@ def open_files(pid):
     return links
 
 
+def name_of(pid):
+    """What /proc/PID/comm says; "" when there is none."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def threads(pid):
     """The text of /proc/PID/task/TID/status of each of its threads."""
     texts = []

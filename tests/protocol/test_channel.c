@@ -117,6 +117,38 @@ static void silence_within_a_frame_is_a_stall_and_between_frames_is_not(void **s
 	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), -ETIMEDOUT);
 }
 
+static void *send_late(void *argument)
+{
+	struct pair *pair = argument;
+	uint8_t bytes[64];
+
+	(void) usleep(3 * STALL_MS * 1000);
+	send_all(pair->peer, bytes, ping_frame(bytes, 5));
+	return NULL;
+}
+
+static void a_patient_channel_has_no_limit_between_frames_but_within_one(void **state)
+{
+	struct pair *pair = *state;
+	struct proto_header header;
+	struct proto_reader reader;
+	pthread_t thread;
+	uint8_t bytes[64];
+
+	assert_int_equal(proto_channel_be_patient(&pair->channel), 0);
+	pthread_create(&thread, NULL, send_late, pair);
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), 0);
+	assert_int_equal(header.id, 5);
+	pthread_join(thread, NULL);
+	pthread_create(&thread, NULL, send_slowly, pair);
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), 0);
+	assert_int_equal(header.id, 9);
+	pthread_join(thread, NULL);
+	ping_frame(bytes, 1);
+	send_all(pair->peer, bytes, 10);
+	assert_int_equal(proto_channel_next(&pair->channel, &header, &reader), -ETIMEDOUT);
+}
+
 static void the_end_between_frames_differs_from_the_end_within_one(void **state)
 {
 	struct pair *pair = *state;
@@ -484,6 +516,7 @@ int main(void)
 		TEST(frames_that_arrive_together_come_out_one_by_one),
 		TEST(a_frame_may_come_byte_by_byte),
 		TEST(silence_within_a_frame_is_a_stall_and_between_frames_is_not),
+		TEST(a_patient_channel_has_no_limit_between_frames_but_within_one),
 		TEST(the_end_between_frames_differs_from_the_end_within_one),
 		TEST(headers_that_no_peer_may_send_are_refused_before_the_payload),
 		TEST(an_error_reply_carries_a_header_only),

@@ -35,13 +35,9 @@ struct proto_time attributes_time(const struct statx_timestamp *stamp)
 	return (struct proto_time){ .seconds = stamp->tv_sec, .nanoseconds = stamp->tv_nsec };
 }
 
-static int fill(struct session *session, struct node *node, const struct ownership_place *place,
-                const struct statx *stx, struct proto_attr *ret_attr)
+static void fill_from(struct session *session, const struct statx *stx, const struct ownership *view,
+                      struct proto_attr *ret_attr)
 {
-	struct ownership view;
-	/* A record that cannot be read must not hide the file. */
-	int r = ownership_view(session, node, place, stx, &view);
-
 	*ret_attr = (struct proto_attr){
 		.ino = inodes_number(&session->inodes, session->nodes, stx),
 		.size = stx->stx_size,
@@ -49,15 +45,34 @@ static int fill(struct session *session, struct node *node, const struct ownersh
 		.atime = attributes_time(&stx->stx_atime),
 		.mtime = attributes_time(&stx->stx_mtime),
 		.ctime = attributes_time(&stx->stx_ctime),
-		.mode = view.mode,
+		.mode = view->mode,
 		.nlink = stx->stx_nlink,
-		.uid = view.uid,
-		.gid = view.gid,
-		.rdev = view.rdev,
+		.uid = view->uid,
+		.gid = view->gid,
+		.rdev = view->rdev,
 	};
-	if (view.bare && (session->config.features & PROTO_FEATURE_ATTR_FLAGS) != 0)
+	if (view->bare && (session->config.features & PROTO_FEATURE_ATTR_FLAGS) != 0)
 		ret_attr->flags = PROTO_ATTR_BARE;
+}
+
+static int fill(struct session *session, struct node *node, const struct ownership_place *place,
+                const struct statx *stx, struct proto_attr *ret_attr)
+{
+	struct ownership view;
+	/* A record that cannot be read must not hide the file. */
+	int r = ownership_view(session, node, place, stx, &view);
+
+	fill_from(session, stx, &view, ret_attr);
 	return r;
+}
+
+void attributes_fill_new(struct session *session, const struct statx *stx, const struct ownership *record,
+                         struct proto_attr *ret_attr)
+{
+	struct ownership view;
+
+	ownership_view_new(session, stx, record, &view);
+	fill_from(session, stx, &view, ret_attr);
 }
 
 int attributes_fill(struct session *session, struct node *node, int fd, const struct statx *stx,
@@ -99,6 +114,14 @@ int attributes_fill_name(struct session *session, int directory, const char *nam
 	return r < 0 ? r : attributes_fill(session, NULL, pinned, stx, ret_attr) > 0;
 }
 
+void attributes_from(struct session *session, struct node *node, int fd, const struct statx *stx,
+                     struct proto_attr *ret_attr)
+{
+	(void) attributes_fill(session, node, fd, stx, ret_attr);
+	if (node != NULL)
+		link_owners_show_node(session, node, stx, ret_attr);
+}
+
 int attributes_of(struct session *session, struct node *node, int fd, struct proto_attr *ret_attr,
                   struct statx *ret_stx)
 {
@@ -107,9 +130,7 @@ int attributes_of(struct session *session, struct node *node, int fd, struct pro
 
 	if (r < 0)
 		return r;
-	(void) attributes_fill(session, node, fd, &stx, ret_attr);
-	if (node != NULL)
-		link_owners_show_node(session, node, &stx, ret_attr);
+	attributes_from(session, node, fd, &stx, ret_attr);
 	if (ret_stx != NULL)
 		*ret_stx = stx;
 	return 0;

@@ -23,6 +23,16 @@ int attributes_fill(struct session *session, struct node *node, int fd, const st
 int attributes_fill_name(struct session *session, int directory, const char *name, struct statx *stx,
                          struct proto_attr *ret_attr);
 
+/* Fills attr of an object that was just made, without a look at it: see ownership_view_new(). */
+void attributes_fill_new(struct session *session, const struct statx *stx, const struct ownership *record,
+                         struct proto_attr *ret_attr);
+
+/*
+ * The attributes of the object that fd refers to and stx describes, and where it is a symbolic link, the owner that is
+ * recorded for it. node may be NULL.
+ */
+void attributes_from(struct session *session, struct node *node, int fd, const struct statx *stx,
+                     struct proto_attr *ret_attr);
 /* statx(2) and attributes of the object that fd refers to. ret_stx may be NULL. */
 int attributes_of(struct session *session, struct node *node, int fd, struct proto_attr *ret_attr,
                   struct statx *ret_stx);

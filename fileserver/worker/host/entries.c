@@ -56,27 +56,32 @@ static void lease_file(struct session *session, const struct pinned *directory, 
 int entries_learn(struct session *session, const struct pinned *directory, const char *name, struct statx *stx,
                   int pinned, struct proto_entry *ret_entry, struct node **ret_node)
 {
-	struct node *node;
-	bool read;
 	int r;
 
 	/* First, since the node takes over the descriptor and may close it. */
 	r = pinned >= 0 ? attributes_fill(session, NULL, pinned, stx, &ret_entry->attr)
 	                : attributes_fill_name(session, directory->fd.fd, name, stx, &ret_entry->attr);
-	if (r < 0)
-		return r;
-	link_owners_show(session, directory->fd.fd, stx, &ret_entry->attr);
-	read = r > 0;
+	return r < 0 ? r : entries_learn_read(session, directory, name, stx, pinned, r > 0, ret_entry, ret_node);
+}
+
+int entries_learn_read(struct session *session, const struct pinned *directory, const char *name,
+                       const struct statx *stx, int pinned, bool fresh, struct proto_entry *entry,
+                       struct node **ret_node)
+{
+	struct node *node;
+	int r;
+
+	link_owners_show(session, directory->fd.fd, stx, &entry->attr);
 	r = nodes_learn(session->nodes, directory->node, name, stx, pinned, true, &node);
 	if (r < 0)
 		return r;
-	if (read)
-		ownership_keep(session, node, stx, &ret_entry->attr);
-	ret_entry->node = nodes_id(node);
+	if (fresh)
+		ownership_keep(session, node, stx, &entry->attr);
+	entry->node = nodes_id(node);
 	if (S_ISDIR(stx->stx_mode))
-		lease_directory(session, node, &ret_entry->attr);
+		lease_directory(session, node, &entry->attr);
 	else
-		lease_file(session, directory, name, node, stx, &ret_entry->attr);
+		lease_file(session, directory, name, node, stx, &entry->attr);
 	if (ret_node != NULL)
 		*ret_node = node;
 	else

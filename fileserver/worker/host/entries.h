@@ -13,6 +13,14 @@ int entries_learn(struct session *session, const struct pinned *directory, const
                   int pinned, struct proto_entry *ret_entry, struct node **ret_node);
 
 /*
+ * The same for an object whose attributes were read already, and stand in the entry. fresh: just now, so that the node
+ * may keep the view.
+ */
+int entries_learn_read(struct session *session, const struct pinned *directory, const char *name,
+                       const struct statx *stx, int pinned, bool fresh, struct proto_entry *entry,
+                       struct node **ret_node);
+
+/*
  * The directory's attributes after a change of names in it. The change cannot fail any more: if they cannot be read,
  * mode is 0, and the guest asks for them.
  */

@@ -55,7 +55,7 @@ static bool load(struct session *session, int directory, struct link_owners *ret
 
 	lift.record = true;
 	do
-		n = xattr_at_get(directory, NULL, LINKS_XATTR, ret_links->entries, sizeof(ret_links->entries));
+		n = xattr_at_get(directory, NULL, true, LINKS_XATTR, ret_links->entries, sizeof(ret_links->entries));
 	while (lift_again(&lift, n < 0 ? (int) n : 0));
 	ret_links->count = n < 0 ? 0 : (size_t) n / sizeof(ret_links->entries[0]);
 	return ret_links->count > 0;

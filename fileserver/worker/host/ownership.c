@@ -127,10 +127,11 @@ static const char *record_name(const struct session *session)
  * Reads the record. Returns 0; -ENODATA: none, or it is invalid; -EACCES: the owner's own bits hide it; or an error of
  * getxattr(2).
  */
-static int read_record(const struct session *session, const struct ownership_place *place, struct ownership *ret_record)
+static int read_record(const struct session *session, const struct ownership_place *place, bool directory,
+                       struct ownership *ret_record)
 {
 	char value[RECORD_MAX];
-	ssize_t n = xattr_at_get(place->fd, place->name, record_name(session), value, sizeof(value));
+	ssize_t n = xattr_at_get(place->fd, place->name, directory, record_name(session), value, sizeof(value));
 
 	if (n < 0 && n != -EOPNOTSUPP && n != -ERANGE)
 		return (int) n;
@@ -144,12 +145,12 @@ struct names_seen {
 };
 
 /* Lists the names, which needs no permission but to search the directory. Returns 0 or -EACCES. */
-static int look_at_names(const struct session *session, const struct ownership_place *place,
+static int look_at_names(const struct session *session, const struct ownership_place *place, bool directory,
                          struct names_seen *ret_seen)
 {
 	char names[4096];
 	const char *wanted = record_name(session);
-	ssize_t n = xattr_at_list(place->fd, place->name, names, sizeof(names));
+	ssize_t n = xattr_at_list(place->fd, place->name, directory, names, sizeof(names));
 
 	/* When the list fails or is too long, there may be any attribute. */
 	*ret_seen = (struct names_seen){ .record = n < 0 && n != -EOPNOTSUPP, .bare = n >= 0 || n == -EOPNOTSUPP };
@@ -178,6 +179,7 @@ static void default_view(const struct session *session, const struct statx *stx,
 	ret_view->gid = host ? stx->stx_gid : own ? session->config.view_gid : OVERFLOW_ID;
 	ret_view->mode = stx->stx_mode;
 	ret_view->rdev = 0;
+	ret_view->unrecorded = false;
 	ret_view->bare = !may_have_attributes(stx);
 	if (S_ISBLK(stx->stx_mode) || S_ISCHR(stx->stx_mode))
 		ret_view->rdev = (stx->stx_rdev_minor & 0xff) | (stx->stx_rdev_major << 8) |
@@ -226,6 +228,7 @@ static void apply_record(const struct session *session, const struct statx *stx,
 int ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
                    const struct statx *stx, struct ownership *ret_view)
 {
+	bool directory = S_ISDIR(stx->stx_mode);
 	struct ownership record;
 	struct names_seen seen;
 	int r;
@@ -236,12 +239,14 @@ int ownership_view(struct session *session, struct node *node, const struct owne
 	struct lift lift = LIFT_INIT(session);
 	lift.record = true;
 	do {
-		r = look_at_names(session, place, &seen);
+		r = look_at_names(session, place, directory, &seen);
 		if (r == 0)
-			r = seen.record && may_have_record(session, stx) ? read_record(session, place, &record)
-			                                                 : -ENODATA;
+			r = seen.record && may_have_record(session, stx)
+			            ? read_record(session, place, directory, &record)
+			            : -ENODATA;
 	} while (lift_again(&lift, r));
 	ret_view->bare = seen.bare;
+	ret_view->unrecorded = !seen.record;
 	if (r < 0) {
 		if (r == -ENODATA)
 			keep(session, node, stx, NULL, seen.bare);
@@ -250,6 +255,15 @@ int ownership_view(struct session *session, struct node *node, const struct owne
 	apply_record(session, stx, &record, ret_view);
 	keep(session, node, stx, ret_view, seen.bare);
 	return 1;
+}
+
+void ownership_view_new(const struct session *session, const struct statx *stx, const struct ownership *record,
+                        struct ownership *ret_view)
+{
+	default_view(session, stx, ret_view);
+	if (record != NULL)
+		apply_record(session, stx, record, ret_view);
+	ret_view->bare = true;
 }
 
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr)
@@ -282,7 +296,9 @@ int ownership_record(struct session *session, int fd, const struct statx *stx, c
 
 	if (!may_have_record(session, stx))
 		return same ? 0 : -EPERM;
-	if (same && look_at_names(session, &place, &seen) == 0 && !seen.record)
+	if (same && wanted->unrecorded)
+		return 0;
+	if (same && look_at_names(session, &place, S_ISDIR(stx->stx_mode), &seen) == 0 && !seen.record)
 		return 0;
 	length = format(wanted, text);
 	lift.record = true;

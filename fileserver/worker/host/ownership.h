@@ -31,6 +31,12 @@ struct ownership_place {
  */
 int ownership_view(struct session *session, struct node *node, const struct ownership_place *place,
                    const struct statx *stx, struct ownership *ret_view);
+/*
+ * The view of an object that the session has just made and nobody else has changed: its record is the one that was
+ * written for it, or NULL.
+ */
+void ownership_view_new(const struct session *session, const struct statx *stx, const struct ownership *record,
+                        struct ownership *ret_view);
 /* Keeps with a new node the view that was read before. */
 void ownership_keep(struct session *session, struct node *node, const struct statx *stx, const struct proto_attr *attr);
 

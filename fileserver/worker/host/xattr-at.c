@@ -76,48 +76,48 @@ static ssize_t get_by_name(int fd, const char *name, const char *attribute, void
 }
 
 /*
- * fgetxattr(2) fails on an O_PATH descriptor. For a directory that may be searched, its entry "." works and costs a
- * third of the way by /proc.
+ * fgetxattr(2) fails on an O_PATH descriptor, and that of a directory mostly is one. If the directory may be searched,
+ * its entry "." works and costs a third of the way by /proc. Returns false if another way is to be tried.
  */
-static ssize_t get_by_path(int fd, const char *attribute, void *value, size_t size)
+static bool get_of_directory(int fd, const char *attribute, void *value, size_t size, ssize_t *ret_n)
 {
 	struct arguments arguments = { .value = (uint64_t) (uintptr_t) value, .size = (uint32_t) size };
-	char path[PATH_SIZE];
 	long n;
 
-	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
-		n = syscall(SYS_getxattrat, fd, ".", AT_SYMLINK_NOFOLLOW, attribute, &arguments, sizeof(arguments));
-		if (n >= 0 || errno == ENODATA)
-			return result(n);
-	}
-	return result(getxattr(path_of(fd, NULL, path), attribute, value, size));
+	if (atomic_load_explicit(&missing, memory_order_relaxed))
+		return false;
+	n = FAULT(WORKER_GETXATTR,
+	          syscall(SYS_getxattrat, fd, ".", AT_SYMLINK_NOFOLLOW, attribute, &arguments, sizeof(arguments)));
+	*ret_n = result(n);
+	return !is_missing(n) && (n >= 0 || errno == ENODATA);
 }
 
-ssize_t xattr_at_get(int fd, const char *name, const char *attribute, void *value, size_t size)
+ssize_t xattr_at_get(int fd, const char *name, bool directory, const char *attribute, void *value, size_t size)
 {
+	char path[PATH_SIZE];
 	ssize_t n;
 
 	if (name != NULL)
 		return get_by_name(fd, name, attribute, value, size);
+	if (directory && get_of_directory(fd, attribute, value, size, &n))
+		return n;
 	n = FAULT(WORKER_GETXATTR, fgetxattr(fd, attribute, value, size));
-	return n < 0 && errno == EBADF ? get_by_path(fd, attribute, value, size) : result(n);
+	return result(n < 0 && errno == EBADF ? getxattr(path_of(fd, NULL, path), attribute, value, size) : n);
 }
 
-/* As get_by_path(). */
-static ssize_t list_by_path(int fd, char *names, size_t size)
+/* As get_of_directory(). */
+static bool list_of_directory(int fd, char *names, size_t size, ssize_t *ret_n)
 {
-	char path[PATH_SIZE];
 	long n;
 
-	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
-		n = syscall(SYS_listxattrat, fd, ".", AT_SYMLINK_NOFOLLOW, names, size);
-		if (n >= 0)
-			return n;
-	}
-	return result(listxattr(path_of(fd, NULL, path), names, size));
+	if (atomic_load_explicit(&missing, memory_order_relaxed))
+		return false;
+	n = FAULT(WORKER_LISTXATTR, syscall(SYS_listxattrat, fd, ".", AT_SYMLINK_NOFOLLOW, names, size));
+	*ret_n = n;
+	return !is_missing(n) && n >= 0;
 }
 
-ssize_t xattr_at_list(int fd, const char *name, char *names, size_t size)
+ssize_t xattr_at_list(int fd, const char *name, bool directory, char *names, size_t size)
 {
 	char path[PATH_SIZE];
 	ssize_t n;
@@ -129,8 +129,10 @@ ssize_t xattr_at_list(int fd, const char *name, char *names, size_t size)
 	}
 	if (name != NULL)
 		return result(llistxattr(path_of(fd, name, path), names, size));
+	if (directory && list_of_directory(fd, names, size, &n))
+		return n;
 	n = FAULT(WORKER_LISTXATTR, flistxattr(fd, names, size));
-	return n < 0 && errno == EBADF ? list_by_path(fd, names, size) : result(n);
+	return result(n < 0 && errno == EBADF ? listxattr(path_of(fd, NULL, path), names, size) : n);
 }
 
 int xattr_at_set(int fd, const char *attribute, const void *value, size_t size, int flags)

@@ -8,11 +8,15 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
-/* name: an entry of the directory fd, or NULL: fd's object itself. */
-ssize_t xattr_at_get(int fd, const char *name, const char *attribute, void *value, size_t size);
-ssize_t xattr_at_list(int fd, const char *name, char *names, size_t size);
+/*
+ * name: an entry of the directory fd, or NULL: fd's object itself. directory: that object is one; it only decides which
+ * way is tried first.
+ */
+ssize_t xattr_at_get(int fd, const char *name, bool directory, const char *attribute, void *value, size_t size);
+ssize_t xattr_at_list(int fd, const char *name, bool directory, char *names, size_t size);
 
 /* flags: those of setxattr(2). */
 int xattr_at_set(int fd, const char *attribute, const void *value, size_t size, int flags);

@@ -36,6 +36,18 @@ void leases_after_change(struct node *node, uint32_t before)
 	stamps_own(node, before);
 }
 
+bool leases_is_told(struct leases *leases, const struct statx *stx)
+{
+	struct node *node;
+	bool told;
+
+	if (nodes_get(leases->nodes, nodes_find(leases->nodes, stx), &node) < 0)
+		return false;
+	told = stamps_are_of(node, stx);
+	nodes_put(leases->nodes, node);
+	return told;
+}
+
 void leases_renamed(struct leases *leases, const struct statx *before, const struct statx *after)
 {
 	struct node *node;

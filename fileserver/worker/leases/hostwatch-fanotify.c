@@ -2,6 +2,7 @@
 /* Watching by fanotify: its events name an object by file system and file handle (fanotify(7)). */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/vfs.h>
@@ -23,6 +24,9 @@ enum {
 	FILE_MASK = CONTENTS | FAN_ATTRIB | FAN_MOVE_SELF | FAN_DELETE_SELF | FAN_OPEN,
 };
 
+/* Of this process, since glibc asks the kernel each time. Set when watching begins. */
+static _Atomic pid_t own_pid;
+
 _Static_assert(sizeof(((struct statfs *) NULL)->f_fsid) == sizeof(((struct fanotify_event_info_fid *) NULL)->fsid),
                "the same id in both");
 
@@ -31,6 +35,7 @@ static int begin_with(unsigned report)
 	int fd = FAULT(WORKER_WATCH_BEGIN,
 	               fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | report, O_RDONLY | O_CLOEXEC));
 
+	atomic_store_explicit(&own_pid, getpid(), memory_order_relaxed);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -193,7 +198,8 @@ static int parse(const char *buffer, size_t length, struct hostwatch_told *ret_t
 	 * Of other processes an ordinary user is told 0. Who closes a removed directory's last descriptor need not have
 	 * removed it.
 	 */
-	ret_told->own = event.pid == getpid() && (ret_told->what & HOSTWATCH_GONE) == 0;
+	ret_told->own = event.pid == atomic_load_explicit(&own_pid, memory_order_relaxed) &&
+	                (ret_told->what & HOSTWATCH_GONE) == 0;
 	return (int) event.event_len;
 }
 

@@ -24,7 +24,13 @@ static pthread_once_t hash_seeded = PTHREAD_ONCE_INIT;
 #include "protocol/lock.h"
 #include "protocol/number.h"
 
-enum { MARKS_UNKNOWN = 8192, QUEUE_UNKNOWN = 16384, BUFFER_SIZE = 64 * 1024, NUMBER_MAX = INT_MAX / 2 };
+enum {
+	MARKS_UNKNOWN = 8192,
+	QUEUE_UNKNOWN = 16384,
+	BUFFER_SIZE = 64 * 1024,
+	EVENT_SIZE = 1024, /* more than the largest event has: two handles, a name, headers */
+	NUMBER_MAX = INT_MAX / 2,
+};
 
 /* An object with a mark. */
 struct watched {
@@ -431,6 +437,9 @@ int hostwatch_read(struct hostwatch *hostwatch, hostwatch_take *take, void *cont
 			give(hostwatch, &told, take, context);
 			count++;
 		}
+		/* One more event would have fitted: the queue was empty. */
+		if ((size_t) n <= BUFFER_SIZE - EVENT_SIZE)
+			break;
 	}
 	return (int) count;
 }

@@ -79,7 +79,9 @@ void leases_seen(struct leases *leases, struct node *node, const struct statx *s
  */
 uint32_t leases_before_change(const struct node *node);
 void leases_after_change(struct node *node, uint32_t before);
-/* The session itself has renamed an object. */
+/* The guest was told of an object as it is in stx, and what it was told is looked at again. */
+bool leases_is_told(struct leases *leases, const struct statx *stx);
+/* The session itself has renamed an object. Of use only if it was told before. */
 void leases_renamed(struct leases *leases, const struct statx *before, const struct statx *after);
 
 /* The guest has acted on every message up to this one. It may send any number. Any thread. */

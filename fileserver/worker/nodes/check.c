@@ -16,8 +16,22 @@
 
 enum { STEPS_MAX = 4096 };
 
-/* Returns 0 if fd refers to node, -ESTALE if not, or an error. Takes over fd, which may be a negative errno. */
-static int compare(struct nodes *nodes, struct node *node, int fd)
+/* Whether the node has no descriptor, so that whoever uses it next has to open it. */
+static bool is_closed(struct nodes *nodes, const struct node *node)
+{
+	bool closed;
+
+	nodes_lock(nodes);
+	closed = node->fd < 0 && node->handles == NULL;
+	nodes_unlock(nodes);
+	return closed;
+}
+
+/*
+ * Returns 0 if fd refers to node, -ESTALE if not, or an error. Takes over fd, which may be a negative errno; keep: the
+ * node may have it.
+ */
+static int compare(struct nodes *nodes, struct node *node, int fd, bool keep)
 {
 	_cleanup_close_ int pinned = fd;
 	struct statx stx;
@@ -29,7 +43,14 @@ static int compare(struct nodes *nodes, struct node *node, int fd)
 	if (FAULT(WORKER_STAT, statx(pinned, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, NODES_STATX, &stx)) < 0)
 		return -errno;
 	devices_meet(&nodes->devices, &stx, pinned, NULL);
-	return nodes_same(nodes, node, &stx) ? 0 : -ESTALE;
+	if (!nodes_same(nodes, node, &stx))
+		return -ESTALE;
+	if (keep) {
+		nodes_lock(nodes);
+		fds_give(nodes, node, TAKE_FD(pinned));
+		nodes_unlock(nodes);
+	}
+	return 0;
 }
 
 /* The place that the guest was told of last, its directory pinned. Returns false when there is none. Needs the lock. */
@@ -63,7 +84,8 @@ static int check_steps(struct nodes *nodes, struct node *node, const struct node
 		if (r == 0) {
 			r = compare(nodes, at,
 			            nodes->pin == NULL ? resolve_pin(fd.fd, name)
-			                               : nodes->pin(nodes->pin_context, fd.fd, name));
+			                               : nodes->pin(nodes->pin_context, fd.fd, name),
+			            false);
 			nodes_fd_done(nodes, &fd);
 		}
 		if (at != node)
@@ -75,7 +97,8 @@ static int check_steps(struct nodes *nodes, struct node *node, const struct node
 	return r;
 }
 
-static int check_way(struct nodes *nodes, struct node *to, const struct way *way)
+/* keep: the node is about to be used, and may have the descriptor that is opened here. */
+static int check_way(struct nodes *nodes, struct node *to, const struct way *way, bool keep)
 {
 	struct node_fd from;
 	struct statx stx;
@@ -83,7 +106,7 @@ static int check_way(struct nodes *nodes, struct node *to, const struct way *way
 
 	if (r < 0)
 		return r;
-	if (strchr(way->path, '/') == NULL) {
+	if (!keep && strchr(way->path, '/') == NULL) {
 		r = FAULT(WORKER_STAT_NAME,
 		          statx(from.fd, way->path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, NODES_STATX, &stx)) < 0
 		            ? -errno
@@ -95,7 +118,7 @@ static int check_way(struct nodes *nodes, struct node *to, const struct way *way
 		if (r == -ENOENT)
 			r = -ESTALE;
 	} else {
-		r = compare(nodes, to, resolve_pin(from.fd, way->path));
+		r = compare(nodes, to, resolve_pin(from.fd, way->path), keep);
 	}
 	nodes_fd_done(nodes, &from);
 	return r == -EACCES ? check_steps(nodes, to, way->from) : r;
@@ -114,6 +137,7 @@ static struct place *place_at(const struct node *node, unsigned number, int64_t 
 /* Checks one place and everything above it. Returns 1 when there is no such place. */
 static int check_place(struct nodes *nodes, struct node *node, unsigned number, int64_t now)
 {
+	bool keep = number == 0 && is_closed(nodes, node);
 	struct node *at = node;
 	struct way way;
 	int r = 0;
@@ -130,7 +154,7 @@ static int check_place(struct nodes *nodes, struct node *node, unsigned number, 
 			r = steps == 0 ? 1 : 0;
 			break;
 		}
-		r = check_way(nodes, at, &way);
+		r = check_way(nodes, at, &way, keep && at == node);
 		if (at != node)
 			nodes_put(nodes, at);
 		at = way.from;

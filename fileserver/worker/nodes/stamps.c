@@ -69,6 +69,11 @@ void stamps_renamed(struct node *node, const struct statx *before, const struct 
 		(void) atomic_compare_exchange_strong(&node->stamp, &stamp, stamp_of(after));
 }
 
+bool stamps_are_of(const struct node *node, const struct statx *stx)
+{
+	return stamps_of(node) == stamp_of(stx);
+}
+
 bool stamps_differ(struct node *node, const struct statx *stx)
 {
 	uint32_t stamp = stamps_of(node);

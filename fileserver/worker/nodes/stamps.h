@@ -18,6 +18,8 @@ struct nodes;
 void stamps_keep(struct node *node, const struct statx *stx);
 /* The stamp, 0: none. */
 uint32_t stamps_of(const struct node *node);
+/* Whether there is a stamp and the file, as it is in stx, has it. */
+bool stamps_are_of(const struct node *node, const struct statx *stx);
 /* Whether there is a stamp and the file, as it is now, does not have it any more. Then it has none from now on. */
 bool stamps_differ(struct node *node, const struct statx *stx);
 /* Another watch tells of changes, or the guest keeps nothing: there is no stamp any more, if it is still this one. */

@@ -10,5 +10,6 @@ struct ownership {
 	uint32_t uid, gid;
 	mode_t mode; /* type and 07777 */
 	uint32_t rdev;
-	bool bare; /* the object has no extended attributes that the guest could list */
+	bool bare;       /* the object has no extended attributes that the guest could list */
+	bool unrecorded; /* there was no record a moment ago; never of a view that is kept */
 };

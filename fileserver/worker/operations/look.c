@@ -67,23 +67,23 @@ int worker_forget(struct call *call, const struct worker_forget *request, struct
 }
 
 /*
- * Whether the attributes of what is no directory, read after this, are leased if it has one name: it is in a directory
- * that is watched. The name must still lead there: an event about the last but one name may be on its way.
+ * Whether the attributes of what is no directory, as they are in *ret_stx, are leased: it is in a directory that is
+ * watched, and that is its only name. The name must still lead there: an event about the last but one name may be on
+ * its way.
  */
-static bool is_leased_by_name(struct session *session, const struct pinned *object)
+static bool is_leased_by_name(struct session *session, const struct pinned *object, struct statx *ret_stx)
 {
 	char name[PROTO_NAME_MAX + 1];
 	struct node *directory;
 	struct node_fd fd;
-	struct statx stx;
 	bool leased = false;
 
 	if (nodes_watched_name(session->nodes, object->node, &directory, name) < 0)
 		return false;
 	if (nodes_fd(session->nodes, directory, &fd) == 0) {
 		leased = leases_hold(session->leases, directory, fd.fd) &&
-		         reach_stat_name(session, fd.fd, name, &stx) == 0 && stx.stx_nlink == 1 &&
-		         nodes_find(session->nodes, &stx) == nodes_id(object->node);
+		         reach_stat_name(session, fd.fd, name, ret_stx) == 0 && ret_stx->stx_nlink == 1 &&
+		         nodes_find(session->nodes, ret_stx) == nodes_id(object->node);
 		nodes_fd_done(session->nodes, &fd);
 	}
 	nodes_put(session->nodes, directory);
@@ -102,10 +102,15 @@ int worker_getattr(struct call *call, const struct worker_getattr *request, stru
 	struct session *session = call->session;
 	const struct pinned *object = request->node;
 	uint32_t told = leases_before_change(object->node);
-	bool by_name = session->leases != NULL && is_leased_by_name(session, object);
-	bool itself = session->leases != NULL && !by_name && is_leased_itself(session, object);
 	struct statx stx;
-	int r = attributes_of(session, object->node, object->fd.fd, &ret_reply->attr, &stx);
+	bool by_name = session->leases != NULL && is_leased_by_name(session, object, &stx);
+	bool itself = session->leases != NULL && !by_name && is_leased_itself(session, object);
+	int r = 0;
+
+	if (by_name)
+		attributes_from(session, object->node, object->fd.fd, &stx, &ret_reply->attr);
+	else
+		r = attributes_of(session, object->node, object->fd.fd, &ret_reply->attr, &stx);
 
 	if (r == 0 &&
 	    (itself || ((by_name || told != 0) && leases_told(session->leases, object->node, &stx) && by_name)))

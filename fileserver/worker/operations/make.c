@@ -28,11 +28,28 @@ static int chown_new(struct session *session, int fd, const struct ownership *pa
 	return FAULT(WORKER_CHOWN, fchownat(fd, "", owner->uid, gid, AT_EMPTY_PATH)) < 0 ? -errno : 0;
 }
 
+/*
+ * Tells of a file that fd has made. record: what was recorded of it, or NULL. Who reads its attributes' names finds
+ * none: whoever has added one meanwhile has raised an event, if the directory is watched.
+ */
+static int learn_new(struct session *session, const struct pinned *directory, const char *name, int fd,
+                     const struct statx *stx, const struct ownership *record, struct proto_entry *ret_entry,
+                     struct node **ret_node)
+{
+	int r = 0;
+
+	if (directory->leased)
+		attributes_fill_new(session, stx, record, &ret_entry->attr);
+	else
+		r = attributes_fill(session, NULL, fd, stx, &ret_entry->attr);
+	return r < 0 ? r : entries_learn_read(session, directory, name, stx, -EBADF, r > 0, ret_entry, ret_node);
+}
+
 int make_known(struct session *session, const struct pinned *directory, const char *name, int fd, int pinned,
                const struct proto_owner *owner, mode_t mode, uint32_t rdev, struct proto_entry *ret_entry,
                struct proto_attr *ret_parent, struct node **ret_node)
 {
-	bool special = !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode), set_mode, record;
+	bool special = !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode), set_mode, record, recorded;
 	char path[RESOLVE_PATH_SIZE];
 	struct ownership parent = { 0 }, wanted;
 	struct statx stx;
@@ -58,6 +75,7 @@ int make_known(struct session *session, const struct pinned *directory, const ch
 		entries_changed(session, directory, ret_parent);
 	} else if (record)
 		r = ownership_record(session, fd, &stx, &wanted);
+	recorded = record && r == 0;
 	/* Without user.* attributes a file shows the default owner; a FIFO or device exists only as a record. */
 	if (r < 0 && (special || r != -EPERM))
 		return r;
@@ -71,7 +89,12 @@ int make_known(struct session *session, const struct pinned *directory, const ch
 	if (directory->leased)
 		ret_parent->flags |= PROTO_ATTR_LEASED;
 	r = durable_names(session, directory->fd.fd);
-	return r < 0 ? r : entries_learn(session, directory, name, &stx, pinned, ret_entry, ret_node);
+	if (r < 0)
+		return r;
+	/* A pinned object was found by its name, and may be another one than was made. */
+	return pinned < 0
+	               ? learn_new(session, directory, name, fd, &stx, recorded ? &wanted : NULL, ret_entry, ret_node)
+	               : entries_learn(session, directory, name, &stx, pinned, ret_entry, ret_node);
 }
 
 void make_undo(struct session *session, const struct pinned *directory, const char *name, int flags)

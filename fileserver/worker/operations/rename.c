@@ -93,9 +93,22 @@ static void rename_told(struct session *session, const struct pinned *to, const 
 {
 	struct statx after;
 
-	if (session->leases != NULL && !S_ISDIR(before->stx_mode) &&
+	if (session->leases != NULL && !S_ISDIR(before->stx_mode) && leases_is_told(session->leases, before) &&
 	    reach_stat_name(session, to->fd.fd, name, &after) == 0)
 		leases_renamed(session->leases, before, &after);
+}
+
+static void changed_directories(struct session *session, const struct pinned *from, const struct pinned *to,
+                                struct proto_rename_reply *ret_reply)
+{
+	entries_changed(session, from, &ret_reply->parent);
+	if (from->node != to->node) {
+		entries_changed(session, to, &ret_reply->new_parent);
+		return;
+	}
+	ret_reply->new_parent = ret_reply->parent;
+	if (!to->leased)
+		ret_reply->new_parent.flags &= ~(uint32_t) PROTO_ATTR_LEASED;
 }
 
 static int rename_between(struct session *session, const struct pinned *from, const struct pinned *to,
@@ -130,8 +143,7 @@ static int rename_between(struct session *session, const struct pinned *from, co
 	}
 	ret_reply->node = nodes_find(session->nodes, &moved);
 	ret_reply->replaced = replaces ? nodes_find(session->nodes, &replaced) : 0;
-	entries_changed(session, from, &ret_reply->parent);
-	entries_changed(session, to, &ret_reply->new_parent);
+	changed_directories(session, from, to, ret_reply);
 	r = durable_names(session, to->fd.fd);
 	return r < 0 || from->node == to->node ? r : durable_names(session, from->fd.fd);
 }

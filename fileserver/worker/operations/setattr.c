@@ -66,12 +66,13 @@ static mode_t real_mode(mode_t now, mode_t wanted)
 	return (wanted & 0777) | (S_ISDIR(now) ? now & wanted & 07000 : 0);
 }
 
-static int set_mode(int fd, mode_t mode)
+static int set_mode(int fd, mode_t type, mode_t mode)
 {
+	struct stat st = { .st_mode = type };
 	char path[RESOLVE_PATH_SIZE];
-	struct stat st;
 
-	if (fstat(fd, &st) < 0)
+	/* Of a directory alone it matters which bits the host has set by now. */
+	if (S_ISDIR(type) && fstat(fd, &st) < 0)
 		return -errno;
 	return FAULT(WORKER_CHMOD, chmod(resolve_path(fd, path), real_mode(st.st_mode, mode))) < 0 ? -errno : 0;
 }
@@ -114,6 +115,7 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 		return 0;
 	}
 	wanted = before;
+	before.unrecorded = false; /* to go back to it, a record may have to be removed */
 	owner.uid = stx.stx_uid;
 	owner.gid = stx.stx_gid;
 	if ((set->valid & PROTO_SET_UID) != 0)
@@ -130,7 +132,7 @@ static int set_owner_and_mode(struct session *session, struct node *node, int fd
 	if (r >= 0)
 		r = ownership_record(session, fd, &after, &wanted);
 	if (r == 0 && (set->valid & PROTO_SET_MODE) != 0) {
-		r = set_mode(fd, set->mode);
+		r = set_mode(fd, stx.stx_mode & S_IFMT, set->mode);
 		if (r < 0)
 			(void) ownership_record(session, fd, &stx, &before);
 	}

@@ -31,7 +31,8 @@ int worker_getxattr(struct call *call, const struct worker_getxattr *request, st
 		return -ENODATA;
 	lift.record = xattr_names_is_trusted(request->name.text);
 	do {
-		n = xattr_at_get(request->node->fd.fd, NULL, name, call->data, PROTO_BLOB_MAX);
+		n = xattr_at_get(request->node->fd.fd, NULL, S_ISDIR(nodes_type(request->node->node)), name, call->data,
+		                 PROTO_BLOB_MAX);
 		r = n < 0 ? (int) n : 0;
 	} while (lift_again(&lift, r));
 	if (r == 0)
@@ -95,7 +96,7 @@ int worker_listxattr(struct call *call, const struct worker_listxattr *request, 
 
 	if (!may_have(request->node))
 		return 0; /* no attributes: the empty list */
-	n = xattr_at_list(request->node->fd.fd, NULL, names, PROTO_BLOB_MAX);
+	n = xattr_at_list(request->node->fd.fd, NULL, S_ISDIR(nodes_type(request->node->node)), names, PROTO_BLOB_MAX);
 	if (n < 0)
 		return (int) n;
 	ret_reply->names =

@@ -69,3 +69,9 @@ static inline uint64_t client_node(const struct client *client, uint64_t ino)
 {
 	return ino == 1 ? client->root : ino;
 }
+
+/* The other way round. */
+static inline uint64_t client_ino(const struct client *client, uint64_t node)
+{
+	return node == client->root ? 1 : node;
+}

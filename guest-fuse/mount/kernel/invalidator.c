@@ -78,19 +78,13 @@ void invalidator_free(struct invalidator *invalidator)
 	free(invalidator);
 }
 
-/* The kernel's number of one of the server's nodes. */
-static uint64_t ino_of(const struct client *client, uint64_t node)
-{
-	return node == client->root ? FUSE_ROOT_ID : node;
-}
-
 /*
  * The kernel has the name looked up again; with EXPIRE_ONLY what is mounted there stays. flags 0 also removes it from
  * the kernel's cache, unless it is not there. Either way the kernel takes the directory's lock.
  */
 static void tell_name(const struct client *client, uint64_t directory, const struct proto_name *name, uint32_t flags)
 {
-	struct fuse_notify_inval_entry_out entry = { .parent = ino_of(client, directory),
+	struct fuse_notify_inval_entry_out entry = { .parent = client_ino(client, directory),
 		                                     .namelen = (uint32_t) name->length };
 	struct fuse_out_header out = { .len = (uint32_t) (sizeof(out) + sizeof(entry) + name->length + 1),
 		                       .error = FUSE_NOTIFY_INVAL_ENTRY };
@@ -116,7 +110,7 @@ static void pass_lock(const struct client *client, uint64_t directory)
 
 static void tell_inode(const struct client *client, uint64_t node, bool contents)
 {
-	(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino_of(client, node), contents ? 0 : -1, 0);
+	(void) fuse_lowlevel_notify_inval_inode(client->fuse, client_ino(client, node), contents ? 0 : -1, 0);
 }
 
 /*

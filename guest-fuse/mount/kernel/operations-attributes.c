@@ -85,25 +85,25 @@ static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	struct thread *thread = thread_current();
 	struct proto_getattr_request request = { .node = ino };
 	struct client *client = thread->client;
+	const uint64_t node = client_node(client, ino);
 	struct proto_getattr_reply reply = { .attr = { .flags = 0 } };
 	struct answer answer;
 	double keep;
 	int r = 0;
 
+	/* Of the inode that the kernel asks about, also where another file has the name of a bound one now. */
+	objects_asking(client->objects, node, 1);
 	rebind_locate(thread, &request, fi == NULL ? NULL : file_of(fi));
 	if (!recent_get(client->recent, client->validity, request.node, &reply.attr, &keep) &&
-	    (request.node != client_node(client, ino) || !is_known(client, request.node, &reply.attr, &keep))) {
-		objects_asking(client->objects, request.node, 1);
+	    (request.node != node || !is_known(client, node, &reply.attr, &keep))) {
 		r = rpc_getattr(&thread->request, &request, &reply);
-		objects_asking(client->objects, request.node, -1);
 		if (r == 0)
 			objects_note_flags(client->objects, request.node, reply.attr.flags,
 			                   request_since(&thread->request));
 		answer = request_told(&thread->request);
-		keep = r < 0 ? 0
-		             : objects_keep(client->objects, client->validity, client_node(client, ino), &reply.attr,
-		                            &answer);
+		keep = r < 0 ? 0 : objects_keep(client->objects, client->validity, node, &reply.attr, &answer);
 	}
+	objects_asking(client->objects, node, -1);
 	if (r == 0)
 		r = attributes_check(&reply.attr);
 	if (r == 0)

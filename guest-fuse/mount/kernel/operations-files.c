@@ -58,8 +58,9 @@ static int opened(struct thread *thread, fuse_ino_t ino, uint64_t node, const st
 	 */
 	fi->direct_io = appends_directly(client, fi->flags) || bound;
 	file_of(fi)->direct = fi->direct_io;
+	/* The inode that keeps them, which is not ino where that is bound. */
 	if (state.attr_differ)
-		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
+		(void) fuse_lowlevel_notify_inval_inode(client->fuse, client_ino(client, node), -1, 0);
 	return 0;
 }
 

@@ -124,6 +124,7 @@ static void process_statx(struct thread *thread)
 	const struct fuse_in_header *header = request_header(&thread->request);
 	const struct raw_statx_in *in = request_argument(&thread->request);
 	struct client *client = thread->client;
+	const uint64_t node = client_node(client, header->nodeid);
 	struct proto_getattr_request request = { .node = header->nodeid };
 	const struct open_file *file = NULL;
 	struct proto_getattr_reply answer;
@@ -133,12 +134,11 @@ static void process_statx(struct thread *thread)
 
 	if (r == 0 && (in->getattr_flags & FUSE_GETATTR_FH) != 0)
 		file = (const struct open_file *) (uintptr_t) in->fh;
-	if (r == 0)
-		rebind_locate(thread, &request, file);
 	if (r == 0) {
-		objects_asking(client->objects, request.node, 1);
+		objects_asking(client->objects, node, 1);
+		rebind_locate(thread, &request, file);
 		r = rpc_getattr(&thread->request, &request, &answer);
-		objects_asking(client->objects, request.node, -1);
+		objects_asking(client->objects, node, -1);
 	}
 	if (r == 0)
 		objects_note_flags(client->objects, request.node, answer.attr.flags, request_since(&thread->request));
@@ -150,10 +150,8 @@ static void process_statx(struct thread *thread)
 		file_binds_told(client->file_binds, header->nodeid, &answer.attr, request_since(&thread->request));
 	told = request_told(&thread->request);
 	if (r == 0)
-		fill_statx(client,
-		           objects_keep(client->objects, client->validity, client_node(client, header->nodeid),
-		                        &answer.attr, &told),
-		           &answer, &out);
+		fill_statx(client, objects_keep(client->objects, client->validity, node, &answer.attr, &told), &answer,
+		           &out);
 	(void) reply(thread, r, &out, sizeof(out));
 }
 
@@ -250,8 +248,11 @@ static void process_ioctl(struct thread *thread)
 		r = rebind_begin(thread->client, client_node(thread->client, header->nodeid));
 	if (r == 0)
 		rebind_look(thread, client_node(thread->client, header->nodeid));
-	if (r == 0)
+	/* From now on the kernel may keep no attributes of it, so that it need not be told again to drop them. */
+	if (r == 0) {
+		objects_kernel_told(thread->client->objects, client_node(thread->client, header->nodeid), false);
 		(void) fuse_lowlevel_notify_inval_inode(thread->client->fuse, header->nodeid, -1, 0);
+	}
 	(void) reply(thread, r, &out, sizeof(out));
 }
 

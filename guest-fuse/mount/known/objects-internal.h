@@ -50,6 +50,12 @@ struct object {
 
 enum { OBJECTS_GONE = 1024 };
 
+struct gone {
+	uint64_t id;
+	int64_t changed; /* its last change */
+	int64_t others;  /* the last change of any object that stood here before */
+};
+
 struct objects {
 	struct lock lock; /* guards all but count and most */
 	struct object *table;
@@ -57,8 +63,8 @@ struct objects {
 	uint64_t root;
 	_Atomic size_t count, most; /* objects; 0: no limit */
 	struct object *hand;        /* where objects_oldest() goes on: after this one; NULL: with the first */
-	/* The last change of any object with this slot (modulo OBJECTS_GONE) that the kernel has forgotten since. */
-	int64_t gone[OBJECTS_GONE];
+	/* Objects that were changed and that the kernel has forgotten since, by their slot (modulo OBJECTS_GONE). */
+	struct gone gone[OBJECTS_GONE];
 };
 
 /* NULL: not in the table. */

@@ -20,12 +20,30 @@ struct object *objects_find(struct objects *objects, uint64_t id)
 	return object;
 }
 
+static void note_gone(struct objects *objects, uint64_t id, int64_t changed) LOCK_HELD(objects->lock);
 static void note_gone(struct objects *objects, uint64_t id, int64_t changed)
 {
-	int64_t *gone = &objects->gone[PROTO_ID_SLOT(id) % OBJECTS_GONE];
+	struct gone *gone = &objects->gone[PROTO_ID_SLOT(id) % OBJECTS_GONE];
 
-	if (changed > *gone)
-		*gone = changed;
+	if (changed == 0)
+		return;
+	if (gone->id != id) {
+		/* Of an id with the same slot no reference was left, or the server would not have used it again. */
+		if (PROTO_ID_SLOT(gone->id) != PROTO_ID_SLOT(id) && gone->changed > gone->others)
+			gone->others = gone->changed;
+		gone->id = id;
+		gone->changed = gone->others;
+	}
+	if (changed > gone->changed)
+		gone->changed = changed;
+}
+
+static int64_t gone_changed_at(const struct objects *objects, uint64_t id) LOCK_HELD(objects->lock);
+static int64_t gone_changed_at(const struct objects *objects, uint64_t id)
+{
+	const struct gone *gone = &objects->gone[PROTO_ID_SLOT(id) % OBJECTS_GONE];
+
+	return gone->id == id ? gone->changed : gone->others;
 }
 
 static struct object *add(struct objects *objects, uint64_t id, uint32_t mode)
@@ -36,6 +54,8 @@ static struct object *add(struct objects *objects, uint64_t id, uint32_t mode)
 		return NULL;
 	object->id = id;
 	object->type = mode & S_IFMT;
+	/* The kernel may have known it before, and a listing from before a change of it may be at hand. */
+	object->changed = gone_changed_at(objects, id);
 	HASH_ADD(hh, objects->table, id, sizeof(object->id), object);
 	if (object->out_of_memory) {
 		free(object);
@@ -334,7 +354,7 @@ int64_t objects_changed_at(struct objects *objects, uint64_t id)
 
 	lock_take(&objects->lock);
 	object = objects_find(objects, id);
-	changed = object == NULL ? objects->gone[PROTO_ID_SLOT(id) % OBJECTS_GONE] : object->changed;
+	changed = object == NULL ? gone_changed_at(objects, id) : object->changed;
 	lock_give(&objects->lock);
 	return changed;
 }

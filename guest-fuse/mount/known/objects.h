@@ -108,8 +108,8 @@ void objects_moved(struct objects *objects, uint64_t id, uint64_t parent, const 
 void objects_changed(struct objects *objects, uint64_t id);
 /*
  * clock_ns() of the last change from here, or when the server was first known to have another size or time; 0: never.
- * For an object that the kernel has forgotten it may be too late a time (of another object's change), never too early a
- * one.
+ * For an object that the kernel has forgotten since it may be too late a time (of another object's change), never too
+ * early a one.
  */
 int64_t objects_changed_at(struct objects *objects, uint64_t id);
 

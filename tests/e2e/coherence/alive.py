@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from lib import GID, UID, Rig, case, expect_errno, read_file, run, wait_for, write_file
+from lib import GID, UID, Rig, calls, case, expect_errno, read_file, run, wait_for, write_file
 
 SOON = 2.0
 
@@ -289,8 +289,7 @@ def an_executable_that_is_replaced_goes_on_running():
                     rig.fill("next", "#!/bin/sh\necho replaced\n", mode=0o755)
                     os.rename(side("next"), side("program"))
                 _crowd(rig)
-                with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as drop:
-                    drop.write("1")
+                calls.page_out(process.pid, rig.guest("program"))
                 out, _ = process.communicate("go\n", timeout=30)
                 assert process.returncode == 0 and out == "b\n", (how, process.returncode, out)
             if "unlinked" not in how:
@@ -310,8 +309,7 @@ def a_mapping_keeps_the_file_that_it_was_made_of():
             rig.fill("next", b"x" * 100)
             os.rename(side("next"), side("data"))
             _crowd(rig)
-            with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as drop:
-                drop.write("1")
+            calls.page_out(os.getpid(), rig.guest("data"))
             assert mapped[:] == content
             mapped.close()
             os.unlink(rig.host("data"))

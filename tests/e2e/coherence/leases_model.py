@@ -13,7 +13,7 @@ BINDSHARE_OPERATIONS and BINDSHARE_SEED choose another length and other sequence
 import os
 import time
 
-from lib import Rig, case, run
+from lib import Rig, calls, case, run
 from lib.control import ask
 from lib.turns import Actors
 
@@ -21,6 +21,7 @@ OPERATIONS = int(os.environ.get("BINDSHARE_OPERATIONS", "3000"))
 SEED = int(os.environ.get("BINDSHARE_SEED", "1"))
 TREES = max(100, OPERATIONS // 200)
 LOCAL_LOOK = 8  # turns: how often the local directory is compared, too
+FORGET = 5      # turns: how often the guest's kernel forgets all that is not open
 OWN_LOOK = 4    # operations of the guest's: how many of them are followed by a comparison
 
 
@@ -51,8 +52,11 @@ def _turn(rig, trees, with_local):
 def _play(rig, operations, seed):
     trees = [Actors(rig, seed + number, number % 2 == 1) for number in range(min(TREES, operations))]
     turns = -(-operations // len(trees))
-    times = [_turn(rig, trees, number % LOCAL_LOOK == LOCAL_LOOK - 1 or number == turns - 1)
-             for number in range(turns)]
+    times = []
+    for number in range(turns):
+        times.append(_turn(rig, trees, number % LOCAL_LOOK == LOCAL_LOOK - 1 or number == turns - 1))
+        if number % FORGET == FORGET - 1:
+            calls.forget_names(rig.mount.where)
     for tree in trees:
         tree.end()
     print(f"# {turns} operations in each of {len(trees)} trees; {sum(times):.0f} s of waiting for sync", flush=True)

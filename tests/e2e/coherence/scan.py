@@ -238,6 +238,26 @@ def what_the_guest_changes_afterwards_is_seen_at_once():
     rig.end()
 
 
+@case
+def what_the_kernel_has_forgotten_meanwhile_is_not_shown_as_before():
+    rig = Rig()
+    _fill(rig.host("d"), ("a", "b", "k1", "k2"), settle=False)
+    _fill(rig.host("e"), ())
+    with as_owner():
+        os.link(rig.host("d/a"), rig.host("e/other"))
+    time.sleep(SETTLED)
+    os.stat(rig.guest("e/other"))
+    os.stat(rig.guest("d/a"))
+    _fetch(rig.mount, "d")
+    os.link(rig.guest("e/other"), rig.guest("e/third"))
+    kept = os.open(rig.guest("d"), os.O_PATH)  # the directory itself stays known
+    calls.forget_names(rig.mount.where)
+    for name in ("e/other", "d/a", "e/third"):
+        assert os.stat(rig.guest(name)).st_nlink == 3, name
+    os.close(kept)
+    rig.end()
+
+
 def _prepare(rig):
     for number in range(len(OWN)):
         _fill(rig.host(f"{number}/d"), ("a", "b", "c", "k1", "k2"), settle=False)

@@ -5,16 +5,10 @@ import os
 import subprocess
 import time
 
-from lib import Rig, case, fill_directory, read_file, run, wait_for, write_file
+from lib import Rig, calls, case, fill_directory, read_file, run, wait_for, write_file
 
 ENTRIES = 100_000
 MIB = 1024 * 1024
-
-
-def _drop_caches():
-    """The guest kernel forgets what it knows."""
-    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
-        file.write("3\n")
 
 
 def _at_most_one_rpc_a_request(counts):
@@ -231,7 +225,7 @@ def no_request_of_a_days_work_costs_more_than_one_rpc():
             write_file(rig.guest(f"a/b/c/f{number}"), "x" * number, owner=(0, 0))
         subprocess.run(["cp", "-a", rig.guest("a"), rig.guest("copy")], check=True, timeout=60)
         subprocess.run(["tar", "cf", rig.guest("all.tar"), "-C", rig.guest(), "a"], check=True, timeout=60)
-        _drop_caches()
+        calls.forget_names(rig.mount.where)
         subprocess.run(["find", rig.guest(), "-type", "f", "-size", "+0"], check=True, timeout=60,
                        stdout=subprocess.DEVNULL)
         os.rename(rig.guest("a/b"), rig.guest("b"))

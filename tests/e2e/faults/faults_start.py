@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A start that fails half-way, on either side: it says why, and leaves neither mount nor process nor descriptor."""
 import os
+import subprocess
 
 from lib import Mount, Server, case, is_mounted, mount_command, read_file, run, wait_for, world
 
@@ -95,6 +96,18 @@ def a_client_that_cannot_start_leaves_nothing():
     mount = Mount(server, share)
     assert read_file(mount / "file") == b"content"
     mount.unmount()
+    server.stop()
+
+
+@case
+def a_client_that_nobody_watches_serves():
+    share, where = _share(), _where()
+    server = Server([share])
+    world.at_end(lambda: subprocess.run(["umount", "-l", where], check=False))
+    done = mount_command(f"{server.address}:{share}", where, faults="mount.watchdog:1:EAGAIN")
+    assert done.returncode == 0 and "may hang if this process is killed: Resource temporarily" in done.stderr, done
+    assert read_file(f"{where}/file") == b"content"
+    subprocess.run(["umount", where], check=True)
     server.stop()
 
 

@@ -126,3 +126,26 @@ def as_ids(uid, gid, function, *arguments, groups=()):
         data = file.read()
     os.waitpid(pid, 0)
     return pickle.loads(data)
+
+
+MS_NOSUID, MS_NODEV, MS_REMOUNT = 2, 4, 32
+
+
+def forget_names(mount):
+    """
+    The kernel forgets the names and objects of this mount that nobody uses: to mount it again with the options that it
+    has does that (reconfigure_super()), and nothing to other mounts, as /proc/sys/vm/drop_caches would.
+    """
+    _check(_libc.mount(None, _path(mount), None, MS_REMOUNT | MS_NOSUID | MS_NODEV, None), mount)
+
+
+def page_out(pid, path):
+    """The kernel drops pages of this file that the process has mapped: process_madvise, MADV_PAGEOUT."""
+    descriptor = os.pidfd_open(pid)
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
+        ranges = [line.split()[0].split("-") for line in maps if path in line]
+    assert ranges, f"{pid} has not mapped {path}"
+    for begin, end in ((int(begin, 16), int(end, 16)) for begin, end in ranges):
+        vector = (ctypes.c_size_t * 2)(begin, end - begin)
+        _check(_libc.syscall(440, descriptor, vector, ctypes.c_size_t(1), 21, 0), path)
+    os.close(descriptor)

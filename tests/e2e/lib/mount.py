@@ -8,7 +8,7 @@ import subprocess
 import types
 
 from . import world
-from .common import messages
+from .common import messages, process
 from .common.mounts import is_mounted
 from .remote import RemoteServer, ask
 from .server import TOKEN, Server, program
@@ -133,7 +133,8 @@ def _daemons():
                     state = file.read().rsplit(")", 1)[1].split()[0]
             except OSError:
                 continue
-            if first.endswith(b"bindshare-mount") and state != "Z":
+            # Not the process that waits for the end of another one.
+            if first.endswith(b"bindshare-mount") and state != "Z" and process.name_of(name) != "bindshare-watch":
                 yield int(name)
 
 

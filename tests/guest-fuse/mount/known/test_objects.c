@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "guest-fuse/mount/known/objects-internal.h"
 #include "tests/guest-fuse/mount/known/object.h"
 
 static void the_last_forget_gives_all_references_back(void **state)
@@ -80,6 +81,38 @@ static void changes_are_dated(void **state)
 	assert_int_equal(objects_changed_at(*state, PROTO_ID(1, 2)), 0);
 }
 
+static void a_change_is_not_forgotten_with_the_object(void **state)
+{
+	int64_t changed;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	objects_changed(*state, NODE);
+	changed = objects_changed_at(*state, NODE);
+	assert_int_equal(objects_forget(*state, NODE, 1), 1);
+	assert_true(objects_changed_at(*state, NODE) >= changed);
+	/* The kernel learns of it anew under one name: a listing from before has its other names. */
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_true(objects_changed_at(*state, NODE) >= changed);
+}
+
+static void a_change_outlives_those_of_other_forgotten_objects(void **state)
+{
+	const uint64_t beside = NODE + OBJECTS_GONE, next = NODE + PROTO_ID(1, 0);
+	int64_t changed;
+
+	objects_changed(*state, NODE);
+	changed = objects_changed_at(*state, NODE);
+	objects_changed(*state, beside);
+	assert_true(objects_changed_at(*state, NODE) >= changed);
+	assert_true(objects_changed_at(*state, beside) >= changed);
+	/* A new object in the place of one of which nothing is left has never changed. */
+	objects_changed(*state, beside + PROTO_ID(1, 0));
+	assert_true(objects_changed_at(*state, NODE) >= changed);
+	assert_true(objects_changed_at(*state, next) <= objects_changed_at(*state, NODE));
+	objects_changed(*state, PROTO_ID(1, 77));
+	assert_int_equal(objects_changed_at(*state, PROTO_ID(2, 77)), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -87,6 +120,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_forget_of_too_much_ends_at_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_server_that_lies_is_not_believed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changes_are_dated, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_change_is_not_forgotten_with_the_object, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_change_outlives_those_of_other_forgotten_objects, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
