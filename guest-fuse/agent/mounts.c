@@ -306,10 +306,13 @@ static void undo(struct mounts_entry *entry)
 
 static void make(struct mounts_entry *entry)
 {
-	const struct mounts_entry *parent = above(entry);
+	const struct mounts_entry *parent;
 
+	/* First: there may be a thousand that have failed, and this is asked of each whenever something has happened.
+	 */
 	if (uv_is_active((uv_handle_t *) &entry->timer))
 		return;
+	parent = above(entry);
 	if (parent != NULL && (parent->state != MOUNT_MOUNTED || goal_of(parent) != MOUNT_GOAL_STAY))
 		return;
 	if (has_beneath(entry, mount_state_would_be_hidden)) {
