@@ -92,8 +92,17 @@ static bool is_node(const void *context, const struct statx *stx)
 	return nodes_same(wanted->nodes, wanted->node, stx);
 }
 
+static void give(struct nodes *nodes, struct node *node, int fd, struct node_fd *ret_fd) LOCK_HELD(nodes->lock);
+/* The node gets the descriptor, and is using it: where the budget is spent, it would lose it again at once. */
+static void give(struct nodes *nodes, struct node *node, int fd, struct node_fd *ret_fd)
+{
+	fds_give(nodes, node, fd);
+	(void) borrow(nodes, node, ret_fd);
+}
+
 /* Searches for a directory that the host has moved: in the directory above, or anywhere beneath it. */
-static int find_again(struct nodes *nodes, struct node *node, const struct node_fd *above, int depth)
+static int find_again(struct nodes *nodes, struct node *node, const struct node_fd *above, int depth,
+                      struct node_fd *ret_fd)
 {
 	const struct wanted wanted = { .nodes = nodes, .node = node };
 	struct search search = { .ino = node->key.ino, .is = is_node, .context = &wanted, .left = SEARCH_ENTRIES };
@@ -110,7 +119,7 @@ static int find_again(struct nodes *nodes, struct node *node, const struct node_
 	/* Without memory the next caller searches again. */
 	if (depth == 0 && places_parent(node) != NULL)
 		(void) places_note(nodes, node, places_parent(node), search.name);
-	fds_give(nodes, node, fd);
+	give(nodes, node, fd, ret_fd);
 	nodes_unlock(nodes);
 	return 0;
 }
@@ -119,7 +128,8 @@ static int find_again(struct nodes *nodes, struct node *node, const struct node_
  * Reopens node from its parent, which has a descriptor. The table is not locked during the system calls, since they can
  * block for ever; if the guest renames the node meanwhile, it is tried again.
  */
-static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *parent, bool search)
+static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *parent, bool search,
+                        struct node_fd *ret_fd)
 {
 	char name[PROTO_NAME_MAX + 1];
 	struct statx stx;
@@ -156,13 +166,13 @@ static int reopen_below(struct nodes *nodes, struct node *node, struct node_fd *
 		place = node->place;
 		moved = place == NULL || place->parent != parent->node || strcmp(name, place->name) != 0;
 		if (same)
-			fds_give(nodes, node, fd);
+			give(nodes, node, fd, ret_fd);
 		nodes_unlock(nodes);
 		if (same)
 			return 0;
 		close_fd(fd);
 		if (!moved)
-			return search ? find_again(nodes, node, parent, 0) : -ESTALE;
+			return search ? find_again(nodes, node, parent, 0, ret_fd) : -ESTALE;
 	}
 	return -ESTALE;
 }
@@ -189,26 +199,31 @@ static int nearest(struct nodes *nodes, struct node *node, struct node_fd *ret_f
 
 static int get_fd(struct nodes *nodes, struct node *node, struct node_fd *ret_fd, bool search)
 {
-	/* Each round reopens the node one level further down, unless other threads' descriptors push it out again. */
+	/* What was reopened last: it keeps its descriptor until the next one is reopened from it. */
+	struct node_fd opened = { .fd = -EBADF };
+
+	/* Each round reopens the node one level further down, unless the guest renames one of them meanwhile. */
 	for (int rounds = 0; rounds < 4 * DEPTH_MAX; rounds++) {
 		struct node_fd above;
 		struct node *below;
 		int r = nearest(nodes, node, &above, &below);
 
+		nodes_fd_done(nodes, &opened);
 		if (r < 0)
 			return r;
 		if (below == NULL) {
 			*ret_fd = above;
 			return 0;
 		}
-		r = reopen_below(nodes, below, &above, search);
+		r = reopen_below(nodes, below, &above, search, &opened);
 		nodes_fd_done(nodes, &above);
 		nodes_put(nodes, below);
 		if (r == -ESTALE && search)
-			r = find_again(nodes, node, &(struct node_fd){ .fd = nodes->root->fd }, SEARCH_DEPTH);
+			r = find_again(nodes, node, &(struct node_fd){ .fd = nodes->root->fd }, SEARCH_DEPTH, &opened);
 		if (r < 0 && r != -EAGAIN)
 			return r;
 	}
+	nodes_fd_done(nodes, &opened);
 	return -ESTALE;
 }
 

@@ -213,6 +213,24 @@ static void an_operation_has_its_descriptor_though_the_budget_is_spent_and_gives
 	assert_true(descriptors(share) <= 1);
 }
 
+static void what_lies_deep_is_reopened_though_open_files_have_the_budget(void **state)
+{
+	struct share *share = *state;
+	uint64_t open = make(share, "open"), at = share->root;
+	char path[32] = "";
+
+	for (int i = 0; i < 4; i++) {
+		(void) strcat(path, i == 0 ? "d" : "/d");
+		assert_int_equal(mkdirat(share->host, path, 0755), 0);
+		at = inside_look_up(share, at, "d");
+	}
+	(void) inside_open(share, open, PROTO_OPEN_READ);
+	assert_false(make_room(share, 1));
+	assert_false(inside_has_descriptor(share, at));
+	use(share, at);
+	assert_int_equal(descriptors(share), 1);
+}
+
 static void the_root_keeps_its_own_which_does_not_count(void **state)
 {
 	struct share *share = *state;
@@ -305,6 +323,7 @@ int main(void)
 		TEST(what_is_removed_counts_at_once),
 		TEST(what_is_in_use_does_not_leave),
 		TEST(an_operation_has_its_descriptor_though_the_budget_is_spent_and_gives_it_back),
+		TEST(what_lies_deep_is_reopened_though_open_files_have_the_budget),
 		TEST(the_root_keeps_its_own_which_does_not_count),
 		TEST(descriptors_are_closed_when_the_table_is_unlocked),
 		TEST(what_nobody_uses_is_closed_after_three_ticks_and_the_clock_stops),
