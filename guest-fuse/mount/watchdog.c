@@ -79,7 +79,7 @@ int watchdog_start(unsigned minor)
 	(void) sigprocmask(SIG_SETMASK, &before, NULL);
 	if (child < 0)
 		return -errno;
-	starting = close_fd(starting);
+	close_fd(TAKE_FD(starting));
 	/* Until it has closed what it does not need. */
 	while (read(ready, &byte, 1) < 0 && errno == EINTR)
 		;

@@ -38,7 +38,7 @@ static void note_gone(struct objects *objects, uint64_t id, int64_t changed)
 		gone->changed = changed;
 }
 
-static int64_t gone_changed_at(const struct objects *objects, uint64_t id) LOCK_HELD(objects->lock);
+/* With the lock held, or before others have the table. */
 static int64_t gone_changed_at(const struct objects *objects, uint64_t id)
 {
 	const struct gone *gone = &objects->gone[PROTO_ID_SLOT(id) % OBJECTS_GONE];
