@@ -6,8 +6,10 @@ import struct
 import types
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_SYS = {"x86_64": {"setresuid": 117, "setresgid": 119, "statx": 332, "faccessat2": 439, "fchmodat2": 452},
-        "aarch64": {"setresuid": 147, "setresgid": 149, "statx": 291, "faccessat2": 439, "fchmodat2": 452},
+_SYS = {"x86_64": {"setresuid": 117, "setresgid": 119, "statx": 332, "faccessat2": 439, "process_madvise": 440,
+                   "fchmodat2": 452},
+        "aarch64": {"setresuid": 147, "setresgid": 149, "statx": 291, "faccessat2": 439, "process_madvise": 440,
+                    "fchmodat2": 452},
         }[os.uname().machine]
 
 AT_FDCWD = -100
@@ -18,6 +20,8 @@ AT_EMPTY_PATH = 0x1000
 AT_STATX_FORCE_SYNC = 0x2000
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE, FALLOC_ZERO_RANGE, FALLOC_INSERT = 1, 2, 8, 16, 32
+MS_NOSUID, MS_NODEV, MS_REMOUNT = 2, 4, 32
+MADV_PAGEOUT = 21
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 STATX_BASIC, STATX_BTIME = 0x7ff, 0x800
 
@@ -128,9 +132,6 @@ def as_ids(uid, gid, function, *arguments, groups=()):
     return pickle.loads(data)
 
 
-MS_NOSUID, MS_NODEV, MS_REMOUNT = 2, 4, 32
-
-
 def forget_names(mount):
     """
     The kernel forgets the names and objects of this mount that nobody uses: to mount it again with the options that it
@@ -147,5 +148,5 @@ def page_out(pid, path):
     assert ranges, f"{pid} has not mapped {path}"
     for begin, end in ((int(begin, 16), int(end, 16)) for begin, end in ranges):
         vector = (ctypes.c_size_t * 2)(begin, end - begin)
-        _check(_libc.syscall(440, descriptor, vector, ctypes.c_size_t(1), 21, 0), path)
+        _check(_libc.syscall(_SYS["process_madvise"], descriptor, vector, ctypes.c_size_t(1), MADV_PAGEOUT, 0), path)
     os.close(descriptor)

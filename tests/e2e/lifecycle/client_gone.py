@@ -90,7 +90,7 @@ def the_watcher_holds_nothing_and_ends_with_the_client():
     for how in ("unmounted", "killed", "ended"):
         rig = Rig()
         watcher, = _watchers()
-        held = [os.readlink(f"/proc/{watcher}/fd/{number}") for number in os.listdir(f"/proc/{watcher}/fd")]
+        held = list(process.open_files(watcher).values())
         assert len(held) == 1 and held[0].endswith("/abort"), held
         assert os.readlink(f"/proc/{watcher}/cwd") == "/"
         if how == "unmounted":
