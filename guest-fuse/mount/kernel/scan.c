@@ -140,9 +140,12 @@ bool scan_list(struct thread *thread, uint64_t directory, struct directory_piece
 
 void scan_changing(struct client *client, uint64_t directory, const char *name)
 {
+	uint64_t node;
+
 	if (!client->validity->leases)
 		return;
-	listings_changing(client->listings, directory, name);
+	node = listings_changing(client->listings, directory, name);
+	server_give_back(client->server, node, node != 0 ? 1 : 0);
 	give_back(client);
 }
 

@@ -468,20 +468,38 @@ static bool note_changed(struct listing *listing, uint32_t hash)
 	return true;
 }
 
-void listings_changing(struct listings *listings, uint64_t directory, const char *name)
+/* The node of the entry with that name, if its reference is still the listing's: it is the caller's now. 0: none. */
+static uint64_t take_reference(struct listing *listing, const char *name)
+{
+	struct proto_dirent dirent;
+	size_t bucket = bucket_of(listing, name, strlen(name), &dirent);
+	struct directory_item *item =
+	        listing->buckets[bucket] == 0 ? NULL : &listing->piece.items[listing->buckets[bucket] - 1];
+
+	if (item == NULL || !item->held)
+		return 0;
+	item->held = false;
+	return item->node;
+}
+
+uint64_t listings_changing(struct listings *listings, uint64_t directory, const char *name)
 {
 	size_t slot = PROTO_ID_SLOT(directory) % CHANGES;
 	struct listing *listing;
+	uint64_t node = 0;
 
 	if (listings->bytes_max == 0)
-		return;
+		return 0;
 	lock_take(&listings->lock);
 	listings->changes[slot].begun++;
 	listings->changes[slot].now++;
 	listing = find(listings, directory);
-	if (listing != NULL && !note_changed(listing, hash_bytes(name, strlen(name))))
+	if (listing != NULL && note_changed(listing, hash_bytes(name, strlen(name))))
+		node = take_reference(listing, name);
+	else if (listing != NULL)
 		drop(listings, listing);
 	lock_give(&listings->lock);
+	return node;
 }
 
 void listings_changed(struct listings *listings, uint64_t directory)

@@ -16,6 +16,7 @@ import time
 from lib import GID, UID, Mount, Rig, Server, calls, case, expect_errno, read_file, run, skip, wait_for, world
 from lib.between import INVALIDATE, OPERATIONS, Between
 from lib.changes import as_owner
+from lib.common import process
 
 SOON = 5.0
 SETTLED = 0.5  # seconds: of what was changed just now it is not known which names are missing
@@ -392,6 +393,20 @@ def who_was_told_that_a_name_is_stale_hears_what_the_server_says_now():
             assert read_file(mount / f"top{number}/d/a") == b"newer"
             assert read_file(mount / f"top{number}/d/b") == b"newer"
     mount.unmount()
+    rig.end()
+
+
+@case
+def what_the_guest_removes_from_a_fetched_directory_is_gone_from_the_disk():
+    rig = Rig("cache=auto")
+    for remove in (os.unlink, lambda path: os.rename(os.path.dirname(path) + "/other", path)):
+        folder = "unlinked" if remove is os.unlink else "replaced"
+        _fill(rig.host(folder), ("first", "other"))
+        # The guest's kernel knows the first one before the directory is fetched, with another reference to it.
+        _fetch(rig.mount, folder, ("first", "missing"))
+        remove(rig.guest(folder + "/first"))
+        wait_for(lambda: not any(link.endswith("/first (deleted)") for link in
+                                 process.open_files(rig.server.worker()).values()), "nothing keeps it", SOON)
     rig.end()
 
 
