@@ -146,7 +146,7 @@ static void answer(struct request *request, uint64_t unique)
 {
 	struct fuse_out_header out = { .len = sizeof(out), .error = -EINTR, .unique = unique };
 
-	if (request_answer(request, unique))
+	if (request_give_up(request, unique))
 		(void) !write(request->device, &out, sizeof(out));
 }
 
