@@ -499,26 +499,13 @@ static struct change *note_change(struct listings *listings, struct listing *lis
 	return change;
 }
 
-/* The node of the entry with that name, if its reference is still the listing's: it is the caller's now. 0: none. */
-static uint64_t take_reference(struct listing *listing, const char *name)
-{
-	struct proto_dirent dirent;
-	size_t bucket = bucket_of(listing, name, strlen(name), &dirent);
-	struct directory_item *item =
-	        listing->buckets[bucket] == 0 ? NULL : &listing->piece.items[listing->buckets[bucket] - 1];
-
-	if (item == NULL || !item->held)
-		return 0;
-	item->held = false;
-	return item->node;
-}
-
 uint64_t listings_changing(struct listings *listings, uint64_t directory, const char *name)
 {
 	size_t slot = PROTO_ID_SLOT(directory) % CHANGES;
 	struct listing *listing;
 	struct change *change;
-	uint64_t node = 0;
+	uint64_t node = 0, at;
+	struct proto_dirent dirent;
 
 	if (listings->bytes_max == 0)
 		return 0;
@@ -528,7 +515,11 @@ uint64_t listings_changing(struct listings *listings, uint64_t directory, const 
 	listing = find(listings, directory);
 	change = listing == NULL ? NULL : note_change(listings, listing, name);
 	if (change != NULL) {
-		node = take_reference(listing, name);
+		at = listing->buckets[bucket_of(listing, name, strlen(name), &dirent)];
+		if (at != 0 && listing->piece.items[at - 1].held)
+			node = listing->piece.items[at - 1].node;
+		if (at != 0)
+			listing->piece.items[at - 1].held = false;
 		change->missing = false;
 		change->crossed |= change->under_way > 0;
 		change->under_way++;
