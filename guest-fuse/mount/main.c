@@ -204,8 +204,10 @@ static int serve_kernel(void *data)
 {
 	struct client *client = ((struct program *) data)->client;
 
-	if (threads_are_saturated(client->threads))
+	if (threads_are_saturated(client->threads)) {
 		threads_grow(client->threads);
+		threads_give_up(client->threads, interrupts_thread_dies);
+	}
 	return interrupts_serve(client->interrupts, threads_are_saturated(client->threads)) ? INTERRUPTS_POLL_MS : 0;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest-fuse/mount/kernel/reply.h"
 #include "guest-fuse/mount/server/pending.h"
 #include "guest-fuse/mount/server/request.h"
 #include "guest-fuse/mount/server/server.h"
@@ -146,8 +147,10 @@ static void answer(struct request *request, uint64_t unique)
 {
 	struct fuse_out_header out = { .len = sizeof(out), .error = -EINTR, .unique = unique };
 
+	const struct iovec iov = { .iov_base = &out, .iov_len = sizeof(out) };
+
 	if (request_answer(request, unique))
-		(void) !write(request->device, &out, sizeof(out));
+		(void) reply_write(request, &iov, 1);
 }
 
 bool interrupts_serve(struct interrupts *interrupts, bool unread)

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+struct request;
 struct thread;
 
 /*
@@ -12,3 +13,6 @@ struct thread;
  * errno ENOENT: the kernel has an answer already or took the request back, and the caller undoes what the answer gave.
  */
 ssize_t reply_send(struct thread *thread, const struct iovec *iov, int count);
+
+/* The same without asking whether there is an answer already: the caller knows by request_answer(). Any thread. */
+ssize_t reply_write(struct request *request, const struct iovec *iov, int count);
