@@ -69,8 +69,7 @@ static ssize_t reply_init(struct thread *thread, const struct iovec *iov, int co
 
 ssize_t reply_write(struct request *request, const struct iovec *iov, int count)
 {
-	return request->entry != NULL ? uring_answer(request->entry, iov, count)
-	                              : writev(request->device, iov, count);
+	return request->entry != NULL ? uring_answer(request->entry, iov, count) : writev(request->device, iov, count);
 }
 
 ssize_t reply_send(struct thread *thread, const struct iovec *iov, int count)

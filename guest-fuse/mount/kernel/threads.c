@@ -512,8 +512,7 @@ int threads_use_uring(struct threads *threads)
 	pthread_cond_broadcast(&threads->wake);
 	lock_give(&threads->lock);
 	if (r < 0) {
-		log_error("FUSE over io_uring does not start: %s; the option io_uring=no does without",
-		          strerror(-r));
+		log_error("FUSE over io_uring does not start: %s; the option io_uring=no does without", strerror(-r));
 		threads_end(threads);
 	}
 	return r;

@@ -43,18 +43,18 @@ struct uring_command {
 enum {
 	SUBMISSIONS = 8,
 	SUBMISSION_SIZE = 128,
-	ENTRIES_MAX = 4096,           /* of all queues */
+	ENTRIES_MAX = 4096,            /* of all queues */
 	PAYLOAD_SIZE = PROTO_DATA_MAX, /* the kernel wants max_write of INIT's answer */
 };
 
 struct uring_entry {
 	struct uring_ring *ring;
 	struct uring_header *header;
-	uint8_t *payload; /* PAYLOAD_SIZE bytes, of which those that are never touched are never there */
+	uint8_t *payload;   /* PAYLOAD_SIZE bytes, of which those that are never touched are never there */
 	uint64_t commit_id; /* of the request that came with it last */
 	uint16_t queue;
-	int result;                /* with the lock: 0, or why nothing comes with it any more */
-	struct uring_entry *next;  /* with the lock: in the ring's backlog */
+	int result;               /* with the lock: 0, or why nothing comes with it any more */
+	struct uring_entry *next; /* with the lock: in the ring's backlog */
 };
 
 struct uring_ring {
@@ -63,7 +63,7 @@ struct uring_ring {
 	bool made;
 	int device;
 	struct uring_entry *first, **last; /* backlog: what uring_give_up() has found and nobody took yet */
-	cpu_set_t cpus; /* whose queues it serves */
+	cpu_set_t cpus;                    /* whose queues it serves */
 };
 
 struct uring {
