@@ -67,9 +67,9 @@ static ssize_t reply_init(struct thread *thread, const struct iovec *iov, int co
 	return n;
 }
 
-ssize_t reply_write(struct request *request, const struct iovec *iov, int count)
+ssize_t reply_write(struct uring_entry *entry, int device, const struct iovec *iov, int count)
 {
-	return request->entry != NULL ? uring_answer(request->entry, iov, count) : writev(request->device, iov, count);
+	return entry != NULL ? uring_answer(entry, iov, count) : writev(device, iov, count);
 }
 
 ssize_t reply_send(struct thread *thread, const struct iovec *iov, int count)
@@ -82,5 +82,5 @@ ssize_t reply_send(struct thread *thread, const struct iovec *iov, int count)
 	}
 	if (request_header(&thread->request)->opcode == FUSE_INIT)
 		return reply_init(thread, iov, count);
-	return FAULT(MOUNT_FUSE_REPLY, reply_write(&thread->request, iov, count));
+	return FAULT(MOUNT_FUSE_REPLY, reply_write(thread->request.entry, thread->request.device, iov, count));
 }
