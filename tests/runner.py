@@ -17,8 +17,8 @@ import coverage
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = str(os.cpu_count() or 2)
-# Tests wait more than they compute: on mounts, time-outs, other processes.
-TESTS_AT_ONCE = str((os.cpu_count() or 2) * 3 // 2)
+# Tests wait more than they compute, on mounts, time-outs, other processes: one is busy for 0.4 of its time.
+TESTS_AT_ONCE = str((os.cpu_count() or 2) * 2)
 FUZZ_SECONDS = "20"
 SANITIZED = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:allocator_may_return_null=1",
@@ -245,6 +245,12 @@ class Runner:
                                       os.path.join(build, "bench-work")], 600,
                    env={**os.environ, "BINDSHARE_BUILD": build})
 
+    def left_out(self):
+        """Suites that are too long for each run; a name that was given chooses among all."""
+        if self.options.filters:
+            return ()
+        return ("-releases",) if self.options.all else ("-releases", "-long")
+
     def quick(self):
         if self.build("gcc", "build-tests", ["-Dtests=enabled"]):
             self.tests("gcc", "build-tests", ("unit", "quick"))
@@ -255,8 +261,7 @@ class Runner:
             if self.chosen(name):
                 stage()
         if self.build("gcc", "build-tests", ["-Dtests=enabled"]):
-            releases = () if self.options.filters else ("-releases",)
-            self.tests("gcc", "build-tests", ("-vm", *releases))
+            self.tests("gcc", "build-tests", ("-vm", *self.left_out()))
             # One takes a processor, and its guest is slow enough.
             self.tests("gcc", "build-tests", ("vm",), at_once=JOBS)
         if self.chosen("clang") and self.build("clang", "build-clang", ["-Dtests=enabled"], "clang"):
@@ -294,8 +299,8 @@ def _suites(names):
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="tests/run", description="Installs what the tests need, builds, runs them. Without a flag: everything. "
-        "The last line is the sum: N passed, N failed, N skipped.")
+        prog="tests/run", description="Installs what the tests need, builds, runs them. Without a flag: all that "
+        "continuous integration runs. The last line is the sum: N passed, N failed, N skipped.")
     parser.add_argument("--quick", action="store_true", help="unit tests and the fast e2e cases, under 3 minutes")
     parser.add_argument("--asan", dest="only", action="store_const", const="asan",
                         help="only the build with the address and undefined-behaviour sanitizers")
@@ -304,7 +309,8 @@ def main():
     parser.add_argument("--coverage", action="store_true", help="only a build with coverage and fault injection: its "
                         "tests, then lines and branches reached of protocol/, fileserver/common/, fileserver/worker/ "
                         "and guest-fuse/mount/")
-    parser.add_argument("--all", action="store_true", help="everything, as without a flag")
+    parser.add_argument("--all", action="store_true", help="as without a flag, and the suite \"long\": what the "
+                        "others prove, in many more rounds")
     parser.add_argument("filters", nargs="*", metavar="FILTER",
                         help="only tests and stages whose name contains it")
     runner = Runner(parser.parse_args())

@@ -141,6 +141,16 @@ def the_command_refuses_what_is_no_result():
     assert bench("run", "--rounds", "0").returncode == 2
 
 
+@case
+def a_run_is_shown_as_a_table_for_documents():
+    done = bench("show", FIXTURE, "--markdown")
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    tables = [lines[:lines.index("")], lines[lines.index("") + 1:]]
+    assert all(len({line.count("|") for line in one}) == 1 for one in tables), done.stdout
+    assert any(line.startswith("| null (statfs) |") for line in tables[0]), done.stdout
+
+
 class _Reader(html.parser.HTMLParser):
     """Elements must be closed in order, and nothing may be loaded."""
     void = {"meta", "br", "link", "img"}

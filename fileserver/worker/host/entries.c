@@ -7,6 +7,7 @@
 #include "fileserver/worker/host/ownership.h"
 #include "fileserver/worker/host/reach.h"
 #include "fileserver/worker/leases/leases.h"
+#include "fileserver/worker/nodes/stamps.h"
 
 /*
  * Directories have leases of their own. Their attributes are read once more, since the watch must stand before; the
@@ -91,8 +92,23 @@ int entries_learn_read(struct session *session, const struct pinned *directory, 
 
 void entries_changed(struct session *session, const struct pinned *directory, struct proto_attr *ret_attr)
 {
-	if (attributes_of(session, directory->node, directory->fd.fd, ret_attr, NULL) < 0)
+	struct statx stx;
+
+	if (attributes_of(session, directory->node, directory->fd.fd, ret_attr, &stx) < 0) {
 		*ret_attr = (struct proto_attr){ .mode = 0 };
-	else if (directory->leased)
+		return;
+	}
+	entries_left(directory, &stx);
+	if (directory->leased)
 		ret_attr->flags |= PROTO_ATTR_LEASED;
+}
+
+void entries_left(const struct pinned *directory, const struct statx *stx)
+{
+	stamps_leave(directory->node, stx);
+}
+
+bool entries_are_left(const struct pinned *directory, const struct statx *stx)
+{
+	return stamps_are_left(directory->node, stx);
 }

@@ -25,3 +25,7 @@ int entries_learn_read(struct session *session, const struct pinned *directory, 
  * mode is 0, and the guest asks for them.
  */
 void entries_changed(struct session *session, const struct pinned *directory, struct proto_attr *ret_attr);
+/* The same when its attributes afterwards are at hand. */
+void entries_left(const struct pinned *directory, const struct statx *stx);
+/* Whether the directory, as it is in stx, was changed last by the session, and by nobody else since. */
+bool entries_are_left(const struct pinned *directory, const struct statx *stx);

@@ -52,7 +52,8 @@ struct node {
 	_Atomic bool watched, asked;
 	uint8_t others;         /* enum nodes_others */
 	uint32_t writes;        /* descriptors of this session that are open for writing; see nodes_write_begin() */
-	_Atomic uint32_t stamp; /* nodes_keep_stamp(); 0: none */
+	_Atomic uint32_t stamp; /* stamps_keep(); 0: none */
+	_Atomic uint32_t left;  /* stamps_leave(); 0: none */
 };
 
 /* Newest first; only nodes whose fd nobody uses are in it. */

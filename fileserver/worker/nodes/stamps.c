@@ -84,6 +84,16 @@ bool stamps_differ(struct node *node, const struct statx *stx)
 	return differ;
 }
 
+void stamps_leave(struct node *directory, const struct statx *stx)
+{
+	atomic_store_explicit(&directory->left, stamp_of(stx), memory_order_relaxed);
+}
+
+bool stamps_are_left(const struct node *directory, const struct statx *stx)
+{
+	return atomic_load_explicit(&directory->left, memory_order_relaxed) == stamp_of(stx);
+}
+
 /* Files of one directory. */
 struct batch {
 	struct node *directory; /* pinned; NULL: there is none */

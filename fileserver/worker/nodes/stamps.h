@@ -36,6 +36,13 @@ void stamps_own(struct node *node, uint32_t before);
 void stamps_renamed(struct node *node, const struct statx *before, const struct statx *after);
 
 /*
+ * A directory as the session's own last change of names in it has left it, and whether it is still so: then nobody else
+ * has changed it meanwhile, but for what the stamp does not show. Any thread, without a lock.
+ */
+void stamps_leave(struct node *directory, const struct statx *stx);
+bool stamps_are_left(const struct node *directory, const struct statx *stx);
+
+/*
  * Looks again at files that have a stamp, a few of one directory, from *cursor on, which is 0 at first. Each that is
  * not as the guest was told, or that cannot be found any more, loses its stamp, and changed is called, without a lock.
  * Returns false at the end of the table. It takes no descriptor of the budget and leaves none open.

@@ -33,7 +33,9 @@ struct listing {
 	uint32_t count; /* of what SCAN has counted */
 	size_t left;    /* bytes that may still be added */
 	struct proto_writer writer;
-	bool some; /* at least one entry was added */
+	unsigned reads; /* getdents64(2) that found entries */
+	bool full;      /* the last of them may have had room for no more */
+	bool some;      /* at least one entry was added */
 	bool end;
 };
 
@@ -163,6 +165,8 @@ static int list(struct listing *listing, int fd, uint64_t cookie)
 			listing->end = true;
 			return 0;
 		}
+		listing->reads++;
+		listing->full = sizeof(bytes) - (size_t) n < sizeof(struct dirent64);
 		r = add_entries(listing, bytes, (size_t) n);
 	}
 	return r;
@@ -272,17 +276,27 @@ static bool is_before(const struct statx_timestamp *left, const struct timespec 
 }
 
 /*
- * Whether the directory was left alone from before it was listed until now. A listing may miss a name that another file
- * gets meanwhile, though the name was never missing. The clock of file times is a coarse one: what was changed within
- * SCAN_QUIET_US may have been changed again without another time.
+ * Whether the directory was left alone from before it was listed until now. Between two getdents64(2) a name may come
+ * to be another file's, which stands where was read before, though the name was never missing. The clock of file times
+ * is a coarse one: what was changed within SCAN_QUIET_US may have been changed again without another time.
  */
 static bool is_unchanged(const struct statx *before, const struct statx *after, const struct timespec *begun)
 {
 	struct timespec quiet =
 	        clock_timespec_us(begun->tv_sec * INT64_C(1000000) + begun->tv_nsec / 1000 - SCAN_QUIET_US);
 
-	return after->stx_nlink > 0 && before->stx_ctime.tv_sec == after->stx_ctime.tv_sec &&
+	return before->stx_ctime.tv_sec == after->stx_ctime.tv_sec &&
 	       before->stx_ctime.tv_nsec == after->stx_ctime.tv_nsec && is_before(&before->stx_ctime, &quiet);
+}
+
+/*
+ * Whether nobody but the guest has changed the directory of late, and it was listed by one getdents64(2), which holds
+ * the directory's lock (iterate_dir() in fs/readdir.c, on all file systems where there are leases): so no name is
+ * missed that was there all the time. Where others change it, a name that they have just made is not to be missing.
+ */
+static bool is_the_guests(const struct listing *listing, const struct statx *before)
+{
+	return listing->reads <= 1 && !listing->full && entries_are_left(&listing->directory, before);
 }
 
 /* All entries of an open directory. *ret_whole: a name that is not among them is missing. */
@@ -302,7 +316,9 @@ static int scan(struct listing *listing, int fd, uint32_t *ret_whole)
 	if (r < 0)
 		return r;
 	r = reach_stat(session, fd, &after);
-	*ret_whole = r == 0 && listing->end && is_unchanged(&before, &after, &begun) && spelling_is_exact(fd);
+	*ret_whole = r == 0 && listing->end && after.stx_nlink > 0 &&
+	             (is_the_guests(listing, &before) || is_unchanged(&before, &after, &begun)) &&
+	             spelling_is_exact(fd);
 	return 0;
 }
 

@@ -53,10 +53,12 @@ int make_known(struct session *session, const struct pinned *directory, const ch
 	char path[RESOLVE_PATH_SIZE];
 	struct ownership parent = { 0 }, wanted;
 	struct statx stx;
-	int r = attributes_of(session, directory->node, directory->fd.fd, ret_parent, NULL);
+	int r = attributes_of(session, directory->node, directory->fd.fd, ret_parent, &stx);
 
 	if (r < 0)
 		return r;
+	if (name != NULL)
+		entries_left(directory, &stx);
 	parent.mode = ret_parent->mode;
 	parent.gid = ret_parent->gid;
 	r = chown_new(session, fd, &parent, owner);

@@ -25,6 +25,7 @@ void effects_directory_changed(struct thread *thread, uint64_t node, const struc
 
 void effects_changed(struct thread *thread, uint64_t node)
 {
+	request_changes(&thread->request, node);
 	objects_changed(thread->client->objects, node);
 	recent_drop(thread->client->recent, node);
 	/* Nothing may be left of it that takes room on the disk. */

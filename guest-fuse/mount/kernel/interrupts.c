@@ -149,7 +149,7 @@ static void answer(struct request *request, uint64_t unique, struct uring_entry 
 	struct fuse_out_header out = { .len = sizeof(out), .error = -EINTR, .unique = unique };
 	const struct iovec iov = { .iov_base = &out, .iov_len = sizeof(out) };
 
-	if (request_answer(request, unique))
+	if (request_give_up(request, unique))
 		(void) reply_write(entry, request->device, &iov, 1);
 }
 

@@ -483,7 +483,7 @@ static void drop_directory(struct client *client, uint64_t directory, const char
 	free(ids);
 }
 
-void invalidator_take(struct invalidator *invalidator, const struct proto_invalidate_request *request)
+static void take(struct invalidator *invalidator, const struct proto_invalidate_request *request)
 {
 	bool contents = (request->what & PROTO_INVALIDATE_CONTENTS) != 0;
 	struct client *client = invalidator->client;
@@ -494,7 +494,6 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 		                 .node = request->node,
 		                 .name = request->name };
 
-	proto_counter_add(&client->server->counters.ops[PROTO_INVALIDATE].count, 1);
 	if ((request->what & PROTO_INVALIDATE_ALL) != 0) {
 		held_changed_all(client->held);
 		scan_drop(client, 0);
@@ -524,6 +523,28 @@ void invalidator_take(struct invalidator *invalidator, const struct proto_invali
 		}
 	}
 	push(invalidator, &notice);
+}
+
+void invalidator_take(struct invalidator *invalidator, const struct proto_invalidate_request *request)
+{
+	proto_counter_add(&invalidator->client->server->counters.ops[PROTO_INVALIDATE].count, 1);
+	take(invalidator, request);
+}
+
+void invalidator_drop_names(struct invalidator *invalidator, uint64_t directory, const struct proto_name *name)
+{
+	const struct proto_invalidate_request request = { .what = PROTO_INVALIDATE_NAME | PROTO_INVALIDATE_DIRECTORY,
+		                                          .directory = directory,
+		                                          .name = *name };
+
+	take(invalidator, &request);
+}
+
+void invalidator_drop(struct invalidator *invalidator, uint64_t node)
+{
+	const struct proto_invalidate_request request = { .what = PROTO_INVALIDATE_CONTENTS, .node = node };
+
+	take(invalidator, &request);
 }
 
 void invalidator_expire(struct invalidator *invalidator, uint64_t directory, const struct proto_name *name)

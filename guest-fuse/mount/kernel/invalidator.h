@@ -48,5 +48,12 @@ void invalidator_stop(struct invalidator *invalidator);
  * the keeper's.
  */
 void invalidator_take(struct invalidator *invalidator, const struct proto_invalidate_request *request);
+/*
+ * Without the server: nothing holds that is known of this name, of the directory and of all that is in it. On return
+ * this client has dropped it; the kernel is told soon. Any thread.
+ */
+void invalidator_drop_names(struct invalidator *invalidator, uint64_t directory, const struct proto_name *name);
+/* The same of an object that is no directory, and of its contents. */
+void invalidator_drop(struct invalidator *invalidator, uint64_t node);
 /* The kernel is to look this name up again when it needs it. Any thread. */
 void invalidator_expire(struct invalidator *invalidator, uint64_t directory, const struct proto_name *name);

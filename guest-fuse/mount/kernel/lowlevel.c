@@ -16,6 +16,7 @@
 #include "guest-fuse/mount/kernel/raw.h"
 #include "guest-fuse/mount/kernel/reply.h"
 #include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/kernel/unheard.h"
 #include "guest-fuse/mount/known/held.h"
 #include "guest-fuse/mount/known/objects.h"
 #include "guest-fuse/mount/mount-options.h"
@@ -125,6 +126,7 @@ void lowlevel_serve(struct thread *thread)
 	request->anew = is_second_try(thread);
 	interrupts_arrived_early(client->interrupts, request);
 	process(thread);
-	request_end(request);
+	if (!request_end(request))
+		unheard_end(thread);
 	notifier_prune(client->notifier);
 }

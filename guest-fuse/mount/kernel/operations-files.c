@@ -216,7 +216,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 			effects_make_room(thread);
 			r = rpc_create(&thread->request, &request, &reply);
 		}
-		scan_changed(thread->client, request.parent);
+		scan_changed(thread->client, request.parent, name, false);
 	}
 	if (r == 0)
 		r = open_file_created(thread, request.parent, name, &reply.entry, reply.handle, fi->flags, file);

@@ -184,7 +184,7 @@ static void make_node(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (r == 0) {
 		scan_changing(thread->client, request.parent, name);
 		r = rpc_mknod(&thread->request, &request, &reply);
-		scan_changed(thread->client, request.parent);
+		scan_changed(thread->client, request.parent, name, false);
 	}
 	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
@@ -201,7 +201,7 @@ static void make_directory(fuse_req_t req, fuse_ino_t parent, const char *name, 
 	if (r == 0) {
 		scan_changing(thread->client, request.parent, name);
 		r = rpc_mkdir(&thread->request, &request, &reply);
-		scan_changed(thread->client, request.parent);
+		scan_changed(thread->client, request.parent, name, false);
 	}
 	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
@@ -221,7 +221,7 @@ static void make_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, 
 		memcpy(request.target.text, target, length + 1);
 		scan_changing(thread->client, request.parent, name);
 		r = rpc_symlink(&thread->request, &request, &reply);
-		scan_changed(thread->client, request.parent);
+		scan_changed(thread->client, request.parent, name, false);
 	}
 	reply_made(thread, req, r, request.parent, name, &reply.entry, &reply.parent);
 }
@@ -251,7 +251,7 @@ static void read_link(fuse_req_t req, fuse_ino_t ino)
 		if (r == 0) {                                                                                          \
 			scan_changing(thread->client, request.parent, name);                                           \
 			r = rpc_##op(&thread->request, &request, &reply);                                              \
-			scan_changed(thread->client, request.parent);                                                  \
+			scan_changed(thread->client, request.parent, name, r == 0);                                    \
 		}                                                                                                      \
 		if (r == 0) {                                                                                          \
 			objects_unname(thread->client->objects, request.parent, name);                                 \
@@ -276,7 +276,10 @@ static void renamed(struct thread *thread, const struct proto_rename_request *re
 	objects_moved(nodes, reply->node, request->new_parent, request->new_name.text);
 	if ((request->flags & PROTO_RENAME_EXCHANGE) != 0)
 		objects_moved(nodes, reply->replaced, request->parent, request->name.text);
-	effects_directory_changed(thread, request->parent, &reply->parent);
+	/* One directory is told of once: two answers at once would be taken for two changes, of which neither is the
+	 * last. */
+	if (request->new_parent != request->parent)
+		effects_directory_changed(thread, request->parent, &reply->parent);
 	effects_directory_changed(thread, request->new_parent, &reply->new_parent);
 	/* The kernel keeps the entry for as long as it was allowed to under the old name. */
 	if (thread->client->validity->leases && !thread->request.leased) {
@@ -284,6 +287,13 @@ static void renamed(struct thread *thread, const struct proto_rename_request *re
 		if ((request->flags & PROTO_RENAME_EXCHANGE) != 0)
 			invalidator_expire(thread->client->invalidator, request->parent, &request->name);
 	}
+}
+
+/* Whether the old name leads nowhere now. Of two names of one object none is removed (rename(2)). */
+static bool moves_away(const struct proto_rename_request *request, const struct proto_rename_reply *reply)
+{
+	return (request->flags & (PROTO_RENAME_EXCHANGE | PROTO_RENAME_WHITEOUT)) == 0 && reply->node != 0 &&
+	       reply->node != reply->replaced;
 }
 
 static void rename_name(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
@@ -307,8 +317,8 @@ static void rename_name(fuse_req_t req, fuse_ino_t parent, const char *name, fus
 		scan_changing(thread->client, request.parent, name);
 		scan_changing(thread->client, request.new_parent, new_name);
 		r = rpc_rename(&thread->request, &request, &reply);
-		scan_changed(thread->client, request.new_parent);
-		scan_changed(thread->client, request.parent);
+		scan_changed(thread->client, request.new_parent, new_name, false);
+		scan_changed(thread->client, request.parent, name, r == 0 && moves_away(&request, &reply));
 	}
 	if (r == 0)
 		renamed(thread, &request, &reply);
@@ -325,7 +335,7 @@ static void link_name(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, con
 	if (r == 0) {
 		scan_changing(thread->client, request.parent, new_name);
 		r = rpc_link(&thread->request, &request, &reply);
-		scan_changed(thread->client, request.parent);
+		scan_changed(thread->client, request.parent, new_name, false);
 	}
 	if (r == 0)
 		effects_changed(thread, request.node);

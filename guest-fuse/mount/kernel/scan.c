@@ -14,12 +14,6 @@
 #include "guest-fuse/mount/server/stale.h"
 #include "protocol/clock.h"
 
-/*
- * A directory in which names were changed from here so lately is being filled or emptied: what is fetched of it would
- * be of no use for the names that are changed next, and the server cannot tell that it knows all of them.
- */
-#define QUIET_NS INT64_C(100000000)
-
 static void give_back(struct client *client)
 {
 	struct directory_piece piece;
@@ -53,8 +47,7 @@ static bool fetch(struct thread *thread, uint64_t directory, uint32_t most)
 	uint64_t ticket;
 	int r;
 
-	if (clock_ns() - objects_changed_at(client->objects, directory) < QUIET_NS ||
-	    !listings_begin(client->listings, directory, &ticket))
+	if (!listings_begin(client->listings, directory, &ticket))
 		return false;
 	r = rpc_scan_data(&thread->request, &request, &reply);
 	if (r < 0)
@@ -146,10 +139,10 @@ void scan_changing(struct client *client, uint64_t directory, const char *name)
 	give_back(client);
 }
 
-void scan_changed(struct client *client, uint64_t directory)
+void scan_changed(struct client *client, uint64_t directory, const char *name, bool gone)
 {
 	if (client->validity->leases)
-		listings_changed(client->listings, directory);
+		listings_changed(client->listings, directory, name, gone);
 }
 
 void scan_drop(struct client *client, uint64_t directory)

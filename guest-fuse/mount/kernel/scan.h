@@ -21,9 +21,9 @@ void scan_asked(struct thread *thread, uint64_t directory, const struct listings
 /* All entries of a directory that is to be listed, if they are known. */
 bool scan_list(struct thread *thread, uint64_t directory, struct directory_piece *ret_piece);
 
-/* Around each request of the server that changes a name. */
+/* Around each request of the server that changes a name; gone: it was removed. */
 void scan_changing(struct client *client, uint64_t directory, const char *name);
-void scan_changed(struct client *client, uint64_t directory);
+void scan_changed(struct client *client, uint64_t directory, const char *name, bool gone);
 
 /* What is known of this directory, or of all (0), does not hold, or is not needed any more. Any thread. */
 void scan_drop(struct client *client, uint64_t directory);

@@ -16,11 +16,20 @@
 #include "protocol/lock.h"
 
 enum {
-	ASKED = 4096,       /* directories whose names were asked for lately */
-	CHANGES = 1024,     /* slots for directories in which names are changed */
-	CHANGED_NAMES = 96, /* of one directory; with more it is not worth keeping */
-	NAMES_LEAST = 2,    /* names that are asked for before a directory is fetched */
+	ASKED = 4096,    /* directories whose names were asked for lately */
+	CHANGES = 1024,  /* slots for directories in which names are changed */
+	NAMES_LEAST = 2, /* names that are asked for before a directory is fetched */
 	PATIENCE_MAX = 10,
+};
+
+/* A name that was changed from here since its directory was fetched. */
+struct change {
+	bool missing;       /* it was removed last; else it is the server's to say what the name leads to */
+	bool crossed;       /* of the changes that are under way, one began before another had ended */
+	uint32_t under_way; /* how many have begun and not ended */
+	bool out_of_memory;
+	UT_hash_handle hh;
+	char name[];
 };
 
 struct listing {
@@ -32,8 +41,7 @@ struct listing {
 	bool whole, out_of_memory;
 	uint32_t answered;
 	int64_t confirmed; /* clock_ns() when the server was asked last about a name that is missing */
-	uint32_t *changed; /* hashes of names that were changed from here */
-	uint32_t changed_count;
+	struct change *changes;
 	struct listing *prev, *next; /* all, the least recently used first; or those to take */
 	UT_hash_handle hh;
 };
@@ -73,11 +81,20 @@ struct listings *listings_new(size_t bytes)
 	return listings;
 }
 
+static void change_free(struct listing *listing, struct change *change)
+{
+	HASH_DEL(listing->changes, change);
+	free(change);
+}
+
 static void listing_free(struct listing *listing)
 {
+	struct change *change, *next;
+
 	directory_piece_done(&listing->piece);
 	free(listing->buckets);
-	free(listing->changed);
+	HASH_ITER (hh, listing->changes, change, next)
+		change_free(listing, change);
 	free(listing);
 }
 
@@ -334,12 +351,12 @@ bool listings_put(struct listings *listings, const struct validity *validity, ui
 	return kept;
 }
 
-static bool is_changed(const struct listing *listing, uint32_t hash)
+static struct change *change_of(const struct listing *listing, const char *name, size_t length)
 {
-	for (uint32_t i = 0; i < listing->changed_count; i++)
-		if (listing->changed[i] == hash)
-			return true;
-	return false;
+	struct change *change;
+
+	HASH_FIND(hh, listing->changes, name, length, change);
+	return change;
 }
 
 /* What is kept of an entry is never older than it may be, and no older than a change from here. */
@@ -358,15 +375,17 @@ static bool is_fresh(const struct validity *validity, struct objects *objects, c
 static enum listings_answer answer_of(struct listing *listing, const struct validity *validity, struct objects *objects,
                                       const char *name, struct listings_found *ret_found)
 {
+	const struct change *change;
 	size_t length = strlen(name), bucket;
 	struct proto_dirent dirent;
 	struct directory_item *item;
 
-	if (is_changed(listing, hash_bytes(name, length)))
+	change = change_of(listing, name, length);
+	if (change != NULL && !change->missing)
 		return LISTINGS_UNKNOWN;
 	ret_found->answer = listing->piece.answer;
 	bucket = bucket_of(listing, name, length, &dirent);
-	if (listing->buckets[bucket] == 0) {
+	if (change != NULL || listing->buckets[bucket] == 0) {
 		ret_found->unsure = listing->whole && clock_ns() - listing->confirmed >= LISTINGS_MISSING_NS;
 		return listing->whole && !ret_found->unsure ? LISTINGS_MISSING : LISTINGS_UNKNOWN;
 	}
@@ -445,8 +464,7 @@ bool listings_piece(struct listings *listings, const struct validity *validity, 
 		return false;
 	lock_take(&listings->lock);
 	listing = find_valid(listings, validity, directory);
-	known = listing != NULL && listing->whole && listing->changed_count == 0 &&
-	        copy_piece(&listing->piece, ret_piece);
+	known = listing != NULL && listing->whole && listing->changes == NULL && copy_piece(&listing->piece, ret_piece);
 	if (known) {
 		used(listings, listing);
 		listing->answered += (uint32_t) listing->piece.count;
@@ -455,23 +473,37 @@ bool listings_piece(struct listings *listings, const struct validity *validity, 
 	return known;
 }
 
-/* False: there is no room to note it. */
-static bool note_changed(struct listing *listing, uint32_t hash)
+/* NULL: there is no room to note it. */
+static struct change *note_change(struct listings *listings, struct listing *listing, const char *name)
+        LOCK_HELD(listings->lock);
+static struct change *note_change(struct listings *listings, struct listing *listing, const char *name)
 {
-	if (is_changed(listing, hash))
-		return true;
-	if (listing->changed == NULL)
-		listing->changed = malloc(CHANGED_NAMES * sizeof(*listing->changed));
-	if (listing->changed == NULL || listing->changed_count == CHANGED_NAMES)
-		return false;
-	listing->changed[listing->changed_count++] = hash;
-	return true;
+	size_t length = strlen(name), size = sizeof(struct change) + length + 1;
+	struct change *change = change_of(listing, name, length);
+
+	if (change != NULL)
+		return change;
+	if (HASH_COUNT(listing->changes) >= LISTINGS_ENTRIES)
+		return NULL;
+	change = FAULT_NULL(MOUNT_LISTING, calloc(1, size));
+	if (change == NULL)
+		return NULL;
+	memcpy(change->name, name, length + 1);
+	HASH_ADD_KEYPTR(hh, listing->changes, change->name, length, change);
+	if (change->out_of_memory) {
+		free(change);
+		return NULL;
+	}
+	listing->bytes += size;
+	listings->bytes += size;
+	return change;
 }
 
 void listings_changing(struct listings *listings, uint64_t directory, const char *name)
 {
 	size_t slot = PROTO_ID_SLOT(directory) % CHANGES;
 	struct listing *listing;
+	struct change *change;
 
 	if (listings->bytes_max == 0)
 		return;
@@ -479,17 +511,51 @@ void listings_changing(struct listings *listings, uint64_t directory, const char
 	listings->changes[slot].begun++;
 	listings->changes[slot].now++;
 	listing = find(listings, directory);
-	if (listing != NULL && !note_changed(listing, hash_bytes(name, strlen(name))))
+	change = listing == NULL ? NULL : note_change(listings, listing, name);
+	if (change != NULL) {
+		change->missing = false;
+		change->crossed |= change->under_way > 0;
+		change->under_way++;
+		make_room(listings);
+	} else if (listing != NULL) {
 		drop(listings, listing);
+	}
 	lock_give(&listings->lock);
 }
 
-void listings_changed(struct listings *listings, uint64_t directory)
+static void end_change(struct listings *listings, struct listing *listing, struct change *change, bool gone)
+        LOCK_HELD(listings->lock);
+static void end_change(struct listings *listings, struct listing *listing, struct change *change, bool gone)
 {
+	size_t length = strlen(change->name), size = sizeof(*change) + length + 1;
+	struct proto_dirent dirent;
+
+	if (--change->under_way > 0)
+		return;
+	/* In which order the server did them is not known. */
+	change->missing = gone && !change->crossed;
+	change->crossed = false;
+	/* What the listing does not have is missing without a note. */
+	if (change->missing && listing->buckets[bucket_of(listing, change->name, length, &dirent)] == 0) {
+		change_free(listing, change);
+		listing->bytes -= size;
+		listings->bytes -= size;
+	}
+}
+
+void listings_changed(struct listings *listings, uint64_t directory, const char *name, bool gone)
+{
+	struct listing *listing;
+	struct change *change;
+
 	if (listings->bytes_max == 0)
 		return;
 	lock_take(&listings->lock);
 	listings->changes[PROTO_ID_SLOT(directory) % CHANGES].now--;
+	listing = find(listings, directory);
+	change = listing == NULL ? NULL : change_of(listing, name, strlen(name));
+	if (change != NULL)
+		end_change(listings, listing, change, gone);
 	lock_give(&listings->lock);
 }
 

@@ -84,9 +84,13 @@ enum listings_answer listings_find(struct listings *listings, const struct valid
 bool listings_piece(struct listings *listings, const struct validity *validity, uint64_t directory,
                     struct directory_piece *ret_piece);
 
-/* A name is changed from here: before the server is asked to, and after its answer was acted on. */
+/*
+ * A name is changed from here: before the server is asked to, and with its answer, before the kernel has that. gone:
+ * the server has removed the name, which is known to be missing from then on. Any other change leaves it to the server
+ * to say what the name leads to.
+ */
 void listings_changing(struct listings *listings, uint64_t directory, const char *name);
-void listings_changed(struct listings *listings, uint64_t directory);
+void listings_changed(struct listings *listings, uint64_t directory, const char *name, bool gone);
 /* What is known of a directory does not hold, or is not needed any more; directory 0: of all. */
 void listings_drop(struct listings *listings, uint64_t directory);
 

@@ -22,6 +22,7 @@ int exchange_broken(struct request *request, enum proto_op op, const char *what)
 {
 	struct connection *connection = request->connection;
 
+	request->unsure = true;
 	log_peer_warning("the server's reply to %s makes no sense (%s)", proto_ops[op].name, what);
 	lock_take(&connection->use);
 	connection_disconnect(connection);
@@ -97,6 +98,7 @@ static int begin(struct connection *connection, struct request *request, enum pr
 	r = connection_send(connection, op, request->anew ? PROTO_FRAME_ANEW : 0, writer, ret_id);
 	if (r < 0) {
 		atomic_store(&request->rpc, 0);
+		request->unsure = true;
 		r = connection_lost(connection, op, r);
 	}
 	return r;
@@ -109,8 +111,10 @@ static int end(struct connection *connection, struct request *request, enum prot
 	atomic_store(&request->rpc, 0);
 	if (result == 0)
 		result = nothing_left(connection);
-	if (result < 0)
+	if (result < 0) {
+		request->unsure = true;
 		return connection_lost(connection, op, result);
+	}
 	return status == 0 ? 0 : server_error(status);
 }
 

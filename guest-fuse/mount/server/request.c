@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "protocol/clock.h"
@@ -40,27 +41,54 @@ void request_begin(struct request *request)
 	lock_take(&request->lock);
 	request->unique = in->unique;
 	request->pid = (pid_t) in->pid;
-	request->interrupted = request->answered = false;
+	request->interrupted = request->answered = request->given_up = false;
 	lock_give(&request->lock);
+	request->unsure = false;
+	memset(request->changed, 0, sizeof(request->changed));
 }
 
-void request_end(struct request *request)
+bool request_end(struct request *request)
 {
+	bool heard;
+
 	lock_take(&request->lock);
+	heard = !request->given_up && !request->unsure;
 	request->unique = 0;
 	lock_give(&request->lock);
+	return heard;
 }
 
-bool request_answer(struct request *request, uint64_t unique)
+void request_changes(struct request *request, uint64_t node)
+{
+	for (size_t i = 0; i < REQUEST_CHANGED; i++)
+		if (request->changed[i] == 0) {
+			request->changed[i] = node;
+			return;
+		}
+}
+
+static bool answer(struct request *request, uint64_t unique, bool give_up)
 {
 	bool first;
 
 	lock_take(&request->lock);
 	first = request->unique == unique && !request->answered;
-	if (first)
+	if (first) {
 		request->answered = true;
+		request->given_up = give_up;
+	}
 	lock_give(&request->lock);
 	return first;
+}
+
+bool request_answer(struct request *request, uint64_t unique)
+{
+	return answer(request, unique, false);
+}
+
+bool request_give_up(struct request *request, uint64_t unique)
+{
+	return answer(request, unique, true);
 }
 
 bool request_interrupt(struct request *request, uint64_t unique)

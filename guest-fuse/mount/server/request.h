@@ -20,6 +20,7 @@
 enum {
 	REQUEST_DATA_AT = 4096, /* data of READ and of directories is received behind the kernel's fields */
 	REQUEST_BUFFER_SIZE = REQUEST_DATA_AT + PROTO_DATA_MAX,
+	REQUEST_CHANGED = 2,
 };
 
 struct connection;
@@ -32,10 +33,12 @@ struct request {
 	struct connection *connection; /* that the server is asked over */
 	uint8_t *buffer; /* REQUEST_BUFFER_SIZE bytes: the kernel's words, size of them; then data for the answer */
 	size_t size;
-	uint8_t *message; /* the fields of what the server is asked: PROTO_SMALL_MAX bytes */
-	bool leased;      /* the answer to the last message said so (PROTO_FRAME_LEASED) */
-	uint64_t events;  /* held_now() when the request came */
-	bool anew;        /* what the server is asked now carries PROTO_FRAME_ANEW */
+	uint8_t *message;                  /* the fields of what the server is asked: PROTO_SMALL_MAX bytes */
+	bool leased;                       /* the answer to the last message said so (PROTO_FRAME_LEASED) */
+	uint64_t events;                   /* held_now() when the request came */
+	bool anew;                         /* what the server is asked now carries PROTO_FRAME_ANEW */
+	bool unsure;                       /* the server may have done what it was asked, and has not said so */
+	uint64_t changed[REQUEST_CHANGED]; /* objects that were changed from here by it; 0: none */
 
 	_Atomic uint64_t rpc;  /* id of the message that the server has not answered; 0: none */
 	_Atomic int64_t since; /* clock_ns() when the request came */
@@ -45,6 +48,7 @@ struct request {
 	pid_t pid;        /* the thread that waits for it; 0: one of another pid namespace, or none */
 	bool interrupted; /* a signal arrived for that thread */
 	bool answered;    /* the kernel has the answer already */
+	bool given_up;    /* it was EINTR, and the server's answer came, or comes, afterwards */
 };
 
 /* 0 or -ENOMEM; request_done() accepts what is half made. */
@@ -83,8 +87,13 @@ static inline struct answer request_told(const struct request *request)
 
 /* Begin and end of the work on what was read into the buffer. */
 void request_begin(struct request *request);
-void request_end(struct request *request);
+/* False: the kernel does not know, or not for sure, what the server has done for it. */
+bool request_end(struct request *request);
+/* An object was changed by it. */
+void request_changes(struct request *request, uint64_t node);
 /* Any thread. True: nobody has answered this request yet, and the caller now does. */
 bool request_answer(struct request *request, uint64_t unique);
+/* The same when that is to be EINTR, for a process that does not live to see what the server answers. */
+bool request_give_up(struct request *request, uint64_t unique);
 /* Any thread: a signal arrived for whoever waits. True: it is this request. */
 bool request_interrupt(struct request *request, uint64_t unique);

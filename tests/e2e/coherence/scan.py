@@ -7,6 +7,7 @@ kind of object has the name, whoever asks, and whatever was changed before, mean
 import errno
 import multiprocessing
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from lib.between import INVALIDATE, OPERATIONS, Between
 from lib.changes import as_owner
 
 SOON = 5.0
+SEED = int(os.environ.get("BINDSHARE_SEED", "1"))
 SETTLED = 0.5  # seconds: of what was changed just now it is not known which names are missing
 
 
@@ -343,11 +345,10 @@ def a_name_that_the_host_makes_is_there_at_the_first_look():
     rig.end()
 
 
-@case
-def a_name_that_is_replaced_all_the_time_is_never_missing():
-    """A listing may miss a name that is replaced while it is read: then missing names are not concluded from it."""
+def _is_never_missing(entries, change):
+    """change: what the guest does in the directory before each look."""
     rig = Rig()
-    _fill(rig.host("d"), [f"f{number}" for number in range(60)])
+    _fill(rig.host("d"), [f"f{number}" for number in range(entries)])
     os.listdir(rig.guest())
     end = threading.Event()
 
@@ -365,6 +366,7 @@ def a_name_that_is_replaced_all_the_time_is_never_missing():
         number = 0
         while time.monotonic() < deadline:
             number += 1
+            change(rig.guest(f"d/own{number}"))
             os.path.lexists(rig.guest(f"d/missing{number}"))
             assert os.path.exists(rig.guest("d/f30")), f"missing at look {number}"
     finally:
@@ -372,6 +374,110 @@ def a_name_that_is_replaced_all_the_time_is_never_missing():
         thread.join()
     assert read_file(rig.guest("d/f30")) == b"x"
     rig.end()
+
+
+@case
+def a_name_that_is_replaced_all_the_time_is_never_missing():
+    """A listing may miss a name that is replaced while it is read: then missing names are not concluded from it."""
+    _is_never_missing(60, lambda path: None)
+
+
+def _make_and_remove(path):
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+    os.unlink(path)
+
+
+@case
+def a_name_that_is_replaced_is_never_missing_where_the_guest_works_too():
+    _is_never_missing(60, _make_and_remove)
+
+
+@case
+def a_name_that_is_replaced_in_a_large_directory_is_never_missing():
+    """More than one system call reads."""
+    _is_never_missing(1500, _make_and_remove)
+
+
+def _work(chance, folder):
+    """One change of names from the guest; it may fail."""
+    one, other = (f"{folder}/n{chance.randrange(6)}" for _ in range(2))
+    try:
+        chance.choice((
+            lambda: os.close(os.open(one, os.O_WRONLY | os.O_CREAT | os.O_EXCL)), lambda: os.unlink(one),
+            lambda: os.unlink(one), lambda: os.rename(one, other), lambda: os.link(one, other), lambda: os.mkdir(one),
+            lambda: os.rmdir(one), lambda: calls.rename(one, other, 1), lambda: calls.rename(one, other, 2),
+            lambda: os.symlink("n0", one), lambda: os.rename(one, folder + "/below/n0"),
+            lambda: os.rename(folder + "/below/n0", one)))()
+    except OSError:
+        pass
+
+
+@case
+def the_guest_knows_what_it_has_made_and_removed():
+    """In a directory that it makes itself, and without asking the server for each name again."""
+    rig = Rig()
+    chance = random.Random(SEED)
+    os.makedirs(rig.guest("d/below"))
+    names = [f"n{number}" for number in range(8)] + ["below/n0", "below/n1"]
+    with rig.mount.counted() as counts:
+        for number in range(1000):
+            _work(chance, rig.guest("d"))
+            for name in names:
+                seen, there = os.path.lexists(rig.guest(f"d/{name}")), os.path.lexists(rig.host(f"d/{name}"))
+                assert seen == there, f"seed {SEED}, step {number}: {name} is {'' if there else 'not '}there"
+            if number % 100 == 0:
+                calls.forget_names(rig.mount.where)
+    assert counts.rpc["scan"] > 0 and counts.rpc["lookup"] < counts.fuse["lookup"] / 2, (counts.fuse, counts.rpc)
+    rig.end()
+
+
+# What the guest was doing when it was killed; what it does then.
+CROSSED = {
+    "unlink": (lambda d: os.unlink(d + "/a"), lambda d: os.close(os.open(d + "/a", os.O_WRONLY | os.O_CREAT))),
+    "rename": (lambda d: os.rename(d + "/a", d + "/b"),
+               lambda d: os.close(os.open(d + "/a", os.O_WRONLY | os.O_CREAT))),
+    "create": (lambda d: os.close(os.open(d + "/new", os.O_WRONLY | os.O_CREAT)), lambda d: os.unlink(d + "/new")),
+    "link": (lambda d: os.link(d + "/a", d + "/new"), lambda d: os.unlink(d + "/new")),
+}
+
+
+def _try(change, folder):
+    try:
+        change(folder)
+    except OSError:
+        pass
+
+
+@case
+def changes_of_one_name_that_cross_leave_what_the_server_says():
+    """The answer to the first is held back, and whoever asked is killed, so that the kernel lets the second begin."""
+    rig = Rig()
+    between = Between(rig.server)
+    mount = Mount(between, rig.share)
+    for kind, (first, second) in CROSSED.items():
+        _fill(rig.host(kind), ("a", "b", "k1", "k2"))
+        _fetch(mount, kind)
+        with between.held(OPERATIONS[kind]) as came:
+            doer = multiprocessing.Process(target=_try, args=(first, mount / kind))
+            doer.start()
+            assert came(SOON), f"{kind}: no message"
+            os.kill(doer.pid, signal.SIGKILL)
+            doer.join(SOON)
+            assert not doer.is_alive(), f"{kind}: cannot be killed"
+            other = threading.Thread(target=_try, args=(second, mount / kind), daemon=True)
+            other.start()
+            other.join(SOON)
+            assert not other.is_alive(), f"{kind}: waits for who was killed"
+        time.sleep(0.02)
+        _same_there(mount, rig, kind)
+    mount.unmount()
+    rig.end()
+
+
+def _same_there(mount, rig, folder):
+    for name in ("a", "b", "new", "k1", "none"):
+        seen, there = (os.path.lexists(f"{path}/{name}") for path in (mount / folder, rig.host(folder)))
+        assert seen == there, f"{folder}: {name} is {'' if there else 'not '}there"
 
 
 @case

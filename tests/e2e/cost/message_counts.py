@@ -204,16 +204,31 @@ def listing_with_attributes_looks_nothing_up():
 @case
 def making_a_small_file_costs_few_messages():
     rig = Rig()
+    os.mkdir(rig.guest("d"))
     with rig.mount.counted() as counts:
-        for number in range(100):
-            with open(rig.guest(f"f{number}"), "wb", buffering=0) as file:
+        for number in range(200):
+            with open(rig.guest(f"d/f{number}"), "wb", buffering=0) as file:
                 file.write(b"content")
-    # LOOKUP (not there), CREATE, WRITE, RELEASE.
-    assert counts.rpc["create"] == 100 and counts.rpc["write"] == 100, counts.rpc
+    # CREATE, WRITE, RELEASE. That the name is not there is asked now and then, and known in between.
+    assert counts.rpc["create"] == 200 and counts.rpc["write"] == 200, counts.rpc
     assert counts.rpc.get("lookup", 0) <= 100, counts.rpc
-    assert counts.rpc_total <= 410, counts.rpc
+    assert counts.rpc.get("scan", 0) <= 2, counts.rpc
+    assert counts.rpc_total <= 710, counts.rpc
     assert counts.fuse.get("flush", 0) <= 1, counts.fuse
     _at_most_one_rpc_a_request(counts)
+
+
+@case
+def of_a_directory_in_which_a_name_was_changed_the_server_told_with_its_answer():
+    """The kernel asks again for its attributes after each change of names in it."""
+    rig = Rig()
+    os.mkdir(rig.guest("d"))
+    write_file(rig.guest("d/a0"), "x", owner=(0, 0))
+    with rig.mount.counted() as counts:
+        for number in range(100):
+            os.rename(rig.guest(f"d/a{number}"), rig.guest(f"d/a{number + 1}"))
+            os.stat(rig.guest("d"))
+    assert counts.fuse["getattr"] >= 100 and counts.rpc.get("getattr", 0) <= 10, (counts.fuse, counts.rpc)
 
 
 @case

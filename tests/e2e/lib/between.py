@@ -11,8 +11,9 @@ from .false import HELLO, frame
 from .server import TOKEN
 
 INVALIDATE, INVALIDATED = 13, 14
-OPERATIONS = {"lookup": 32, "getattr": 34, "setattr": 35, "readlink": 36, "symlink": 37, "mkdir": 39, "unlink": 40,
-              "rename": 42, "link": 43, "open": 44, "create": 45, "read": 47, "write": 48, "opendir": 51, "scan": 63}
+OPERATIONS = {"lookup": 32, "getattr": 34, "setattr": 35, "readlink": 36, "symlink": 37, "mknod": 38, "mkdir": 39,
+              "unlink": 40, "rmdir": 41, "rename": 42, "link": 43, "open": 44, "create": 45, "read": 47, "write": 48,
+              "opendir": 51, "setxattr": 55, "fallocate": 59, "copy_range": 61, "scan": 63}
 LONGEST = 20  # seconds for which a message is held back
 NAME, ATTRIBUTES, CONTENTS, DIRECTORY, ALL = 1, 2, 4, 8, 16
 
@@ -39,13 +40,14 @@ def _read(connection):
 class Between:
     """
     As Mount's server, in place of the real one. Both ways of the event lane can be written to; messages to the server
-    whose operations are in dropped do not arrive.
+    whose operations are in dropped do not arrive, and a lane on which an answer to one in breaking comes ends there.
     """
 
     def __init__(self, server):
         self.path = os.path.join(world.case_directory("between"), "s")
         self.address = f"unix:{self.path}"
         self.dropped = set()
+        self.breaking = set()
         self.seen = []  # operations that the guest was sent on the event lane
         kind, self._server = server.address.split(":", 1)
         # From a virtual machine to the host: the server asks for a token there.
@@ -110,6 +112,8 @@ class Between:
                 if hold:
                     hold[0].set()
                     hold[1].wait(LONGEST)
+                if not from_guest and op in self.breaking:
+                    break
                 if event:
                     with self._lock:
                         target.sendall(message)

@@ -216,10 +216,10 @@ static void what_crossed_a_change_is_not_kept(void **state)
 	/* from here: begun before, and begun and ended meanwhile */
 	listings_changing(listings, PARENT, "1");
 	assert_false(listings_begin(listings, PARENT, &ticket));
-	listings_changed(listings, PARENT);
+	listings_changed(listings, PARENT, "1", true);
 	assert_true(listings_begin(listings, PARENT, &ticket));
 	listings_changing(listings, PARENT, "1");
-	listings_changed(listings, PARENT);
+	listings_changed(listings, PARENT, "1", true);
 	assert_false(put_piece(PARENT, ENTRIES, true, ticket));
 	assert_int_equal(listings_names(listings), 0);
 	assert_int_equal(taken(), 0);
@@ -232,10 +232,14 @@ static void what_crossed_a_change_is_not_kept(void **state)
 	assert_true(listings_begin(listings, PARENT, &ticket));
 }
 
+static void change(const char *name, bool gone)
+{
+	listings_changing(listings, PARENT, name);
+	listings_changed(listings, PARENT, name, gone);
+}
+
 static void names_that_are_changed_from_here_are_the_servers_to_say(void **state)
 {
-	char name[16];
-
 	put(PARENT, ENTRIES);
 	listings_changing(listings, PARENT, "1");
 	listings_changing(listings, PARENT, "made");
@@ -245,17 +249,69 @@ static void names_that_are_changed_from_here_are_the_servers_to_say(void **state
 		assert_int_equal(find(PARENT, "made"), LISTINGS_UNKNOWN);
 		assert_int_equal(find(PARENT, "2"), LISTINGS_FOUND);
 		assert_int_equal(find(PARENT, "missing"), LISTINGS_MISSING);
-		listings_changed(listings, PARENT);
+		listings_changed(listings, PARENT, i == 0 ? "1" : "made", false);
 	}
+	assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
+	assert_int_equal(find(PARENT, "made"), LISTINGS_UNKNOWN);
 	assert_int_equal(taken(), 0);
-	/* With very many it is not worth keeping. */
-	for (int i = 0; i < 200; i++) {
+}
+
+static void names_that_were_removed_from_here_are_missing(void **state)
+{
+	char name[16];
+
+	put(PARENT, ENTRIES);
+	listings_changing(listings, PARENT, "1");
+	assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
+	listings_changed(listings, PARENT, "1", true);
+	assert_int_equal(find(PARENT, "1"), LISTINGS_MISSING);
+	change("1", false);
+	assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
+	/* a name that the listing does not have takes no room once it is gone again */
+	for (int i = 0; i < 2 * LISTINGS_ENTRIES; i++) {
 		(void) snprintf(name, sizeof(name), "m%d", i);
-		listings_changing(listings, PARENT, name);
-		listings_changed(listings, PARENT);
+		change(name, false);
+		assert_int_equal(find(PARENT, name), LISTINGS_UNKNOWN);
+		change(name, true);
+		assert_int_equal(find(PARENT, name), LISTINGS_MISSING);
+	}
+	assert_int_equal(find(PARENT, "2"), LISTINGS_FOUND);
+	/* the directory was changed by others */
+	held_changed(held, PARENT);
+	assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
+}
+
+static void of_changes_that_cross_it_is_not_known_which_was_the_last(void **state)
+{
+	put(PARENT, ENTRIES);
+	for (int i = 0; i < 2; i++) {
+		listings_changing(listings, PARENT, "1");
+		listings_changing(listings, PARENT, "1");
+		listings_changed(listings, PARENT, "1", i == 0);
+		assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
+		listings_changed(listings, PARENT, "1", true);
+		assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
+	}
+	change("1", true);
+	assert_int_equal(find(PARENT, "1"), LISTINGS_MISSING);
+}
+
+static void very_many_changed_names_are_not_worth_keeping(void **state)
+{
+	size_t bytes;
+	char name[16];
+
+	put(PARENT, ENTRIES);
+	bytes = listings_bytes(listings);
+	change("1", false);
+	assert_true(listings_bytes(listings) > bytes);
+	for (int i = 0; i < LISTINGS_ENTRIES; i++) {
+		(void) snprintf(name, sizeof(name), "m%d", i);
+		change(name, false);
 	}
 	assert_int_equal(find(PARENT, "2"), LISTINGS_UNKNOWN);
-	assert_int_equal(taken(), ENTRIES - 1);
+	assert_int_equal(taken(), ENTRIES);
+	assert_int_equal(listings_bytes(listings), 0);
 }
 
 static void it_is_worth_as_much_as_was_spent(void **state)
@@ -327,7 +383,8 @@ static void what_is_known_of_all_names_can_be_listed(void **state)
 	directory_piece_done(&piece);
 	listings_changing(listings, PARENT, "made");
 	assert_false(listings_piece(listings, &validity, PARENT, &piece));
-	listings_changed(listings, PARENT);
+	listings_changed(listings, PARENT, "made", false);
+	assert_false(listings_piece(listings, &validity, PARENT, &piece));
 	put(PARENT, ENTRIES);
 	held_changed(held, PARENT);
 	assert_false(listings_piece(listings, &validity, PARENT, &piece));
@@ -373,8 +430,7 @@ static void without_memory_nothing_is_fetched(void **state)
 	listings_free(listings);
 	listings = listings_new(0);
 	assert_int_equal(ask(PARENT, 100), 0);
-	listings_changing(listings, PARENT, "a");
-	listings_changed(listings, PARENT);
+	change("a", true);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -389,6 +445,9 @@ int main(void)
 		TEST(attributes_that_do_not_hold_are_asked_for),
 		TEST(what_crossed_a_change_is_not_kept),
 		TEST(names_that_are_changed_from_here_are_the_servers_to_say),
+		TEST(names_that_were_removed_from_here_are_missing),
+		TEST(of_changes_that_cross_it_is_not_known_which_was_the_last),
+		TEST(very_many_changed_names_are_not_worth_keeping),
 		TEST(it_is_worth_as_much_as_was_spent),
 		TEST(what_was_not_worth_it_takes_longer_the_next_time),
 		TEST(what_is_known_of_all_names_can_be_listed),
