@@ -16,7 +16,7 @@ struct thread {
 	struct client *client;
 	int device;             /* O_NONBLOCK */
 	struct proto_spin spin; /* for the kernel's requests */
-	struct source *source; /* where it gets requests (threads.c) */
+	struct source *source;  /* where it gets requests (threads.c) */
 	struct connection connection;
 	struct request request; /* that it works on */
 };

@@ -2,6 +2,7 @@
 /* FUSE over io_uring. */
 #include "guest-fuse/mount/kernel/uring.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <linux/fuse.h>
@@ -127,6 +128,7 @@ int uring_new(int device, unsigned rings, unsigned entries, struct uring **ret_u
 	struct uring *uring = calloc(1, sizeof(*uring));
 	int r;
 
+	assert(rings > 0 && rings <= URING_RINGS_MAX);
 	if (uring == NULL)
 		return -ENOMEM;
 	uring->rings = rings;
