@@ -23,21 +23,27 @@ def why_not():
     return None
 
 
+_switching = False  # this process holds the lock
+
+
 @contextlib.contextmanager
 def switched(on):
     """
     The switch, while the body makes mounts, as it is wanted; then as it was. A mount asks once, at its start, and keeps
     what it got.
     """
+    global _switching
     with open(LOCK, "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with open(PARAMETER, encoding="ascii") as file:
             before = file.read(1)
         try:
+            _switching = True
             _set("Y" if on else "N")
             yield
         finally:
             _set(before)
+            _switching = False
 
 
 def _set(value):
@@ -46,5 +52,8 @@ def _set(value):
 
 
 def as_wanted():
-    """Around the making of a mount: BINDSHARE_TEST_IO_URING=1 has it by rings, if that can be."""
-    return switched(True) if WANTED and why_not() is None else contextlib.nullcontext()
+    """
+    Around the making of a mount: BINDSHARE_TEST_IO_URING=1 has it by rings, if that can be and the case does not decide
+    it.
+    """
+    return switched(True) if WANTED and not _switching and why_not() is None else contextlib.nullcontext()
