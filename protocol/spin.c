@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "protocol/clock.h"
 
@@ -16,8 +17,11 @@ static void count_cpus(void)
 {
 	cpu_set_t set;
 
-	/* Fails on machines with more CPUs than a cpu_set_t holds. */
-	most = (sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE) / 2;
+	/*
+	 * Of the process's first thread: others may be bound to a CPU. Fails on machines with more CPUs than a
+	 * cpu_set_t holds.
+	 */
+	most = (sched_getaffinity(getpid(), sizeof(set), &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE) / 2;
 }
 
 bool proto_spin_begin(struct proto_spin *spin, unsigned others)

@@ -55,6 +55,7 @@ static const char usage[] =
         "  -o fsname=NAME     what /proc/mounts shows as the source\n"
         "  -o timeout=S       seconds of silence after which the server is given up (30)\n"
         "  -o lanes=N         requests at once at most (64)\n"
+        "  -o io_uring=auto|no FUSE over io_uring where the kernel has it, or the device alone\n"
         "  and of mount(8): rw nosuid suid nodev dev noexec exec noatime relatime strictatime nodiratime sync\n"
         "  dirsync; nosuid and nodev unless told otherwise.\n";
 
@@ -204,8 +205,10 @@ static int serve_kernel(void *data)
 {
 	struct client *client = ((struct program *) data)->client;
 
-	if (threads_are_saturated(client->threads))
+	if (threads_are_saturated(client->threads)) {
 		threads_grow(client->threads);
+		threads_give_up(client->threads, interrupts_thread_dies);
+	}
 	return interrupts_serve(client->interrupts, threads_are_saturated(client->threads)) ? INTERRUPTS_POLL_MS : 0;
 }
 

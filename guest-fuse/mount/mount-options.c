@@ -90,6 +90,8 @@ static int option_with_value(const struct parser *parser, const char *name, cons
 		return choice(parser, name, value, "view", "host", &options->owner_host);
 	if (strcmp(name, "cache") == 0)
 		return cache(parser, value);
+	if (strcmp(name, "io_uring") == 0)
+		return choice(parser, name, value, "no", "auto", &options->uring);
 	if (strcmp(name, "uid") == 0 || strcmp(name, "gid") == 0) {
 		r = number(parser, name, value, 0, UINT32_MAX - 1UL, &n);
 		*(name[0] == 'u' ? &options->uid : &options->gid) = (uint32_t) n;
@@ -309,6 +311,7 @@ int mount_options_parse(int argc, char **argv, struct mount_options *ret_options
 		.lanes = MOUNT_OPTIONS_LANES,
 		.listings_mib = MOUNT_OPTIONS_LISTINGS_MIB,
 		.leases = true,
+		.uring = true,
 		.helper = argc > 0 && called_by_mount(argv[0]),
 	};
 	(void) snprintf(error, error_size, "out of memory");

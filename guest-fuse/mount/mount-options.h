@@ -24,6 +24,7 @@ struct mount_options {
 	bool read_only, sync, dirsync;
 	bool nofollow; /* the mountpoint must lead through no symbolic link */
 	bool permissions_host, owner_host, no_cache, leases;
+	bool uring;            /* FUSE over io_uring where the kernel has it */
 	uint64_t attributes;   /* MOUNT_ATTR_*, see fsmount(2) */
 	uint32_t uid, gid;     /* owner that files of the serving user appear with */
 	int timeout_s;         /* silence after which the server is declared gone, 1 to 3600 */

@@ -42,6 +42,8 @@ static int print(const json_t *object, bool json)
 		              (long long) json_integer_value(json_object_get(object, "listed")));
 		(void) printf("%-16s %12s\n", "leases asked for",
 		              json_is_true(json_object_get(object, "leases")) ? "yes" : "no");
+		(void) printf("%-16s %8s\n", "FUSE over io_uring",
+		              json_is_true(json_object_get(object, "io_uring")) ? "yes" : "no");
 	}
 	return fflush(stdout) == 0 ? EXITS_OK : EXITS_SYSTEM;
 }

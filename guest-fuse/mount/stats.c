@@ -11,6 +11,7 @@
 
 #include "guest-fuse/mount/kernel/client.h"
 #include "guest-fuse/mount/kernel/counts.h"
+#include "guest-fuse/mount/kernel/threads.h"
 #include "guest-fuse/mount/known/absent.h"
 #include "guest-fuse/mount/known/listings.h"
 #include "guest-fuse/mount/known/objects.h"
@@ -58,6 +59,7 @@ char *stats_json(struct client *client)
 	(void) json_object_set_new(object, "missing", json_integer((json_int_t) absent_count(client->absent)));
 	(void) json_object_set_new(object, "listed", json_integer((json_int_t) listings_names(client->listings)));
 	(void) json_object_set_new(object, "leases", json_boolean(client->validity->leases));
+	(void) json_object_set_new(object, "io_uring", json_boolean(threads_have_uring(client->threads)));
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	return text;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest-fuse/mount/kernel/reply.h"
 #include "guest-fuse/mount/server/pending.h"
 #include "guest-fuse/mount/server/request.h"
 #include "guest-fuse/mount/server/server.h"
@@ -142,12 +143,14 @@ bool interrupts_thread_dies(pid_t pid)
 	return ((signals(status, "\nSigPnd:") | signals(status, "\nShdPnd:")) & (UINT64_C(1) << (SIGKILL - 1))) != 0;
 }
 
-static void answer(struct request *request, uint64_t unique)
+/* entry: of that very request; its thread may have another one by now, and then this does nothing. */
+static void answer(struct request *request, uint64_t unique, struct uring_entry *entry)
 {
 	struct fuse_out_header out = { .len = sizeof(out), .error = -EINTR, .unique = unique };
+	const struct iovec iov = { .iov_base = &out, .iov_len = sizeof(out) };
 
 	if (request_give_up(request, unique))
-		(void) !write(request->device, &out, sizeof(out));
+		(void) reply_write(entry, request->device, &iov, 1);
 }
 
 bool interrupts_serve(struct interrupts *interrupts, bool unread)
@@ -158,6 +161,7 @@ bool interrupts_serve(struct interrupts *interrupts, bool unread)
 
 	for (unsigned i = 0; i < atomic_load(&pending->count); i++) {
 		struct request *request = pending->all[i];
+		struct uring_entry *entry = NULL;
 		uint64_t unique;
 		bool look;
 		pid_t pid;
@@ -165,6 +169,9 @@ bool interrupts_serve(struct interrupts *interrupts, bool unread)
 		lock_take(&request->lock);
 		unique = request->unique;
 		pid = request->pid;
+		/* Its thread changes it only while it serves no request. */
+		if (unique != 0)
+			entry = request->entry;
 		look = unique != 0 && !request->answered && request->interrupted;
 		again = again || look;
 		/* Nobody reads INTERRUPTs: any thread that waits long may be about to die. */
@@ -172,7 +179,7 @@ bool interrupts_serve(struct interrupts *interrupts, bool unread)
 			look = look || now - atomic_load(&request->since) > SILENT_NS;
 		lock_give(&request->lock);
 		if (look && interrupts_thread_dies(pid))
-			answer(request, unique);
+			answer(request, unique, entry);
 	}
 	return again;
 }

@@ -10,10 +10,13 @@
 #include "guest-fuse/mount/server/request.h"
 #include "protocol/spin.h"
 
+struct source;
+
 struct thread {
 	struct client *client;
 	int device;             /* O_NONBLOCK */
 	struct proto_spin spin; /* for the kernel's requests */
+	struct source *source;  /* where it gets requests (threads.c) */
 	struct connection connection;
 	struct request request; /* that it works on */
 };

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "guest-fuse/mount/kernel/thread.h"
+#include "guest-fuse/mount/kernel/uring.h"
 #include "guest-fuse/mount/server/pending.h"
 #include "guest-fuse/mount/server/server.h"
 #include "protocol/clock.h"
@@ -21,12 +22,21 @@
 
 enum {
 	FIRST = 2,   /* threads that are started with the mount */
-	READERS = 1, /* that wait for the kernel at a time */
+	READERS = 1, /* that wait at a source at a time */
 	STACK = 256 * 1024,
 	RETRY_NS = 1000000000,
 	HELD_NS = 1000000, /* the longest that a message without a reply waits for another one to go with */
 	CROWD = 4,         /* so many requests in a row that had to wait: there are too few threads */
 	CROWD_THREADS = 8, /* with so many threads at work a crowd starts no more */
+};
+
+/* Where the kernel's requests come from: /dev/fuse, and each ring. */
+struct source {
+	_Atomic int idle;        /* threads that wait for the kernel, or are about to */
+	_Atomic uint32_t asker;  /* thread of the guest whose request was the last that waited */
+	_Atomic unsigned waited; /* how many requests in a row had to wait */
+	_Atomic bool saturated;  /* nobody waits for the kernel, and nobody is about to */
+	bool wanted;             /* with the lock: a parked or new thread is to read here */
 };
 
 struct threads {
@@ -35,16 +45,16 @@ struct threads {
 	unsigned max;
 	struct thread *all[THREADS_MAX];
 	unsigned count;           /* of all; grows only */
-	_Atomic int idle;         /* threads that wait for the kernel, or are about to */
 	_Atomic unsigned working; /* threads that have a request */
-	_Atomic uint32_t asker;   /* thread of the guest whose request was the last that waited */
-	_Atomic unsigned waited;  /* how many requests in a row had to wait */
 	_Atomic bool ending;      /* unmounted: the threads leave */
-	_Atomic bool saturated;   /* nobody waits for the kernel, and nobody is about to */
+
+	struct source sources[1 + URING_RINGS_MAX]; /* the first is /dev/fuse */
+	_Atomic unsigned sources_count;
+	struct uring *uring; /* NULL: /dev/fuse has everything */
 
 	struct lock lock;
 	pthread_cond_t wake;
-	unsigned parked, wakes; /* threads that sleep; how many of them are to go on */
+	unsigned parked; /* threads that sleep until a source is wanted */
 	bool starting;
 	int64_t retry_at; /* clock_ns(): no other thread is started before */
 	pthread_t handles[THREADS_MAX];
@@ -61,6 +71,7 @@ struct threads *threads_new(struct client *client, void (*serve)(struct thread *
 		return NULL;
 	threads->client = client;
 	threads->serve = serve;
+	atomic_store(&threads->sources_count, 1);
 	lock_init(&threads->lock);
 	pthread_cond_init(&threads->wake, NULL);
 	return threads;
@@ -77,41 +88,87 @@ void threads_free(struct threads *threads)
 		return;
 	for (unsigned i = 0; i < threads->count; i++)
 		thread_free(threads->all[i]);
+	uring_free(threads->uring);
 	pthread_cond_destroy(&threads->wake);
 	lock_done(&threads->lock);
 	free(threads);
 }
 
-/* This thread will read requests. Returns how many others do. */
-static int note_reader(struct threads *threads)
+/* The number of the ring that is this source. */
+static unsigned ring_of(const struct threads *threads, const struct source *source)
 {
-	if (atomic_load_explicit(&threads->saturated, memory_order_relaxed))
-		atomic_store(&threads->saturated, false);
-	return atomic_fetch_add(&threads->idle, 1);
+	return (unsigned) (source - threads->sources) - 1;
+}
+
+static bool is_device(const struct threads *threads, const struct source *source)
+{
+	return source == threads->sources;
+}
+
+/* This thread will read requests. Returns how many others do. */
+static int note_reader(struct source *source)
+{
+	if (atomic_load_explicit(&source->saturated, memory_order_relaxed))
+		atomic_store(&source->saturated, false);
+	return atomic_fetch_add(&source->idle, 1);
+}
+
+static struct source *take_wanted(struct threads *threads) LOCK_HELD(threads->lock);
+/* A source that a thread is to read, from now on this one; or NULL. */
+static struct source *take_wanted(struct threads *threads)
+{
+	for (unsigned i = 0; i < atomic_load(&threads->sources_count); i++)
+		if (threads->sources[i].wanted) {
+			threads->sources[i].wanted = false;
+			return &threads->sources[i];
+		}
+	return NULL;
+}
+
+/* Requests of a ring's CPUs are handled there; a thread that goes from one source to another goes to its CPUs. */
+static void change_source(struct thread *thread, struct source *source)
+{
+	struct threads *threads = thread->client->threads;
+
+	if (source == thread->source)
+		return;
+	thread->source = source;
+	if (is_device(threads, source))
+		uring_unpin(threads->uring);
+	else
+		uring_pin(threads->uring, ring_of(threads, source));
 }
 
 /* Called before a thread waits for the kernel: parks it when enough others do. */
-static void take_place(struct threads *threads)
+static void take_place(struct thread *thread)
 {
-	if (note_reader(threads) < READERS)
+	struct threads *threads = thread->client->threads;
+	struct source *source = NULL;
+
+	if (note_reader(thread->source) < READERS)
 		return;
 	lock_take(&threads->lock);
-	if (atomic_load(&threads->idle) > READERS && !atomic_load(&threads->ending)) {
-		atomic_fetch_sub(&threads->idle, 1);
+	if (atomic_load(&thread->source->idle) > READERS && !atomic_load(&threads->ending)) {
+		atomic_fetch_sub(&thread->source->idle, 1);
 		threads->parked++;
-		while (threads->wakes == 0 && !atomic_load(&threads->ending))
+		while ((source = take_wanted(threads)) == NULL && !atomic_load(&threads->ending))
 			lock_wait(&threads->lock, &threads->wake);
 		threads->parked--;
-		if (threads->wakes > 0)
-			threads->wakes--;
-		atomic_fetch_add(&threads->idle, 1);
+		if (source == NULL)
+			source = thread->source;
+		(void) note_reader(source);
 	}
 	lock_give(&threads->lock);
+	if (source != NULL)
+		change_source(thread, source);
 }
 
 bool threads_are_reading(const struct threads *threads)
 {
-	return atomic_load_explicit(&threads->idle, memory_order_relaxed) > 0;
+	const struct thread *thread = thread_current();
+	const struct source *source = thread != NULL ? thread->source : threads->sources;
+
+	return atomic_load_explicit(&source->idle, memory_order_relaxed) > 0;
 }
 
 unsigned threads_others(const struct threads *threads)
@@ -121,7 +178,10 @@ unsigned threads_others(const struct threads *threads)
 
 bool threads_are_saturated(const struct threads *threads)
 {
-	return atomic_load(&threads->saturated);
+	for (unsigned i = 0; i < atomic_load(&threads->sources_count); i++)
+		if (atomic_load(&threads->sources[i].saturated))
+			return true;
+	return false;
 }
 
 bool threads_are_ending(const struct threads *threads)
@@ -141,39 +201,64 @@ bool threads_are_there(struct threads *threads)
 
 static int start_thread(struct threads *threads, struct thread *thread) LOCK_HELD(threads->lock);
 
+static unsigned want_readers(struct threads *threads) LOCK_HELD(threads->lock);
+/* Wants a reader for each source that has none. Returns how many sources there are now that are wanted. */
+static unsigned want_readers(struct threads *threads)
+{
+	unsigned wanted = 0;
+
+	for (unsigned i = 0; i < atomic_load(&threads->sources_count); i++) {
+		struct source *source = &threads->sources[i];
+
+		if (atomic_load(&source->idle) > 0) {
+			source->wanted = false;
+			continue;
+		}
+		if (!source->wanted && threads->parked > 0)
+			pthread_cond_signal(&threads->wake);
+		source->wanted = true;
+		wanted++;
+	}
+	return wanted;
+}
+
+/* Nobody reads these, and there is no further thread, or it still waits for the server to accept it. */
+static void note_saturated(struct threads *threads)
+{
+	bool anew = false;
+
+	for (unsigned i = 0; i < atomic_load(&threads->sources_count); i++)
+		if (atomic_load(&threads->sources[i].idle) == 0)
+			anew = !atomic_exchange(&threads->sources[i].saturated, true) || anew;
+	/* Nobody may be reading INTERRUPTs now: the keeper looks for processes that are to die. */
+	if (anew)
+		server_wake(threads->client->server);
+}
+
 void threads_grow(struct threads *threads)
 {
 	bool alone = false;
 	int r = 0;
 
 	lock_take(&threads->lock);
-	/* A thread that was woken and does not run yet will read, or wake the next one. */
-	if (atomic_load(&threads->idle) == 0 && threads->wakes == 0 && !atomic_load(&threads->ending)) {
-		if (threads->parked > 0) {
-			threads->wakes++;
-			pthread_cond_signal(&threads->wake);
-		} else {
-			alone = true;
-			if (!threads->starting && threads->started < threads->max && clock_ns() >= threads->retry_at &&
-			    atomic_load(&threads->client->server->dead) == 0)
-				r = start_thread(threads, NULL);
-			if (r < 0)
-				threads->retry_at = clock_ns() + RETRY_NS;
-		}
+	/* A thread that was woken and does not run yet, which is still counted as parked, will read. */
+	if (!atomic_load(&threads->ending) && want_readers(threads) > threads->parked) {
+		alone = true;
+		if (!threads->starting && threads->started < threads->max && clock_ns() >= threads->retry_at &&
+		    atomic_load(&threads->client->server->dead) == 0)
+			r = start_thread(threads, NULL);
+		if (r < 0)
+			threads->retry_at = clock_ns() + RETRY_NS;
 	}
 	lock_give(&threads->lock);
-	/*
-	 * Nobody reads INTERRUPTs now, since there can be no more threads or the next one still waits for the server to
-	 * accept it: the keeper looks for processes that are to die.
-	 */
-	if (alone && !atomic_exchange(&threads->saturated, true))
-		server_wake(threads->client->server);
+	if (alone)
+		note_saturated(threads);
 	if (r < 0)
 		log_peer_warning("cannot start another thread: %s", strerror(-r));
 }
 
-/* Does not wait. 1: a request lies in the thread's buffer; 0: there is none; -1: the mount is gone. */
-static int read_request(struct thread *thread)
+/* From /dev/fuse; does not wait. 1: a request lies in the thread's buffer; 0: there is none; -1: the mount is gone. */
+static int read_device(struct thread *thread)
 {
 	struct threads *threads = thread->client->threads;
 	ssize_t n;
@@ -193,6 +278,21 @@ static int read_request(struct thread *thread)
 	return -1;
 }
 
+/* The same from the thread's source. */
+static int read_request(struct thread *thread)
+{
+	struct threads *threads = thread->client->threads;
+	int r;
+
+	thread->request.entry = NULL;
+	if (is_device(threads, thread->source))
+		return read_device(thread);
+	r = uring_take(threads->uring, ring_of(threads, thread->source), &thread->request);
+	if (r < 0)
+		threads_end(threads);
+	return r;
+}
+
 /*
  * found: a request had come before the thread looked. True: so many in a row had, that more threads should read. A
  * process that works alone can be that quick, so only a request of another process than the last one counts; RELEASE
@@ -201,39 +301,54 @@ static int read_request(struct thread *thread)
 static bool is_crowd(struct thread *thread, bool found)
 {
 	struct threads *threads = thread->client->threads;
+	struct source *source = thread->source;
 	uint32_t asker = found ? request_header(&thread->request)->pid : 0;
 	unsigned row = 0;
 
 	if (found && asker == 0)
 		return false;
-	if (atomic_exchange_explicit(&threads->asker, asker, memory_order_relaxed) != asker && found)
-		row = atomic_load_explicit(&threads->waited, memory_order_relaxed) + 1;
-	atomic_store_explicit(&threads->waited, row < CROWD ? row : 0, memory_order_relaxed);
+	if (atomic_exchange_explicit(&source->asker, asker, memory_order_relaxed) != asker && found)
+		row = atomic_load_explicit(&source->waited, memory_order_relaxed) + 1;
+	atomic_store_explicit(&source->waited, row < CROWD ? row : 0, memory_order_relaxed);
 	return row >= CROWD && atomic_load(&threads->working) < CROWD_THREADS;
 }
 
-/* Looks for a request for a while (spin.h), then sleeps until there is one. Returns as read_request(). */
+/* Looks for a request for a while (spin.h). Returns as read_request(). */
+static int look_for_request(struct thread *thread)
+{
+	struct threads *threads = thread->client->threads;
+	unsigned others = atomic_load(&threads->working) + (unsigned) atomic_load(&thread->source->idle);
+	int r = 0;
+
+	/* A ring's thread is woken on the CPU of who asks, which costs little, and would only be in the way there. */
+	if (atomic_load(&threads->sources_count) > 1 || !proto_spin_begin(&thread->spin, others))
+		return 0;
+	note_reader(thread->source);
+	do
+		r = read_request(thread);
+	while (r == 0 && proto_spin_again(&thread->spin));
+	atomic_fetch_sub(&thread->source->idle, 1);
+	proto_spin_end(&thread->spin, r > 0);
+	return r;
+}
+
+/* Looks for a request, then sleeps until there is one. Returns as read_request(). */
 static int wait_for_request(struct thread *thread)
 {
 	struct pollfd wait = { .fd = thread->device, .events = POLLIN };
 	struct threads *threads = thread->client->threads;
-	int r = 0;
+	int r = look_for_request(thread);
 
-	if (proto_spin_begin(&thread->spin, atomic_load(&threads->working) + (unsigned) atomic_load(&threads->idle))) {
-		note_reader(threads);
-		do
-			r = read_request(thread);
-		while (r == 0 && proto_spin_again(&thread->spin));
-		atomic_fetch_sub(&threads->idle, 1);
-		proto_spin_end(&thread->spin, r > 0);
-	}
 	if (r != 0)
 		return r;
 	connection_flush(&thread->connection, 0);
-	take_place(threads);
+	take_place(thread);
 	while ((r = read_request(thread)) == 0 && !atomic_load(&threads->ending))
-		(void) poll(&wait, 1, -1);
-	atomic_fetch_sub(&threads->idle, 1);
+		if (is_device(threads, thread->source))
+			(void) poll(&wait, 1, -1);
+		else
+			uring_wait(threads->uring, ring_of(threads, thread->source));
+	atomic_fetch_sub(&thread->source->idle, 1);
 	return r;
 }
 
@@ -260,6 +375,7 @@ static void serve(struct thread *thread)
 /* With the lock held, or before there are others. */
 static void add(struct threads *threads, struct thread *thread)
 {
+	thread->source = threads->sources;
 	threads->all[threads->count++] = thread;
 	pending_add(threads->client->pending, &thread->request);
 }
@@ -331,25 +447,33 @@ static int start_thread(struct threads *threads, struct thread *thread)
 	return -r;
 }
 
+/* Connects one to the server. */
+static int connect_thread(struct threads *threads)
+{
+	struct thread *thread = NULL;
+	int r = thread_new(threads->client, &thread);
+
+	if (r == 0)
+		r = connection_attach(&thread->connection);
+	if (r < 0) {
+		thread_free(thread);
+		return r;
+	}
+	lock_take(&threads->lock);
+	add(threads, thread);
+	lock_give(&threads->lock);
+	return 0;
+}
+
 int threads_start(struct threads *threads)
 {
 	unsigned first = threads->max < FIRST ? threads->max : FIRST;
-
 	int r = 0;
 
-	for (unsigned i = 0; i < first; i++) {
-		struct thread *thread;
-
-		r = thread_new(threads->client, &thread);
-		if (r < 0)
-			return r;
-		r = connection_attach(&thread->connection);
-		if (r < 0) {
-			thread_free(thread);
-			return r;
-		}
-		add(threads, thread);
-	}
+	for (unsigned i = 0; i < first && r == 0; i++)
+		r = connect_thread(threads);
+	if (r < 0)
+		return r;
 	/* With the lock held throughout: a thread that starts another one relies on having the last place itself. */
 	lock_take(&threads->lock);
 	for (unsigned i = 0; i < first && r == 0; i++)
@@ -358,12 +482,61 @@ int threads_start(struct threads *threads)
 	return r;
 }
 
+bool threads_make_uring(struct threads *threads)
+{
+	unsigned rings = uring_wanted(threads->max);
+	int r = rings == 0 ? -ENOSPC : uring_new(threads->client->device, rings, threads->max, &threads->uring);
+
+	/* One that reads /dev/fuse, and one for each ring. Nobody else starts threads before the first request. */
+	while (r == 0 && threads->count < 1 + rings)
+		r = connect_thread(threads);
+	if (r < 0) {
+		log_debug("no FUSE over io_uring: %s", strerror(-r));
+		uring_free(threads->uring);
+		threads->uring = NULL;
+	}
+	return r == 0;
+}
+
+int threads_use_uring(struct threads *threads)
+{
+	unsigned rings = uring_rings(threads->uring);
+	int r = uring_register(threads->uring);
+
+	lock_take(&threads->lock);
+	atomic_store(&threads->sources_count, 1 + rings);
+	for (unsigned i = 0; i < rings; i++)
+		threads->sources[1 + i].wanted = true;
+	while (r == 0 && threads->started < threads->count)
+		r = start_thread(threads, threads->all[threads->started]);
+	pthread_cond_broadcast(&threads->wake);
+	lock_give(&threads->lock);
+	if (r < 0) {
+		log_error("FUSE over io_uring does not start: %s; the option io_uring=no does without", strerror(-r));
+		threads_end(threads);
+	}
+	return r;
+}
+
+bool threads_have_uring(const struct threads *threads)
+{
+	return atomic_load(&threads->sources_count) > 1;
+}
+
+void threads_give_up(struct threads *threads, bool (*dies)(pid_t pid))
+{
+	for (unsigned i = 1; i < atomic_load(&threads->sources_count); i++)
+		uring_give_up(threads->uring, i - 1, &threads->sources[i].idle, dies);
+}
+
 void threads_end(struct threads *threads)
 {
 	lock_take(&threads->lock);
 	atomic_store(&threads->ending, true);
 	pthread_cond_broadcast(&threads->wake);
 	lock_give(&threads->lock);
+	if (threads_have_uring(threads))
+		uring_wake(threads->uring);
 	server_wake(threads->client->server);
 }
 

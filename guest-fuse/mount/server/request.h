@@ -24,10 +24,12 @@ enum {
 };
 
 struct connection;
+struct uring_entry;
 
 struct request {
 	/* The serving thread's. */
 	int device;                    /* where the answer goes: the descriptor that the request was read from */
+	struct uring_entry *entry;     /* or, if not NULL, what the request came with by io_uring (kernel/uring.h) */
 	struct connection *connection; /* that the server is asked over */
 	uint8_t *buffer; /* REQUEST_BUFFER_SIZE bytes: the kernel's words, size of them; then data for the answer */
 	size_t size;

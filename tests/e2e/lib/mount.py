@@ -7,7 +7,7 @@ import signal
 import subprocess
 import types
 
-from . import world
+from . import uring, world
 from .common import messages, process
 from .common.mounts import is_mounted
 from .remote import RemoteServer, ask
@@ -52,7 +52,8 @@ class Mount:
             options.append(f"token-file={token}")
         before = set(_daemons())
         world.at_end(self.unmount_hard)
-        done = mount_command(self.source, where, options, flags, faults=faults)
+        with uring.as_wanted():
+            done = mount_command(self.source, where, options, flags, faults=faults)
         assert done.returncode == 0, f"bindshare-mount: {done.returncode}: {done.stderr}"
         assert is_mounted(where), "bindshare-mount returned 0 and nothing is mounted"
         started = set(_daemons()) - before

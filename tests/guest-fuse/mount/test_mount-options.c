@@ -56,13 +56,13 @@ static void what_is_not_said_has_the_defaults(void **state)
 	assert_int_equal(options.uid, 0);
 	assert_false(options.foreground || options.helper || options.read_only || options.permissions_host ||
 	             options.owner_host || options.no_cache);
-	assert_true(options.leases);
+	assert_true(options.leases && options.uring);
 }
 
 static void every_own_option_is_taken(void **state)
 {
 	assert_int_equal(parse_list("token-file=/etc/t,ro,uid=1000,gid=100,permissions=host,owner=host,cache=none,"
-	                            "fsname=name,timeout=5,lanes=8"),
+	                            "fsname=name,timeout=5,lanes=8,io_uring=no"),
 	                 0);
 	assert_string_equal(options.token_file, "/etc/t");
 	assert_string_equal(options.fsname, "name");
@@ -71,6 +71,7 @@ static void every_own_option_is_taken(void **state)
 	assert_int_equal(options.timeout_s, 5);
 	assert_int_equal(options.lanes, 8);
 	assert_true(options.read_only && options.permissions_host && options.owner_host && options.no_cache);
+	assert_false(options.uring);
 }
 
 static void a_backslash_keeps_commas_in_values(void **state)
