@@ -33,7 +33,7 @@ def switched(on):
     what it got.
     """
     global _switching
-    with open(LOCK, "w", encoding="ascii") as lock:
+    with open(LOCK, "a", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with open(PARAMETER, encoding="ascii") as file:
             before = file.read(1)
@@ -51,9 +51,19 @@ def _set(value):
         file.write(value)
 
 
+@contextlib.contextmanager
+def _as_it_is():
+    """The switch is not moved by another test meanwhile."""
+    with open(LOCK, "a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
 def as_wanted():
     """
     Around the making of a mount: BINDSHARE_TEST_IO_URING=1 has it by rings, if that can be and the case does not decide
-    it.
+    it; else it gets what the machine has, and not what another test has switched on for its own.
     """
-    return switched(True) if WANTED and not _switching and why_not() is None else contextlib.nullcontext()
+    if _switching:
+        return contextlib.nullcontext()
+    return switched(True) if WANTED and why_not() is None else _as_it_is()
