@@ -175,6 +175,12 @@ enum {
 	PROTO_INVALIDATE_DIRECTORY = 1 << 3,  /* every name in the directory, with attributes */
 	PROTO_INVALIDATE_ALL = 1 << 4,        /* every name and attribute under a lease */
 	PROTO_INVALIDATE_MASK = (1 << 5) - 1,
+
+	/* What a name that is not among the entries is (SCAN). */
+	PROTO_WHOLE_NO = 0,    /* not known: not all entries are here */
+	PROTO_WHOLE_QUIET = 1, /* missing */
+	PROTO_WHOLE_CHANGED =
+	        2, /* missing when it was read; names were being changed, so others may have made it since */
 };
 
 /*

@@ -292,7 +292,7 @@ static bool is_unchanged(const struct statx *before, const struct statx *after, 
 /*
  * Whether nobody but the guest has changed the directory of late, and it was listed by one getdents64(2), which holds
  * the directory's lock (iterate_dir() in fs/readdir.c, on all file systems where there are leases): so no name is
- * missed that was there all the time. Where others change it, a name that they have just made is not to be missing.
+ * missed that was there all the time. A name that others have just made may be missing.
  */
 static bool is_the_guests(const struct listing *listing, const struct statx *before)
 {
@@ -316,9 +316,12 @@ static int scan(struct listing *listing, int fd, uint32_t *ret_whole)
 	if (r < 0)
 		return r;
 	r = reach_stat(session, fd, &after);
-	*ret_whole = r == 0 && listing->end && after.stx_nlink > 0 &&
-	             (is_the_guests(listing, &before) || is_unchanged(&before, &after, &begun)) &&
-	             spelling_is_exact(fd);
+	if (r < 0 || !listing->end || after.stx_nlink == 0 || !spelling_is_exact(fd))
+		*ret_whole = PROTO_WHOLE_NO;
+	else if (is_unchanged(&before, &after, &begun))
+		*ret_whole = PROTO_WHOLE_QUIET;
+	else
+		*ret_whole = is_the_guests(listing, &before) ? PROTO_WHOLE_CHANGED : PROTO_WHOLE_NO;
 	return 0;
 }
 

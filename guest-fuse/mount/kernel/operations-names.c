@@ -103,7 +103,8 @@ static bool look_up_known(struct thread *thread, fuse_req_t req, const struct pr
 
 	switch (scan_look_up(thread, request->parent, request->name.text, found)) {
 	case LISTINGS_MISSING:
-		if (!reply_absent(thread, req, request, &found->answer))
+		/* What is unsure is for this caller, and the kernel keeps nothing of it. */
+		if (found->unsure || !reply_absent(thread, req, request, &found->answer))
 			reply_error(req, -ENOENT);
 		return true;
 	case LISTINGS_FOUND:

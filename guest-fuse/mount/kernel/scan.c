@@ -12,6 +12,7 @@
 #include "guest-fuse/mount/server/rpc.h"
 #include "guest-fuse/mount/server/server.h"
 #include "guest-fuse/mount/server/stale.h"
+#include "guest-fuse/mount/server/thread-call.h"
 #include "protocol/clock.h"
 
 static void give_back(struct client *client)
@@ -34,7 +35,7 @@ static void take(struct thread *thread, uint64_t directory, uint64_t ticket, con
 		listings_in_vain(client->listings, directory);
 		return;
 	}
-	if (!listings_put(client->listings, client->validity, directory, ticket, &piece, reply->whole != 0))
+	if (!listings_put(client->listings, client->validity, directory, ticket, &piece, reply->whole))
 		effects_drop_piece(client, &piece);
 }
 
@@ -101,6 +102,9 @@ enum listings_answer scan_look_up(struct thread *thread, uint64_t directory, con
 		answer = find(thread, directory, name, ret_found);
 	if (answer == LISTINGS_FOUND && !learn(client, directory, name, ret_found))
 		answer = LISTINGS_UNKNOWN;
+	/* If others have just made the name, who is about to make it hears so from the server. */
+	if (answer == LISTINGS_UNKNOWN && ret_found->unsure && thread_call_creates((pid_t) header->pid, name))
+		answer = LISTINGS_MISSING;
 	give_back(client);
 	return answer;
 }

@@ -38,7 +38,8 @@ struct listing {
 	uint32_t *buckets; /* by name: index of the entry, and 1; 0: free. A power of two of them */
 	size_t mask;
 	size_t bytes;
-	bool whole, out_of_memory;
+	uint32_t whole; /* PROTO_WHOLE_* */
+	bool out_of_memory;
 	uint32_t answered;
 	int64_t confirmed; /* clock_ns() when the server was asked last about a name that is missing */
 	struct change *changes;
@@ -266,7 +267,7 @@ static size_t bucket_of(const struct listing *listing, const char *name, size_t 
 }
 
 /* NULL: out of memory. */
-static struct listing *listing_new(uint64_t directory, const struct directory_piece *piece, bool whole)
+static struct listing *listing_new(uint64_t directory, const struct directory_piece *piece, uint32_t whole)
 {
 	struct listing *listing = FAULT_NULL(MOUNT_LISTING, calloc(1, sizeof(*listing)));
 	size_t size = 8;
@@ -331,7 +332,7 @@ static bool put(struct listings *listings, struct listing *listing)
 }
 
 bool listings_put(struct listings *listings, const struct validity *validity, uint64_t directory, uint64_t ticket,
-                  struct directory_piece *piece, bool whole)
+                  struct directory_piece *piece, uint32_t whole)
 {
 	size_t slot = PROTO_ID_SLOT(directory) % CHANGES;
 	struct listing *listing = listing_new(directory, piece, whole);
@@ -386,8 +387,11 @@ static enum listings_answer answer_of(struct listing *listing, const struct vali
 	ret_found->answer = listing->piece.answer;
 	bucket = bucket_of(listing, name, length, &dirent);
 	if (change != NULL || listing->buckets[bucket] == 0) {
-		ret_found->unsure = listing->whole && clock_ns() - listing->confirmed >= LISTINGS_MISSING_NS;
-		return listing->whole && !ret_found->unsure ? LISTINGS_MISSING : LISTINGS_UNKNOWN;
+		if (change == NULL && listing->whole == PROTO_WHOLE_QUIET &&
+		    clock_ns() - listing->confirmed < LISTINGS_MISSING_NS)
+			return LISTINGS_MISSING;
+		ret_found->unsure = listing->whole != PROTO_WHOLE_NO;
+		return LISTINGS_UNKNOWN;
 	}
 	ret_found->entry = (struct proto_entry){ .node = dirent.node, .attr = dirent.attr };
 	if (!is_fresh(validity, objects, listing, &ret_found->entry))
@@ -464,7 +468,8 @@ bool listings_piece(struct listings *listings, const struct validity *validity, 
 		return false;
 	lock_take(&listings->lock);
 	listing = find_valid(listings, validity, directory);
-	known = listing != NULL && listing->whole && listing->changes == NULL && copy_piece(&listing->piece, ret_piece);
+	known = listing != NULL && listing->whole == PROTO_WHOLE_QUIET && listing->changes == NULL &&
+	        copy_piece(&listing->piece, ret_piece);
 	if (known) {
 		used(listings, listing);
 		listing->answered += (uint32_t) listing->piece.count;
@@ -531,24 +536,13 @@ uint64_t listings_changing(struct listings *listings, uint64_t directory, const 
 	return node;
 }
 
-static void end_change(struct listings *listings, struct listing *listing, struct change *change, bool gone)
-        LOCK_HELD(listings->lock);
-static void end_change(struct listings *listings, struct listing *listing, struct change *change, bool gone)
+static void end_change(struct change *change, bool gone)
 {
-	size_t length = strlen(change->name), size = sizeof(*change) + length + 1;
-	struct proto_dirent dirent;
-
 	if (--change->under_way > 0)
 		return;
 	/* In which order the server did them is not known. */
 	change->missing = gone && !change->crossed;
 	change->crossed = false;
-	/* What the listing does not have is missing without a note. */
-	if (change->missing && listing->buckets[bucket_of(listing, change->name, length, &dirent)] == 0) {
-		change_free(listing, change);
-		listing->bytes -= size;
-		listings->bytes -= size;
-	}
 }
 
 void listings_changed(struct listings *listings, uint64_t directory, const char *name, bool gone)
@@ -563,7 +557,7 @@ void listings_changed(struct listings *listings, uint64_t directory, const char 
 	listing = find(listings, directory);
 	change = listing == NULL ? NULL : change_of(listing, name, strlen(name));
 	if (change != NULL)
-		end_change(listings, listing, change, gone);
+		end_change(change, gone);
 	lock_give(&listings->lock);
 }
 

@@ -54,11 +54,10 @@ void listings_too_many(struct listings *listings, uint64_t directory, uint32_t c
 /* It could not be fetched. */
 void listings_in_vain(struct listings *listings, uint64_t directory);
 /*
- * It was: takes the piece over. whole: a name that it does not have is missing. False: it does not hold, or is too
- * large, and stays the caller's.
+ * It was: takes the piece over. whole: PROTO_WHOLE_*. False: it does not hold, or is too large, and stays the caller's.
  */
 bool listings_put(struct listings *listings, const struct validity *validity, uint64_t directory, uint64_t ticket,
-                  struct directory_piece *piece, bool whole);
+                  struct directory_piece *piece, uint32_t whole);
 
 enum listings_answer { LISTINGS_UNKNOWN, LISTINGS_FOUND, LISTINGS_MISSING };
 
@@ -66,7 +65,7 @@ struct listings_found {
 	struct proto_entry entry;
 	struct answer answer; /* that it came with */
 	bool held;            /* the entry's reference is the caller's now; else the kernel has been told before */
-	bool unsure;          /* LISTINGS_UNKNOWN: the name is most likely missing */
+	bool unsure;          /* LISTINGS_UNKNOWN: the name is missing, unless others have made it just now */
 };
 
 /*
@@ -86,7 +85,7 @@ bool listings_piece(struct listings *listings, const struct validity *validity, 
 
 /*
  * A name is changed from here: before the server is asked to, and with its answer, before the kernel has that. gone:
- * the server has removed the name, which is known to be missing from then on. Any other change leaves it to the server
+ * the server has removed the name, which most likely is missing from then on. Any other change leaves it to the server
  * to say what the name leads to. The first returns the node of which the listing held a reference by that name, which
  * is the caller's now: kept, it would keep what is removed on the host's disk. 0: none.
  */

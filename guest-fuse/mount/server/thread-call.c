@@ -205,6 +205,81 @@ int thread_call_makes(pid_t pid, const char *name)
 	return thread_call_path_ends_in(path, name) ? 1 : 0;
 }
 
+/*
+ * Which argument is the path that the call makes, also by O_CREAT or as the new name of a file; -1: none. *ret_old:
+ * that of the file's name from before, which is looked up as well; -1: there is none.
+ */
+static int created_path(long number, const unsigned long long arguments[ARGUMENTS], int *ret_old)
+{
+	*ret_old = -1;
+	switch (number) {
+#ifdef SYS_open
+	case SYS_open:
+		return (arguments[1] & O_CREAT) != 0 ? 0 : -1;
+	case SYS_creat:
+		return 0;
+	case SYS_rename:
+	case SYS_link:
+		*ret_old = 0;
+		return 1;
+#endif
+#ifdef SYS_renameat
+	case SYS_renameat:
+#endif
+	case SYS_renameat2:
+	case SYS_linkat:
+		*ret_old = 1;
+		return 3;
+	case SYS_openat:
+		return (arguments[2] & O_CREAT) != 0 ? 1 : -1;
+	default:
+		return made_path(number);
+	}
+}
+
+int thread_call_created(const char *line, struct thread_call_created *ret_created)
+{
+	unsigned long long arguments[ARGUMENTS];
+	int path, old;
+	long number;
+
+	if (parse(line, &number, arguments) <= 0)
+		return -1;
+	path = created_path(number, arguments, &old);
+	if (path < 0)
+		return -1;
+	ret_created->path = arguments[path];
+	ret_created->old = old < 0 ? 0 : arguments[old];
+	return 0;
+}
+
+bool thread_call_path_only_ends_in(const char *path, const char *name)
+{
+	size_t length = strlen(name);
+
+	if (!thread_call_path_ends_in(path, name))
+		return false;
+	for (const char *at = path; (at = strstr(at, name)) != NULL; at += length)
+		if ((at == path || at[-1] == '/') && at[length] == '/' && at[length + strspn(at + length, "/")] != '\0')
+			return false;
+	return true;
+}
+
+bool thread_call_creates(pid_t pid, const char *name)
+{
+	char file[64], line[THREAD_CALL_LINE], path[PATH_BYTES];
+	struct thread_call_created created;
+
+	if (pid == 0)
+		return false;
+	/* It waits for the answer by now, or to ask the server is as quick. */
+	(void) snprintf(file, sizeof(file), "/proc/%d/syscall", (int) pid);
+	if (read_once(file, line) == 0 || thread_call_created(line, &created) < 0 ||
+	    read_path(pid, created.path, path) < 0 || !thread_call_path_only_ends_in(path, name))
+		return false;
+	return created.old == 0 || (read_path(pid, created.old, path) == 0 && !thread_call_path_ends_in(path, name));
+}
+
 bool thread_call_links(pid_t pid)
 {
 	unsigned long long arguments[ARGUMENTS];

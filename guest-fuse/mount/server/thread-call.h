@@ -24,6 +24,19 @@ int thread_call_is_by_name(const char *line, uint32_t opcode);
  * seen.
  */
 int thread_call_makes(pid_t pid, const char *name);
+/*
+ * Whether the call makes a name or opens it with O_CREAT, so that it asks the server for it in any case, and its path
+ * ends in this one, which is no directory on the way there. False also when that cannot be seen at once.
+ */
+bool thread_call_creates(pid_t pid, const char *name);
+/* line: of that thread. 0 and the addresses of paths: the one that it makes, and the one from before (0: none); or -1.
+ */
+struct thread_call_created {
+	unsigned long long path, old;
+};
+int thread_call_created(const char *line, struct thread_call_created *ret_created);
+/* The last component of the path, and no other one, is name. */
+bool thread_call_path_only_ends_in(const char *path, const char *name);
 bool thread_call_path_ends_in(const char *path, const char *name);
 /* Whether it is link(2) or linkat(2). */
 bool thread_call_links(pid_t pid);

@@ -135,7 +135,8 @@ def the_worker_stops_answering():
         _unmounts(rig, descriptor)
     finally:
         rig.server.signal(worker, signal.SIGCONT)
-    assert "dir" not in os.listdir(rig.share)
+    # What was asked for may be done when the worker goes on.
+    assert set(os.listdir(rig.share)) - {"dir"} == {"file", "other"}
 
 
 @case

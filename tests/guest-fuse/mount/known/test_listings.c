@@ -73,13 +73,15 @@ static void piece_init(uint64_t directory, unsigned count, bool leased, struct d
 	        directory_piece_init(bytes, (size_t) (writer.next - writer.start), 0, &answer, true, ret_piece), 0);
 }
 
+static uint32_t whole = PROTO_WHOLE_QUIET;
+
 static bool put_piece(uint64_t directory, unsigned count, bool leased, uint64_t ticket)
 {
 	struct directory_piece piece;
 	bool kept;
 
 	piece_init(directory, count, leased, &piece);
-	kept = listings_put(listings, &validity, directory, ticket, &piece, true);
+	kept = listings_put(listings, &validity, directory, ticket, &piece, whole);
 	if (!kept)
 		directory_piece_done(&piece);
 	return kept;
@@ -208,7 +210,7 @@ static void what_crossed_a_change_is_not_kept(void **state)
 	piece_init(PARENT, ENTRIES, true, &piece);
 	assert_true(listings_begin(listings, PARENT, &ticket));
 	held_changed(held, PARENT);
-	assert_false(listings_put(listings, &validity, PARENT, ticket, &piece, true));
+	assert_false(listings_put(listings, &validity, PARENT, ticket, &piece, whole));
 	directory_piece_done(&piece);
 	/* without a lease */
 	assert_true(listings_begin(listings, PARENT, &ticket));
@@ -259,29 +261,52 @@ static void names_that_are_changed_from_here_are_the_servers_to_say(void **state
 	assert_int_equal(taken(), 0);
 }
 
-static void names_that_were_removed_from_here_are_missing(void **state)
+/* Missing, unless others have made it just now. */
+static bool is_unsure(const char *name)
 {
-	char name[16];
+	return find(PARENT, name) == LISTINGS_UNKNOWN && found.unsure;
+}
 
+static void names_that_were_removed_from_here_are_most_likely_missing(void **state)
+{
 	put(PARENT, ENTRIES);
 	listings_changing(listings, PARENT, "1");
 	assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
+	assert_false(found.unsure);
 	listings_changed(listings, PARENT, "1", true);
-	assert_int_equal(find(PARENT, "1"), LISTINGS_MISSING);
+	assert_true(is_unsure("1"));
 	change("1", false);
 	assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
-	/* a name that the listing does not have takes no room once it is gone again */
-	for (int i = 0; i < 2 * LISTINGS_ENTRIES; i++) {
-		(void) snprintf(name, sizeof(name), "m%d", i);
-		change(name, false);
-		assert_int_equal(find(PARENT, name), LISTINGS_UNKNOWN);
-		change(name, true);
-		assert_int_equal(find(PARENT, name), LISTINGS_MISSING);
-	}
+	assert_false(found.unsure);
+	/* also one that was made from here before: others may have made it again */
+	change("made", false);
+	assert_int_equal(find(PARENT, "made"), LISTINGS_UNKNOWN);
+	assert_false(found.unsure);
+	change("made", true);
+	assert_true(is_unsure("made"));
+	assert_int_equal(find(PARENT, "never"), LISTINGS_MISSING);
 	assert_int_equal(find(PARENT, "2"), LISTINGS_FOUND);
 	/* the directory was changed by others */
 	held_changed(held, PARENT);
 	assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
+	assert_false(found.unsure);
+}
+
+static void where_names_are_being_changed_a_missing_one_is_unsure(void **state)
+{
+	struct directory_piece piece;
+
+	whole = PROTO_WHOLE_CHANGED;
+	put(PARENT, ENTRIES);
+	whole = PROTO_WHOLE_QUIET;
+	assert_int_equal(find(PARENT, "1"), LISTINGS_FOUND);
+	assert_true(is_unsure("missing"));
+	assert_false(listings_piece(listings, &validity, PARENT, &piece));
+	whole = PROTO_WHOLE_NO;
+	put(ROOT, ENTRIES);
+	whole = PROTO_WHOLE_QUIET;
+	assert_int_equal(find(ROOT, "missing"), LISTINGS_UNKNOWN);
+	assert_false(found.unsure);
 }
 
 static void of_changes_that_cross_it_is_not_known_which_was_the_last(void **state)
@@ -296,7 +321,7 @@ static void of_changes_that_cross_it_is_not_known_which_was_the_last(void **stat
 		assert_int_equal(find(PARENT, "1"), LISTINGS_UNKNOWN);
 	}
 	change("1", true);
-	assert_int_equal(find(PARENT, "1"), LISTINGS_MISSING);
+	assert_true(is_unsure("1"));
 }
 
 static void very_many_changed_names_are_not_worth_keeping(void **state)
@@ -448,7 +473,8 @@ int main(void)
 		TEST(attributes_that_do_not_hold_are_asked_for),
 		TEST(what_crossed_a_change_is_not_kept),
 		TEST(names_that_are_changed_from_here_are_the_servers_to_say),
-		TEST(names_that_were_removed_from_here_are_missing),
+		TEST(names_that_were_removed_from_here_are_most_likely_missing),
+		TEST(where_names_are_being_changed_a_missing_one_is_unsure),
 		TEST(of_changes_that_cross_it_is_not_known_which_was_the_last),
 		TEST(very_many_changed_names_are_not_worth_keeping),
 		TEST(it_is_worth_as_much_as_was_spent),

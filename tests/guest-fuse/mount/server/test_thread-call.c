@@ -24,6 +24,49 @@ static int by_name(long number, unsigned long second, unsigned long fourth, unsi
 	return thread_call_is_by_name(line, opcode);
 }
 
+static int created(long number, unsigned long first, unsigned long second, unsigned long third, unsigned long fourth,
+                   struct thread_call_created *ret_created)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "%ld 0x%lx 0x%lx 0x%lx 0x%lx 0x0 0x0 0x7ffc00001000 0x7f0000001000", number, first,
+	         second, third, fourth);
+	return thread_call_created(line, ret_created);
+}
+
+static void calls_that_make_a_name_tell_its_path(void **state)
+{
+	struct thread_call_created found;
+
+	assert_int_equal(created(SYS_openat, 3, 0x1000, O_WRONLY | O_CREAT, 0600, &found), 0);
+	assert_true(found.path == 0x1000 && found.old == 0);
+	assert_int_equal(created(SYS_openat, 3, 0x1000, O_WRONLY | O_TRUNC, 0, &found), -1);
+	assert_int_equal(created(SYS_mkdirat, 3, 0x2000, 0700, 0, &found), 0);
+	assert_true(found.path == 0x2000 && found.old == 0);
+	assert_int_equal(created(SYS_symlinkat, 0x1000, 3, 0x3000, 0, &found), 0);
+	assert_true(found.path == 0x3000 && found.old == 0);
+	assert_int_equal(created(SYS_linkat, 3, 0x1000, 4, 0x4000, &found), 0);
+	assert_true(found.path == 0x4000 && found.old == 0x1000);
+	assert_int_equal(created(SYS_renameat2, 3, 0x1000, 4, 0x4000, &found), 0);
+	assert_true(found.path == 0x4000 && found.old == 0x1000);
+	assert_int_equal(created(SYS_newfstatat, 3, 0x1000, 0x2000, 0, &found), -1);
+	assert_int_equal(created(SYS_unlinkat, 3, 0x1000, 0, 0, &found), -1);
+	assert_int_equal(thread_call_created("running\n", &found), -1);
+}
+
+static void a_directory_on_the_way_is_not_what_is_made(void **state)
+{
+	assert_true(thread_call_path_only_ends_in("made", "made"));
+	assert_true(thread_call_path_only_ends_in("/a/made//", "made"));
+	assert_true(thread_call_path_only_ends_in("a/unmade/made", "made"));
+	assert_true(thread_call_path_only_ends_in("a/madeup/made", "made"));
+	assert_false(thread_call_path_only_ends_in("made/other", "made"));
+	assert_false(thread_call_path_only_ends_in("made/made", "made"));
+	assert_false(thread_call_path_only_ends_in("/made//below/made", "made"));
+	assert_false(thread_call_path_only_ends_in("unmade", "made"));
+	assert_false(thread_call_path_only_ends_in("", "made"));
+}
+
 static void calls_by_path_and_by_descriptor_are_told_apart(void **state)
 {
 	const unsigned long stack = 0x7ffc00001000;
@@ -86,6 +129,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(calls_by_path_and_by_descriptor_are_told_apart),
+		cmocka_unit_test(calls_that_make_a_name_tell_its_path),
+		cmocka_unit_test(a_directory_on_the_way_is_not_what_is_made),
 		cmocka_unit_test(the_last_part_of_a_path_is_found),
 		cmocka_unit_test(a_call_that_makes_no_name_is_told),
 	};
