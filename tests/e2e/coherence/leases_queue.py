@@ -41,7 +41,7 @@ def with_a_queue_of_sixteen_events():
         os.stat(rig.guest())
     is_never_wrong(rig)
     # More than sixteen at once, for certain.
-    os.kill(rig.server.worker(), signal.SIGSTOP)
+    rig.server.signal(rig.server.worker(), signal.SIGSTOP)
     try:
         with as_owner():
             write_tree(rig, 3)

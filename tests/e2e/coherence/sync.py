@@ -31,7 +31,7 @@ def _directory(name="share"):
 
 def _stop(mount):
     """The guest does not answer from now on."""
-    os.kill(mount.pid, signal.SIGSTOP)
+    world.kill(mount.pid, signal.SIGSTOP)
     world.at_end(lambda: world.kill(mount.pid, signal.SIGCONT))
     wait_for(lambda: b" T " in read_file(f"/proc/{mount.pid}/stat"), "the mount is stopped")
 

@@ -101,7 +101,8 @@ def a_request_is_received_by_one_call():
     rig = Rig()
     directory = _directory(rig)
     calls, lines = _calls(rig, lambda number: os.mkdir(str(number), dir_fd=directory), "recvmsg", "poll", "ppoll")
-    assert calls["recvmsg"] >= 1, calls
+    # Or recv, by which a lane looks before it sleeps.
+    assert calls["recvmsg"] > 0, calls
     # Of one descriptor, without a limit: what an idle lane would do. Others have several, or a limit.
     polls = [line for line in lines if re.search(r"poll\(\[.*\], 1, (NULL|-1)", line)]
     assert len(polls) < TIMES / 10, polls[:5]

@@ -424,7 +424,7 @@ def what_only_the_server_knows_is_not_guessed():
     other, share = pair.make("other"), pair.host("share")
     assert pair.guest.binds(other)[0]["code"] == "not-shared"
     # It says nothing: the answer comes all the same, before the connection is given up.
-    os.kill(pair.server.process.pid, signal.SIGSTOP)
+    world.kill(pair.server.process.pid, signal.SIGSTOP)
     try:
         answers = pair.guest.binds(other, share, {"path": other, "create": True})
         assert pair.guest.ask("status")["server"]["state"] == "connected"

@@ -208,7 +208,7 @@ def the_engine_is_answered_whatever_guestd_does():
     pair.guest.start()
     assert _ask(pair, bind) is None
     harmless()
-    pair.guest.process.send_signal(signal.SIGSTOP)
+    world.kill(pair.guest.process.pid, signal.SIGSTOP)
     harmless()
     assert "does not answer" in _ask(pair, bind)
     pair.guest.process.send_signal(signal.SIGCONT)

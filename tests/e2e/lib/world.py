@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from .common import namespace
+from .common import namespace, process
 
 UID = int(os.environ.get("BINDSHARE_TEST_UID", "65534"))
 GID = int(os.environ.get("BINDSHARE_TEST_GID", "65534"))
@@ -221,10 +221,16 @@ def clean_case():
 
 
 def kill(pid, number=signal.SIGKILL):
-    """Sends a signal to a process that may have gone."""
+    """Sends a signal to a process that may have gone. SIGSTOP: returns when every thread of it has stopped."""
     try:
         os.kill(pid, number)
-    except ProcessLookupError:
+        # One thread takes the signal and stops the others: on a busy machine these go on until it runs.
+        deadline = time.monotonic() + 10
+        while number == signal.SIGSTOP and time.monotonic() < deadline:
+            if all(re.search(r"^State:\t[TtZX]", text, re.MULTILINE) for text in process.threads(pid)):
+                break
+            time.sleep(0.001)
+    except (FileNotFoundError, ProcessLookupError):
         pass
 
 

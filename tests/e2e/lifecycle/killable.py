@@ -52,10 +52,9 @@ def a_process_can_be_killed_while_the_worker_is_stopped():
     worker = rig.server.worker()
     rig.server.signal(worker, signal.SIGSTOP)
     try:
-        process = subprocess.Popen(["stat", rig.guest("something")], stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(["stat", rig.guest("something")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         time.sleep(0.7)
-        assert process.poll() is None
+        assert process.poll() is None, (process.poll(), process.stdout.read())
         _killed_within(process, 2)
     finally:
         rig.server.signal(worker, signal.SIGCONT)

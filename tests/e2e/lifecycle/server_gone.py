@@ -191,7 +191,7 @@ def a_client_that_falls_silent_is_given_up():
     mount = Mount(server, share)
     time.sleep(3)
     assert len(server.workers()) == 1, "an idle mount was given up"
-    os.kill(mount.pid, signal.SIGSTOP)
+    world.kill(mount.pid, signal.SIGSTOP)
     try:
         wait_for(lambda: not server.workers(), "the silent session ends", 15)
     finally:
