@@ -166,7 +166,8 @@ static void take_place(struct thread *thread)
 bool threads_are_reading(const struct threads *threads)
 {
 	const struct thread *thread = thread_current();
-	const struct source *source = thread != NULL ? thread->source : threads->sources;
+	/* A thread that is not one of these, or not yet, reads nowhere. */
+	const struct source *source = thread != NULL && thread->source != NULL ? thread->source : threads->sources;
 
 	return atomic_load_explicit(&source->idle, memory_order_relaxed) > 0;
 }
