@@ -82,20 +82,16 @@ struct listings *listings_new(size_t bytes)
 	return listings;
 }
 
-static void change_free(struct listing *listing, struct change *change)
-{
-	HASH_DEL(listing->changes, change);
-	free(change);
-}
-
 static void listing_free(struct listing *listing)
 {
 	struct change *change, *next;
 
 	directory_piece_done(&listing->piece);
 	free(listing->buckets);
-	HASH_ITER (hh, listing->changes, change, next)
-		change_free(listing, change);
+	HASH_ITER (hh, listing->changes, change, next) {
+		HASH_DEL(listing->changes, change);
+		free(change);
+	}
 	free(listing);
 }
 

@@ -2,6 +2,7 @@
 /* What system call a thread is in. */
 #include "guest-fuse/mount/server/thread-call.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <stdio.h>
@@ -25,11 +26,16 @@
 
 enum { RUNNING_TRIES = 500, RUNNING_US = 100, ARGUMENTS = 6, PATH_BYTES = 4096, PAGE_LEAST = 4096 };
 
-static size_t read_once(const char *path, char line[THREAD_CALL_LINE])
+static size_t read_once(pid_t pid, char line[THREAD_CALL_LINE])
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, line, THREAD_CALL_LINE - 1);
+	_cleanup_close_ int fd = -EBADF;
+	char path[64];
+	ssize_t n = -1;
 
+	(void) snprintf(path, sizeof(path), "/proc/%d/syscall", (int) pid);
+	fd = pid == 0 ? -EBADF : open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		n = read(fd, line, THREAD_CALL_LINE - 1);
 	line[n < 0 ? 0 : n] = '\0';
 	return n < 0 ? 0 : (size_t) n;
 }
@@ -37,15 +43,9 @@ static size_t read_once(const char *path, char line[THREAD_CALL_LINE])
 /* The thread waits for the answer to its request, or is about to; until it sleeps the file says "running". */
 size_t thread_call_read(pid_t pid, char line[THREAD_CALL_LINE])
 {
-	char path[64];
-	size_t length = 0;
-
-	line[0] = '\0';
-	if (pid == 0)
-		return 0;
-	(void) snprintf(path, sizeof(path), "/proc/%d/syscall", (int) pid);
 	for (int tries = 0; tries < RUNNING_TRIES; tries++) {
-		length = read_once(path, line);
+		size_t length = read_once(pid, line);
+
 		if (line[0] != 'r')
 			return length;
 		(void) usleep(RUNNING_US);
@@ -267,14 +267,11 @@ bool thread_call_path_only_ends_in(const char *path, const char *name)
 
 bool thread_call_creates(pid_t pid, const char *name)
 {
-	char file[64], line[THREAD_CALL_LINE], path[PATH_BYTES];
+	char line[THREAD_CALL_LINE], path[PATH_BYTES];
 	struct thread_call_created created;
 
-	if (pid == 0)
-		return false;
 	/* It waits for the answer by now, or to ask the server is as quick. */
-	(void) snprintf(file, sizeof(file), "/proc/%d/syscall", (int) pid);
-	if (read_once(file, line) == 0 || thread_call_created(line, &created) < 0 ||
+	if (read_once(pid, line) == 0 || thread_call_created(line, &created) < 0 ||
 	    read_path(pid, created.path, path) < 0 || !thread_call_path_only_ends_in(path, name))
 		return false;
 	return created.old == 0 || (read_path(pid, created.old, path) == 0 && !thread_call_path_ends_in(path, name));
