@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 
-from lib import Rig, case, read_file, run, skip
+from lib import Rig, case, read_file, run, skip, wait_for
 from lib.calls import FALLOC_PUNCH_HOLE, FALLOC_KEEP_SIZE, fallocate, link, rename, RENAME_EXCHANGE
 from lib.trace import calls_of
 
@@ -82,7 +82,8 @@ def o_sync_and_o_dsync_reach_the_servers_descriptor():
                 assert opened_synchronously(rig, path) == [bits], (name, bits, again)
                 assert os.pwrite(descriptor, page(), 0) == 4096
                 os.close(descriptor)
-                os.stat(rig.guest(path))  # what a close leaves goes with the next request
+                os.statvfs(rig.guest())  # what a close leaves goes with the next request
+                wait_for(lambda: not opened_synchronously(rig, path), "the server closes the file")
     descriptor = os.open(rig.guest(), os.O_TMPFILE | os.O_WRONLY | os.O_SYNC, 0o600)
     link(descriptor, rig.guest("named"))
     assert opened_synchronously(rig, "named") == [os.O_SYNC]
