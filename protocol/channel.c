@@ -75,10 +75,10 @@ static bool has_arrived(struct proto_channel *channel, bool into)
 	return n >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
-bool proto_channel_await(struct proto_channel *channel, bool into, unsigned others, int64_t sleep_us)
+bool proto_channel_await(struct proto_channel *channel, bool into, unsigned others, int64_t sleep_us, int rival)
 {
 	struct timespec limit = clock_timespec_us(sleep_us);
-	struct pollfd wait = { .fd = channel->fd, .events = POLLIN };
+	struct pollfd wait[] = { { .fd = channel->fd, .events = POLLIN }, { .fd = rival, .events = POLLIN } };
 	bool arrived = channel->start != channel->end;
 
 	/* With fault injection every byte must come by receive(), where the calls are counted. */
@@ -88,7 +88,9 @@ bool proto_channel_await(struct proto_channel *channel, bool into, unsigned othe
 		while (!arrived && proto_spin_again(&channel->spin));
 		proto_spin_end(&channel->spin, arrived);
 	}
-	return arrived || (sleep_us != 0 && ppoll(&wait, 1, sleep_us < 0 ? NULL : &limit, NULL) != 0);
+	if (arrived || sleep_us == 0)
+		return arrived;
+	return ppoll(wait, ARRAY_SIZE(wait), sleep_us < 0 ? NULL : &limit, NULL) != 0 && wait[0].revents != 0;
 }
 
 /* Returns false when nothing came for stall_ms. */

@@ -50,9 +50,10 @@ void proto_channel_kill(struct proto_channel *channel);
 /*
  * Waits until bytes have arrived, so that the next receive does not sleep. Polls first, while that is worth it (spin.h;
  * others as there), then sleeps for at most sleep_us microseconds (0: not at all, -1: no limit). into: bytes that
- * polling finds may go to the channel's buffer, where proto_channel_next() takes them. Returns false when nothing came.
+ * polling finds may go to the channel's buffer, where proto_channel_next() takes them. rival: a descriptor that ends
+ * the sleep when there is something to read from it, or negative. Returns false when nothing came.
  */
-bool proto_channel_await(struct proto_channel *channel, bool into, unsigned others, int64_t sleep_us);
+bool proto_channel_await(struct proto_channel *channel, bool into, unsigned others, int64_t sleep_us, int rival);
 
 /*
  * Waits for the next frame. ret_reader covers the part of the payload that fits into the buffer; ret_reader->missing

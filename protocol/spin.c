@@ -24,6 +24,12 @@ static void count_cpus(void)
 	most = (sched_getaffinity(getpid(), sizeof(set), &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE) / 2;
 }
 
+unsigned proto_spin_places(void)
+{
+	(void) pthread_once(&counted, count_cpus);
+	return most < 1 ? 1 : (unsigned) most;
+}
+
 bool proto_spin_begin(struct proto_spin *spin, unsigned others)
 {
 	if (others > 0)

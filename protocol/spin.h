@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 enum {
-	PROTO_SPIN_NS = 50000, /* how long to poll */
+	PROTO_SPIN_NS = 100000, /* how long to poll */
 	PROTO_SPIN_PAUSE_MAX = 1024,
 };
 
@@ -40,3 +40,6 @@ bool proto_spin_begin(struct proto_spin *spin, unsigned others);
 bool proto_spin_again(const struct proto_spin *spin);
 /* found: whether polling was a success. */
 void proto_spin_end(struct proto_spin *spin, bool found);
+
+/* How many threads of a process can be at work for each other without those who wait for them losing their CPU. */
+unsigned proto_spin_places(void);

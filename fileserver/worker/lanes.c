@@ -109,7 +109,7 @@ static int lane_serve(struct lane *lane)
 	if (r == 0)
 		r = proto_channel_be_patient(&lane->channel);
 	while (r == 0 && !atomic_load(&service->ended)) {
-		(void) proto_channel_await(&lane->channel, true, atomic_load(&service->working), 0);
+		(void) proto_channel_await(&lane->channel, true, atomic_load(&service->working), 0, -EBADF);
 		r = proto_channel_next(&lane->channel, &header, &reader);
 		if (r == 0) {
 			atomic_fetch_add(&service->working, 1);

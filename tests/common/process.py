@@ -24,6 +24,12 @@ def name_of(pid):
         return ""
 
 
+def sleeps(pid):
+    """How often each thread of a process has gone to sleep so far, by its number."""
+    return {int(text.split("\nPid:")[1].split()[0]): int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+            for text in threads(pid)}
+
+
 def threads(pid):
     """The text of /proc/PID/task/TID/status of each of its threads."""
     texts = []

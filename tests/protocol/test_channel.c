@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Frames over a socket pair: whole, in pieces, cut, stalled, too long; headers that no peer may send. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -443,14 +444,29 @@ static void waiting_ends_with_bytes_with_the_end_and_with_time(void **state)
 {
 	struct pair *pair = *state;
 
-	assert_false(proto_channel_await(&pair->channel, false, 0, 0));
-	assert_false(proto_channel_await(&pair->channel, false, 1, 1000));
+	assert_false(proto_channel_await(&pair->channel, false, 0, 0, -EBADF));
+	assert_false(proto_channel_await(&pair->channel, false, 1, 1000, -EBADF));
 	assert_int_equal(write(pair->peer, "x", 1), 1);
-	assert_true(proto_channel_await(&pair->channel, true, 0, 1000));
-	assert_true(proto_channel_await(&pair->channel, false, 1, 1000));
+	assert_true(proto_channel_await(&pair->channel, true, 0, 1000, -EBADF));
+	assert_true(proto_channel_await(&pair->channel, false, 1, 1000, -EBADF));
 	close(pair->peer);
 	pair->peer = -1;
-	assert_true(proto_channel_await(&pair->channel, false, 1, 1000));
+	assert_true(proto_channel_await(&pair->channel, false, 1, 1000, -EBADF));
+}
+
+static void waiting_ends_when_something_else_is_there_to_be_read(void **state)
+{
+	struct pair *pair = *state;
+	int other[2];
+
+	assert_int_equal(pipe2(other, O_CLOEXEC), 0);
+	assert_int_equal(write(other[1], "x", 1), 1);
+	/* For ever, but for the other descriptor. */
+	assert_false(proto_channel_await(&pair->channel, false, 1, -1, other[0]));
+	assert_int_equal(write(pair->peer, "x", 1), 1);
+	assert_true(proto_channel_await(&pair->channel, false, 1, -1, other[0]));
+	close(other[0]);
+	close(other[1]);
 }
 
 static size_t arrived(struct pair *pair, uint8_t *bytes, size_t size)
@@ -532,6 +548,7 @@ int main(void)
 		TEST(what_is_held_goes_before_the_next_frame),
 		TEST(more_than_can_be_held_is_sent),
 		TEST(waiting_ends_with_bytes_with_the_end_and_with_time),
+		TEST(waiting_ends_when_something_else_is_there_to_be_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

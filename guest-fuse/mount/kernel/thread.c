@@ -43,6 +43,7 @@ int thread_new(struct client *client, struct thread **ret_thread)
 		return -ENOMEM;
 	thread->client = client;
 	thread->device = -EBADF;
+	sleeper_init(&thread->sleeper);
 	connection_init(&thread->connection, client->server);
 	r = request_init(&thread->request, -EBADF, &thread->connection);
 	if (r == 0) {
@@ -64,5 +65,6 @@ void thread_free(struct thread *thread)
 	close_fd(thread->device);
 	connection_done(&thread->connection);
 	request_done(&thread->request);
+	sleeper_done(&thread->sleeper);
 	free(thread);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "guest-fuse/mount/kernel/client.h"
+#include "guest-fuse/mount/kernel/sleepers.h"
 #include "guest-fuse/mount/server/connection.h"
 #include "guest-fuse/mount/server/request.h"
 #include "protocol/spin.h"
@@ -17,6 +18,7 @@ struct thread {
 	int device;             /* O_NONBLOCK */
 	struct proto_spin spin; /* for the kernel's requests */
 	struct source *source;  /* where it gets requests (threads.c) */
+	struct sleeper sleeper; /* while it is not to read there */
 	struct connection connection;
 	struct request request; /* that it works on */
 };

@@ -27,7 +27,7 @@ enum {
 	RETRY_NS = 1000000000,
 	HELD_NS = 1000000, /* the longest that a message without a reply waits for another one to go with */
 	CROWD = 4,         /* so many requests in a row that had to wait: there are too few threads */
-	CROWD_THREADS = 8, /* with so many threads at work a crowd starts no more */
+	CROWD_THREADS = 8, /* with so many threads at work a crowd starts no more; at /dev/fuse with half of the CPUs */
 };
 
 /* Where the kernel's requests come from: /dev/fuse, and each ring. */
@@ -43,6 +43,7 @@ struct threads {
 	struct client *client;
 	void (*serve)(struct thread *thread);
 	unsigned max;
+	unsigned places; /* threads at work, so many that none of those who ask loses its CPU to them */
 	struct thread *all[THREADS_MAX];
 	unsigned count;           /* of all; grows only */
 	_Atomic unsigned working; /* threads that have a request */
@@ -53,8 +54,8 @@ struct threads {
 	struct uring *uring; /* NULL: /dev/fuse has everything */
 
 	struct lock lock;
-	pthread_cond_t wake;
-	unsigned parked; /* threads that sleep until a source is wanted */
+	unsigned parked; /* threads that sleep until a source is wanted, or were woken for it and do not run yet */
+	struct sleepers sleepers; /* those of them that were not woken */
 	bool starting;
 	int64_t retry_at; /* clock_ns(): no other thread is started before */
 	pthread_t handles[THREADS_MAX];
@@ -71,9 +72,9 @@ struct threads *threads_new(struct client *client, void (*serve)(struct thread *
 		return NULL;
 	threads->client = client;
 	threads->serve = serve;
+	threads->places = proto_spin_places();
 	atomic_store(&threads->sources_count, 1);
 	lock_init(&threads->lock);
-	pthread_cond_init(&threads->wake, NULL);
 	return threads;
 }
 
@@ -89,7 +90,6 @@ void threads_free(struct threads *threads)
 	for (unsigned i = 0; i < threads->count; i++)
 		thread_free(threads->all[i]);
 	uring_free(threads->uring);
-	pthread_cond_destroy(&threads->wake);
 	lock_done(&threads->lock);
 	free(threads);
 }
@@ -139,6 +139,19 @@ static void change_source(struct thread *thread, struct source *source)
 		uring_pin(threads->uring, ring_of(threads, source));
 }
 
+static struct source *sleep_until_wanted(struct threads *threads, struct thread *thread) LOCK_HELD(threads->lock);
+/* Returns the source to read, or NULL: the threads are to end. */
+static struct source *sleep_until_wanted(struct threads *threads, struct thread *thread)
+{
+	struct source *source;
+
+	threads->parked++;
+	while ((source = take_wanted(threads)) == NULL && !atomic_load(&threads->ending))
+		sleepers_wait(&threads->sleepers, &thread->sleeper, &threads->lock);
+	threads->parked--;
+	return source;
+}
+
 /* Called before a thread waits for the kernel: parks it when enough others do. */
 static void take_place(struct thread *thread)
 {
@@ -150,10 +163,7 @@ static void take_place(struct thread *thread)
 	lock_take(&threads->lock);
 	if (atomic_load(&thread->source->idle) > READERS && !atomic_load(&threads->ending)) {
 		atomic_fetch_sub(&thread->source->idle, 1);
-		threads->parked++;
-		while ((source = take_wanted(threads)) == NULL && !atomic_load(&threads->ending))
-			lock_wait(&threads->lock, &threads->wake);
-		threads->parked--;
+		source = sleep_until_wanted(threads, thread);
 		if (source == NULL)
 			source = thread->source;
 		(void) note_reader(source);
@@ -215,8 +225,8 @@ static unsigned want_readers(struct threads *threads)
 			source->wanted = false;
 			continue;
 		}
-		if (!source->wanted && threads->parked > 0)
-			pthread_cond_signal(&threads->wake);
+		if (!source->wanted)
+			sleepers_wake(&threads->sleepers);
 		source->wanted = true;
 		wanted++;
 	}
@@ -311,6 +321,9 @@ static bool is_crowd(struct thread *thread, bool found)
 	if (atomic_exchange_explicit(&source->asker, asker, memory_order_relaxed) != asker && found)
 		row = atomic_load_explicit(&source->waited, memory_order_relaxed) + 1;
 	atomic_store_explicit(&source->waited, row < CROWD ? row : 0, memory_order_relaxed);
+	/* Several that take turns on few CPUs wake each other more than they do; in time a slow reply starts more. */
+	if (is_device(threads, source) && atomic_load(&threads->working) + 1 >= threads->places)
+		return false;
 	return row >= CROWD && atomic_load(&threads->working) < CROWD_THREADS;
 }
 
@@ -510,7 +523,7 @@ int threads_use_uring(struct threads *threads)
 		threads->sources[1 + i].wanted = true;
 	while (r == 0 && threads->started < threads->count)
 		r = start_thread(threads, threads->all[threads->started]);
-	pthread_cond_broadcast(&threads->wake);
+	sleepers_wake_all(&threads->sleepers);
 	lock_give(&threads->lock);
 	if (r < 0) {
 		log_error("FUSE over io_uring does not start: %s; the option io_uring=no does without", strerror(-r));
@@ -534,7 +547,7 @@ void threads_end(struct threads *threads)
 {
 	lock_take(&threads->lock);
 	atomic_store(&threads->ending, true);
-	pthread_cond_broadcast(&threads->wake);
+	sleepers_wake_all(&threads->sleepers);
 	lock_give(&threads->lock);
 	if (threads_have_uring(threads))
 		uring_wake(threads->uring);

@@ -14,7 +14,8 @@
 #include "protocol/log.h"
 
 enum {
-	PATIENCE_US = 300, /* wait for a reply, before another thread is woken to read the kernel's requests */
+	SOON_US = 100,     /* wait for a reply, before another thread is woken to read a request that waits, too */
+	PATIENCE_US = 300, /* and before one is woken in any case, to wait for the kernel's requests */
 	ERRNO_LIMIT = 512, /* the kernel accepts only smaller error numbers from a file system (fs/fuse/dev.c) */
 };
 
@@ -42,12 +43,18 @@ static int server_error(int32_t status)
  * Called before this thread sleeps until the reply comes. To wake another thread for each request would cost more than
  * most replies take, so that this is done only after a while.
  */
-static void await_reply(struct connection *connection, bool into)
+static void await_reply(const struct request *request, bool into)
 {
+	struct connection *connection = request->connection;
 	const struct server_threads *threads = &connection->server->threads;
+	/* Requests of a ring are taken on its CPU, by a thread that waits there. */
+	int rival = request->entry == NULL ? request->device : -EBADF;
 
 	if (!threads->are_reading(threads->data)) {
-		if (proto_channel_await(&connection->channel, into, threads->others(threads->data), PATIENCE_US))
+		unsigned others = threads->others(threads->data);
+
+		if (proto_channel_await(&connection->channel, into, others, SOON_US, -EBADF) ||
+		    proto_channel_await(&connection->channel, into, others + 1, PATIENCE_US - SOON_US, rival))
 			return;
 		threads->grow(threads->data);
 	}
@@ -62,7 +69,6 @@ static int receive(struct connection *connection, enum proto_op op, uint64_t id,
 {
 	int r;
 
-	await_reply(connection, true);
 	do
 		r = proto_channel_next(&connection->channel, ret_header, ret_reader);
 	while (r == -EAGAIN && atomic_load(&connection->server->dead) == 0);
@@ -131,6 +137,7 @@ static int exchange(struct request *request, enum proto_op op, const struct prot
 	lock_take(&connection->use);
 	r = begin(connection, request, op, writer, &id);
 	if (r == 0) {
+		await_reply(request, true);
 		r = receive(connection, op, id, &header, ret_reader);
 		request->leased = r == 0 && (header.flags & PROTO_FRAME_LEASED) != 0;
 		r = end(connection, request, op, r, r < 0 ? 0 : header.status);
@@ -183,7 +190,7 @@ int exchange_data(struct request *request, enum proto_op op, const struct proto_
 	lock_take(&connection->use);
 	r = begin(connection, request, op, writer, &id);
 	if (r == 0) {
-		await_reply(connection, false);
+		await_reply(request, false);
 		r = proto_channel_receive_data(&connection->channel, op, id, fixed, fixed_size, request_data(request),
 		                               size, ret_length, &header);
 		request->leased = r == 0 && (header.flags & PROTO_FRAME_LEASED) != 0;

@@ -12,8 +12,7 @@ MEMORY = 10 * 1024  # resident and private, of broker, worker, client and guestd
 
 def _wake_ups(pids):
     """How often the threads of these processes have gone to sleep so far."""
-    return sum(int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
-               for pid in pids for text in process.threads(pid))
+    return sum(sum(process.sleeps(pid).values()) for pid in pids)
 
 
 def _private_kib(pid):

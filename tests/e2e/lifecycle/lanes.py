@@ -4,8 +4,9 @@
 import os
 import threading
 import time
+from multiprocessing import Process
 
-from lib import Rig, case, read_file, run, wait_for, write_file
+from lib import Rig, case, process, read_file, run, wait_for, write_file
 from lib.hang import Hang
 
 BLOCKED = 60
@@ -52,6 +53,39 @@ def sixty_requests_that_block_on_the_host_do_not_stop_a_stat():
     for thread in threads:
         thread.join(15)
         assert not thread.is_alive(), "a blocked request was never answered"
+    rig.end()
+
+
+def _used(before, after):
+    """Threads of the mount that have worked in between: each goes to sleep and is woken many times."""
+    return [thread for thread, count in after.items() if count > before.get(thread, 0) + 5]
+
+
+@case
+def what_many_have_left_behind_is_not_used_by_few():
+    """Taken in turn, sixty lanes have sixty threads on each side with cold caches, for the work of four."""
+    rig = Rig()
+    hang = Hang(rig.host("h"))
+    before = _in_flight(rig)
+    blocked = _block(rig, BLOCKED)
+    wait_for(lambda: _in_flight(rig) >= before + BLOCKED, "all have been sent", 30)
+    hang.release()
+    for thread in blocked:
+        thread.join(15)
+
+    def work():
+        for _ in range(1500):
+            os.statvfs(rig.guest())
+
+    asleep = process.sleeps(rig.mount.pid)
+    workers = [Process(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    used = _used(asleep, process.sleeps(rig.mount.pid))
+    assert len(used) <= 12, f"{len(used)} threads of {rig.mount.stats()['lanes']}"
     rig.end()
 
 
