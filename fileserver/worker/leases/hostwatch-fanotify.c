@@ -195,11 +195,11 @@ static int parse(const char *buffer, size_t length, struct hostwatch_told *ret_t
 	ret_told->what = what_of(event.mask);
 	ret_told->directory = (event.mask & FAN_ONDIR) != 0;
 	/*
-	 * Of other processes an ordinary user is told 0. Who closes a removed directory's last descriptor need not have
-	 * removed it.
+	 * Of other processes an ordinary user is told 0, and events of several processes are not merged. Who closes a
+	 * removed object's last descriptor need not have removed it; but who has changed something else of it has.
 	 */
-	ret_told->own = event.pid == atomic_load_explicit(&own_pid, memory_order_relaxed) &&
-	                (ret_told->what & HOSTWATCH_GONE) == 0;
+	ret_told->own =
+	        event.pid == atomic_load_explicit(&own_pid, memory_order_relaxed) && ret_told->what != HOSTWATCH_GONE;
 	return (int) event.event_len;
 }
 

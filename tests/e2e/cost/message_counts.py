@@ -232,6 +232,24 @@ def of_a_directory_in_which_a_name_was_changed_the_server_told_with_its_answer()
 
 
 @case
+def the_guest_is_not_told_of_what_it_did_itself():
+    """Also when the file had several names, and is gone with the last one."""
+    rig = Rig()
+    with rig.mount.counted() as counts:
+        for number in range(50):
+            write_file(rig.guest("file"), "x", owner=(0, 0))
+            os.link(rig.guest("file"), rig.guest("link"))
+            assert read_file(rig.guest("link")) == b"x"
+            os.chmod(rig.guest("file"), 0o600 + number % 2)
+            os.unlink(rig.guest("file"))
+            os.unlink(rig.guest("link"))
+        os.mkdir(rig.guest("directory"))
+        os.rmdir(rig.guest("directory"))
+        time.sleep(0.2)  # for what would come late
+    assert counts.rpc.get("invalidate", 0) == 0, counts.rpc
+
+
+@case
 def no_request_of_a_days_work_costs_more_than_one_rpc():
     rig = Rig()
     with rig.mount.counted() as counts:

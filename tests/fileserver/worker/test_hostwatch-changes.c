@@ -346,8 +346,7 @@ static int compare(const struct change *change, bool elsewhere)
 		else if (seen->what != (what & ~(DIRECTORY | INOTIFY_ONLY)) ||
 		         seen->directory != ((what & DIRECTORY) != 0))
 			wrong += complain(change, "other bits of", name);
-		/* An event that also has GONE is nobody's. */
-		else if (seen->own != own && ((what & GONE) == 0 || seen->own != 0))
+		else if ((seen->own & ~(unsigned) GONE) != own)
 			wrong += complain(change, "taken for another's or one's own", name);
 	}
 	if (watching.count != expected || watching.overflows != 0)
