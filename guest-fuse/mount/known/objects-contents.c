@@ -150,6 +150,17 @@ bool objects_may_be_mapped(struct objects *objects, uint64_t id)
 	return may;
 }
 
+void objects_missing(struct objects *objects, uint64_t id)
+{
+	struct object *object;
+
+	lock_take(&objects->lock);
+	object = objects_find(objects, id);
+	if (object != NULL)
+		object->missing = true;
+	lock_give(&objects->lock);
+}
+
 uint64_t objects_unread(struct objects *objects, uint64_t id)
 {
 	struct object *object;
@@ -157,7 +168,10 @@ uint64_t objects_unread(struct objects *objects, uint64_t id)
 
 	lock_take(&objects->lock);
 	object = objects_find(objects, id);
-	size = object == NULL || object->state == CONTENTS_KNOWN ? 0 : object->told.size;
+	if (object == NULL || (object->state == CONTENTS_KNOWN && !object->missing))
+		size = 0;
+	else
+		size = object->missing ? object->contents.size : object->told.size;
 	lock_give(&objects->lock);
 	return size;
 }
@@ -222,6 +236,8 @@ void objects_paged(struct objects *objects, uint64_t id)
 	object = objects_find(objects, id);
 	if (object != NULL && object->paged == 0)
 		object->paged = clock_ns();
+	if (object != NULL)
+		object->missing = false;
 	lock_give(&objects->lock);
 }
 

@@ -36,6 +36,7 @@ struct object {
 	uint32_t type, flags; /* PROTO_ATTR_* as the server said at flags_at */
 	uint8_t state;        /* enum contents */
 	bool out_of_memory, listed;
+	bool missing;      /* contents are known, and most likely not all of them are in the page cache */
 	int64_t kept;      /* clock_ns() of the oldest attributes that the kernel may have of it; 0: it has none */
 	uint16_t asking;   /* questions for its attributes that are under way; stays at the largest value */
 	int64_t asked;     /* clock_ns() when the last one was answered */

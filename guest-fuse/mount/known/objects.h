@@ -127,6 +127,11 @@ void objects_unsure(struct objects *objects, uint64_t id);
 void objects_mappable(struct objects *objects, uint64_t id, int change);
 bool objects_may_be_mapped(struct objects *objects, uint64_t id);
 
+/*
+ * A write left a page that the kernel does not keep, since it has only part of it: what unread says, until something is
+ * read. It need not be right.
+ */
+void objects_missing(struct objects *objects, uint64_t id);
 /* How many bytes of this file are not in the page cache: its size, or 0 when the cache has its contents. */
 uint64_t objects_unread(struct objects *objects, uint64_t id);
 

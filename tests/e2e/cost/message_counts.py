@@ -142,6 +142,23 @@ def reading_a_small_file_takes_two_rpcs():
 
 
 @case
+def so_does_reading_what_was_just_written():
+    """The kernel keeps no page that was written in part, such as the last one."""
+    rig = Rig()
+    contents = {f"f{number}": bytes([number]) * (1 + number * 600) for number in range(100)}
+    for name, content in contents.items():
+        write_file(rig.guest(name), content, owner=(0, 0))
+    with rig.mount.counted() as counts:
+        for name, content in contents.items():
+            assert read_file(rig.guest(name)) == content, name
+    assert counts.rpc["open"] <= 100 and counts.rpc.get("read", 0) <= 10, counts.rpc
+    with rig.mount.counted() as counts:
+        for name, content in contents.items():
+            assert read_file(rig.guest(name)) == content, name
+    assert counts.rpc.get("open", 0) + counts.rpc.get("read", 0) == 0, counts.rpc
+
+
+@case
 def what_came_with_open_is_not_kept_for_long():
     rig = Rig()
     rig.fill("file", "before")

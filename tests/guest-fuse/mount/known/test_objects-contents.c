@@ -81,6 +81,24 @@ static void own_writes_keep_the_pages(void **state)
 	assert_true(keeps(*state, &attr));
 }
 
+static void a_page_that_was_written_in_part_is_not_there(void **state)
+{
+	struct proto_attr attr = entry_of(NODE, S_IFREG).attr;
+
+	assert_int_equal(learn(*state, NODE, S_IFREG), 0);
+	assert_true(keeps(*state, &attr));
+	assert_int_equal(objects_unread(*state, NODE), 0);
+	attr.size = 1000;
+	attr.ctime.seconds++;
+	objects_wrote(*state, NODE, &attr);
+	objects_missing(*state, NODE);
+	assert_int_equal(objects_unread(*state, NODE), 1000);
+	assert_true(keeps(*state, &attr));
+	assert_int_equal(objects_unread(*state, NODE), 1000);
+	objects_paged(*state, NODE);
+	assert_int_equal(objects_unread(*state, NODE), 0);
+}
+
 static void while_others_write_no_pages_are_kept(void **state)
 {
 	struct proto_attr attr = entry_of(NODE, S_IFREG).attr, written = attr;
