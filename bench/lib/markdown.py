@@ -14,6 +14,11 @@ def _native(cells):
     return table.quantity(cell["median"], cell["unit"]) if cell else "-"
 
 
+def _names(found):
+    """In order, each once, whether it is there in memory, on ext4 or both."""
+    return list(dict.fromkeys(name.removesuffix(_DISK) for name in found))
+
+
 def _line(cells):
     return "| " + " | ".join(cells) + " |"
 
@@ -28,10 +33,10 @@ def render(found):
     shown = [table.short(peer) for peer in peers]
     out = [_line(["", "native", *shown, "native, ext4", *(f"{peer}, ext4" for peer in shown)]),
            "|---|" + "---:|" * (2 * len(peers) + 2)]
-    for row, cells in rows.items():
-        if row.endswith(_DISK) or cells.get("native", {}).get("unit") != "ns":
+    for row in _names(rows):
+        cells, disk = rows.get(row, {}), rows.get(row + _DISK, {})
+        if (cells or disk).get("native", {}).get("unit") != "ns":
             continue
-        disk = rows.get(row + _DISK, {})
         out.append(_line([row, _native(cells), *_ratios(cells, peers), _native(disk), *_ratios(disk, peers)]))
     means = table.means_of(rows)
     if means:
@@ -40,9 +45,8 @@ def render(found):
     messages, usage = table.messages(found), table.usage(found)
     out += ["", _line(["", "FUSE requests", "RPCs", *(f"CPU s, {peer}" for peer in shown),
                        *(f"CPU s, {peer}, ext4" for peer in shown)]), "|---|" + "---:|" * (2 * len(peers) + 2)]
-    for workload, counts in messages.items():
-        if workload.endswith(_DISK):
-            continue
+    for workload in _names(messages):
+        counts = messages.get(workload) or messages[workload + _DISK]
         seconds = [usage.get(name, {}).get(peer) for name in (workload, workload + _DISK) for peer in peers]
         out.append(_line([workload, *(f"{count:.0f}" for count in counts),
                           *(f"{sum(one[:2]):.2f}" if one else "-" for one in seconds)]))

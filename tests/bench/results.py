@@ -151,6 +151,21 @@ def a_run_is_shown_as_a_table_for_documents():
     assert any(line.startswith("| null (statfs) |") for line in tables[0]), done.stdout
 
 
+@case
+def the_table_for_documents_has_what_was_measured_on_disk_alone():
+    found = fixture()
+    for measurement in found["measurements"]:
+        measurement["workload"] += " (ext4)"
+        for row in measurement["rows"]:
+            row["row"] += " (ext4)"
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        json.dump(found, file)
+        file.flush()
+        done = bench("show", file.name, "--markdown")
+    assert done.returncode == 0, done
+    assert any(line.startswith("| null (statfs) | - |") for line in done.stdout.splitlines()), done.stdout
+
+
 class _Reader(html.parser.HTMLParser):
     """Elements must be closed in order, and nothing may be loaded."""
     void = {"meta", "br", "link", "img"}
