@@ -21,14 +21,14 @@
 #define FILES_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
 
 /*
- * Around the page cache, when a file is only appended to: through it, the kernel cuts a write in two at the end of a
- * page that it does not hold, and what another mount or the host appends could come in between. A kernel that offers
- * this flag also drops what the cache has of the pages before and after such a write.
+ * Around the page cache, when a file is only written to. Through it, the kernel asks for an attribute of security
+ * before it writes to a file for the first time, keeps pages that nobody may ever read, and cuts a write in two at the
+ * end of a page that it does not hold: what another mount or the host appends could come in between. A kernel that
+ * offers this flag also drops what the cache has of the pages before and after such a write.
  */
-static bool appends_directly(const struct client *client, int flags)
+static bool writes_directly(const struct client *client, int flags)
 {
-	return (flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY) &&
-	       (client->init_flags & FILES_DIRECT_IO_ALLOW_MMAP) != 0;
+	return (flags & O_ACCMODE) == O_WRONLY && (client->init_flags & FILES_DIRECT_IO_ALLOW_MMAP) != 0;
 }
 
 /*
@@ -56,7 +56,7 @@ static int opened(struct thread *thread, fuse_ino_t ino, uint64_t node, const st
 	 * Two targets of a bound file may be open at a time, and the kernel's pages would be of both: they are not
 	 * used. sendfile(2) reads them all the same, so that they are dropped at each open.
 	 */
-	fi->direct_io = appends_directly(client, fi->flags) || bound;
+	fi->direct_io = writes_directly(client, fi->flags) || bound;
 	file_of(fi)->direct = fi->direct_io;
 	/* The inode that keeps them, which is not ino where that is bound. */
 	if (state.attr_differ)
