@@ -267,6 +267,7 @@ def _copy_of_python(rig, name):
     shutil.copy(os.path.realpath(sys.executable), rig.host(name))
     os.chown(rig.host(name), UID, GID)
     os.chmod(rig.host(name), 0o755)
+    wait_for(lambda: os.access(rig.guest(name), os.X_OK), "the copy", SOON)
 
 
 # Waits for a line, then imports much, so that pages of the executable are read late.

@@ -392,6 +392,7 @@ def who_opens_meanwhile_reads_what_the_host_wrote():
     with open(rig.host("file"), "r+b") as file:
         file.write(b"new" * 50000)
     os.utime(rig.host("file"), ns=(before.st_atime_ns, before.st_mtime_ns))
+    time.sleep(0.2)  # until the guest has been told, who opens the file need not ask
     found = []
     thread = threading.Thread(target=lambda: found.append(read_file(rig.guest("file"))))
     thread.start()
@@ -407,6 +408,58 @@ def who_opens_meanwhile_reads_what_the_host_wrote():
         return "read" not in cost.fuse
     wait_for(from_pages, "the new pages stay", 2)
     rig.end()
+
+
+def _written_by(path, flags, content, at=0):
+    descriptor = os.open(path, flags)
+    os.pwrite(descriptor, content, at)
+    os.close(descriptor)
+
+
+def _with_the_time_of_before(path):
+    """Size and time are the same afterwards, so that the kernel does not see by itself that its pages are old."""
+    before = os.stat(path)
+    _written_by(path, os.O_WRONLY, b"new" * 4000)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+# Sides and what happens there while the kernel is about to be given what the file held before.
+MEANWHILE = {
+    "written to": ("guest", lambda path: _written_by(path, os.O_WRONLY, b"new" * 1000)),
+    "written to, for reading, too": ("guest", lambda path: _written_by(path, os.O_RDWR, b"new" * 1000)),
+    "written to in the middle": ("guest", lambda path: _written_by(path, os.O_RDWR, b"new", 5000)),
+    "cut and written to": ("guest", lambda path: _written_by(path, os.O_WRONLY | os.O_TRUNC, b"new")),
+    "cut": ("guest", lambda path: os.truncate(path, 100)),
+    "made longer": ("guest", lambda path: os.truncate(path, 20000)),
+    "edited by the host": ("host", lambda path: _written_by(path, os.O_WRONLY, b"new" * 1000)),
+    "cut by the host": ("host", lambda path: os.truncate(path, 100)),
+    "written to, and its time put back": ("guest", _with_the_time_of_before),
+    "edited by the host, and its time put back": ("host", _with_the_time_of_before),
+    "replaced by the host": ("host", lambda path: (write_file(path + "~", b"new"), os.rename(path + "~", path))),
+}
+
+
+@case
+def contents_that_came_with_open_are_not_stored_over_newer_ones():
+    old = b"old" * 4000
+    for name, (side, act) in MEANWHILE.items():
+        rig = Rig(mount_faults="mount.store:1:delay=500ms")
+        rig.fill("file", old)
+        time.sleep(0.7)  # there is no lease on the contents of what was written just now
+        found = []
+        thread = threading.Thread(target=lambda rig=rig, found=found: found.append(read_file(rig.guest("file"))))
+        thread.start()
+        time.sleep(0.2)
+        act(rig.guest("file") if side == "guest" else rig.host("file"))
+        thread.join()
+        new = read_file(rig.host("file"))
+        # It was opened before that happened, and read afterwards.
+        assert found[0] == (old if "replaced" in name else new), (name, found[0][:3], len(found[0]))
+        if side == "host":
+            wait_for(lambda rig=rig, new=new: read_file(rig.guest("file")) == new, name, 2)
+        assert os.stat(rig.guest("file")).st_size == len(new), name
+        assert read_file(rig.guest("file")) == new, name
+        rig.end()
 
 
 run(140)

@@ -261,6 +261,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pages_are_not_kept_before_they_were_dropped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pages_are_kept_while_the_file_stays_as_it_is, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(own_writes_keep_the_pages, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_page_that_was_written_in_part_is_not_there, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(while_others_write_no_pages_are_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_change_of_mode_does_not_hide_what_the_host_wrote, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_kernel_is_told_of_another_size, set_up, tear_down),
