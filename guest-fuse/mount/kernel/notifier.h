@@ -2,7 +2,7 @@
 /*
  * Tells the kernel to drop pages and to forget names, from a thread of its own. In these calls the kernel waits for
  * pages that are being filled and for directories that are being changed, and the threads that answer such requests
- * must not wait for the kernel. Only store.h writes one of its own, and says why it may.
+ * must not wait for the kernel.
  */
 #pragma once
 

@@ -8,7 +8,6 @@
 #include "guest-fuse/mount/kernel/operation.h"
 #include "guest-fuse/mount/kernel/operations-parts.h"
 #include "guest-fuse/mount/kernel/scan.h"
-#include "guest-fuse/mount/kernel/store.h"
 #include "guest-fuse/mount/kernel/threads.h"
 #include "guest-fuse/mount/known/ahead.h"
 #include "guest-fuse/mount/known/held.h"
@@ -36,13 +35,13 @@ static bool writes_directly(const struct client *client, int flags)
  * node: the server's node that was opened, ino or its target. The page cache is kept when it holds the state that OPEN
  * found. When the kernel was told another size or time before, it drops what it knows, so that size and contents fit.
  * Only attributes are invalidated here: to invalidate pages could mean to wait for pages that this or another request
- * is to fill. ret_differs: they were.
+ * is to fill.
  */
 static int opened(struct thread *thread, fuse_ino_t ino, uint64_t node, const struct proto_attr *attr,
-                  struct open_file *file, struct fuse_file_info *fi, bool *ret_differs)
+                  struct open_file *file, struct fuse_file_info *fi)
 {
 	struct client *client = thread->client;
-	struct objects_opened state = { .attr_differ = false };
+	struct objects_opened state;
 	bool bound;
 	int r = attributes_check(attr);
 
@@ -59,7 +58,6 @@ static int opened(struct thread *thread, fuse_ino_t ino, uint64_t node, const st
 	 */
 	fi->direct_io = writes_directly(client, fi->flags) || bound;
 	file_of(fi)->direct = fi->direct_io;
-	*ret_differs = state.attr_differ;
 	/* The inode that keeps them, which is not ino where that is bound. */
 	if (state.attr_differ)
 		(void) fuse_lowlevel_notify_inval_inode(client->fuse, client_ino(client, node), -1, 0);
@@ -153,22 +151,6 @@ static void reply_opened(struct thread *thread, fuse_req_t req, int result, stru
 	}
 }
 
-/* The contents that came with the answer are given to the kernel, or kept for its READ. */
-static void take_contents(struct thread *thread, fuse_ino_t ino, struct open_file *file, int64_t since,
-                          const struct proto_open_reply *reply, bool may_store, struct fuse_file_info *fi)
-{
-	struct client *client = thread->client;
-	enum store_result stored = may_store ? store_contents(thread, ino, file, since, reply) : STORE_NOTHING;
-
-	if (stored == STORE_DOUBTED) {
-		fi->keep_cache = false;
-		(void) fuse_lowlevel_notify_inval_inode(client->fuse, ino, -1, 0);
-	}
-	if (stored != STORE_DONE)
-		file->ahead = ahead_put(client->ahead, since, reply->data.bytes, reply->data.length,
-		                        reply->data.length == reply->attr.size);
-}
-
 static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct thread *thread = thread_current();
@@ -177,7 +159,6 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct open_file *file = open_file_new();
 	int64_t since = clock_ns();
 	struct proto_open_reply reply;
-	bool differs = false;
 	int r = file == NULL ? -ENOMEM : 0;
 
 	if (r == 0 && open_kept(client, client_node(client, ino), fi->flags, file)) {
@@ -201,11 +182,10 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	open_file_begin(client, file, request.node, reply.handle, fi->flags);
+	file->ahead = ahead_put(client->ahead, since, reply.data.bytes, reply.data.length,
+	                        reply.data.length == reply.attr.size);
 	fi->fh = (uint64_t) (uintptr_t) file;
-	r = opened(thread, ino, request.node, &reply.attr, file, fi, &differs);
-	if (r == 0)
-		take_contents(thread, ino, file, since, &reply,
-		              fi->keep_cache && !differs && is_plain(client, request.node, fi->flags), fi);
+	r = opened(thread, ino, request.node, &reply.attr, file, fi);
 	if (r == 0)
 		keep_open(thread, file, &reply.attr, fi->flags);
 	if (FAULTS_BUILT) /* a test holds this thread back, and other requests must go on */
@@ -225,7 +205,6 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	struct open_file *file = open_file_new();
 	struct fuse_entry_param param;
 	struct proto_create_reply reply;
-	bool differs;
 	int r = file == NULL ? -ENOMEM : proto_name_set(&request.name, name);
 
 	if (r == 0)
@@ -248,7 +227,7 @@ static void create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	}
 	effects_directory_changed(thread, request.parent, &reply.parent);
 	fi->fh = (uint64_t) (uintptr_t) file;
-	(void) opened(thread, reply.entry.node, reply.entry.node, &reply.entry.attr, file, fi, &differs);
+	(void) opened(thread, reply.entry.node, reply.entry.node, &reply.entry.attr, file, fi);
 	fill_entry_told(thread, request.parent, &reply.entry, &param);
 	if (fuse_reply_create(req, &param, fi) < 0)
 		open_file_not_created(thread, &reply.entry, file);

@@ -44,7 +44,6 @@ struct object {
 	int64_t paged;     /* clock_ns() of the oldest page that the kernel may have of it; 0: it has none */
 	uint16_t mappable; /* open files that allow a shared mapping; stays at the largest value */
 	uint32_t opens, buffered; /* open files; those that use the page cache */
-	uint32_t begun;           /* how many were opened so far */
 	uint32_t drop;            /* numbers the states for which the kernel was to drop its pages */
 	bool dropping;            /* it may not have done so yet for the last of them */
 	UT_hash_handle hh;

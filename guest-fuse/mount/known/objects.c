@@ -159,24 +159,9 @@ void objects_in_use(struct objects *objects, uint64_t id, bool buffered, int cha
 	object = objects_find(objects, id);
 	if (object != NULL)
 		count_use(&object->opens, change);
-	if (object != NULL && change > 0)
-		object->begun++;
 	if (object != NULL && buffered)
 		count_use(&object->buffered, change);
 	lock_give(&objects->lock);
-}
-
-bool objects_is_open_once(struct objects *objects, uint64_t id, uint32_t *ret_begun)
-{
-	struct object *object;
-	bool once;
-
-	lock_take(&objects->lock);
-	object = objects_find(objects, id);
-	once = object != NULL && object->opens == 1;
-	*ret_begun = object == NULL ? 0 : object->begun;
-	lock_give(&objects->lock);
-	return once;
 }
 
 bool objects_read_buffered(struct objects *objects, uint64_t id)

@@ -34,8 +34,6 @@ size_t objects_excess(struct objects *objects);
 size_t objects_oldest(struct objects *objects, bool directories, uint64_t *ids, size_t most);
 /* A file is opened (change 1) or closed (-1). buffered: not with O_DIRECT. */
 void objects_in_use(struct objects *objects, uint64_t id, bool buffered, int change);
-/* Whether just one open file of it is there; and how many were opened so far, so that one in between can be seen. */
-bool objects_is_open_once(struct objects *objects, uint64_t id, uint32_t *ret_begun);
 /* Whether it is open somewhere without O_DIRECT, so that reads go through the page cache. */
 bool objects_read_buffered(struct objects *objects, uint64_t id);
 

@@ -423,7 +423,7 @@ def _with_the_time_of_before(path):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-# Sides and what happens there while the kernel is about to be given what the file held before.
+# Sides and what happens there after the server has answered OPEN, with what the file held before.
 MEANWHILE = {
     "written to": ("guest", lambda path: _written_by(path, os.O_WRONLY, b"new" * 1000)),
     "written to, for reading, too": ("guest", lambda path: _written_by(path, os.O_RDWR, b"new" * 1000)),
@@ -440,10 +440,10 @@ MEANWHILE = {
 
 
 @case
-def contents_that_came_with_open_are_not_stored_over_newer_ones():
+def what_came_with_open_is_not_read_in_place_of_what_is_newer():
     old = b"old" * 4000
     for name, (side, act) in MEANWHILE.items():
-        rig = Rig(mount_faults="mount.store:1:delay=500ms")
+        rig = Rig(mount_faults="mount.opened:1:delay=500ms")
         rig.fill("file", old)
         time.sleep(0.7)  # there is no lease on the contents of what was written just now
         found = []

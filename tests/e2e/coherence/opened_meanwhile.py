@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """
-Contents of small files are given to the kernel when the file is opened, ahead of any read: by whatever way a file is
-changed meanwhile, what was given never stays in place of what is there.
+Contents of small files come along when a file is opened, ahead of any read: by whatever way the file is changed while
+others open it, what came never stays in place of what is there.
 """
 import mmap
 import os
