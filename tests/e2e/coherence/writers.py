@@ -251,7 +251,8 @@ def what_only_the_guest_writes_keeps_its_pages():
         look()
 
     look()
-    assert _counted_for(rig, 4, look) == (0, 0)
+    found = _counted_for(rig, 4, look)
+    assert found == (0, 0), found
     # The guest's kernel reads again after each write of its own, since it sees another time of the file.
     reads, writes = _counted_for(rig, 4, work)
     assert 0 < writes and reads <= writes, (reads, writes)
