@@ -79,14 +79,6 @@ static uint32_t sync_flags(const struct open_file *file, const struct fuse_file_
 	return wanted == O_SYNC ? PROTO_WRITE_SYNC : PROTO_WRITE_DSYNC;
 }
 
-/* The kernel keeps no page of which it has only a part, such as the last one of most files, and none written around it.
- */
-static bool leaves_a_page_out(const struct open_file *file, const struct fuse_file_info *fi, uint64_t end,
-                              const struct proto_attr *attr)
-{
-	return file->direct || (fi->flags & O_DIRECT) != 0 || (end == attr->size && end % PAGE != 0);
-}
-
 /*
  * The kernel drops its pages before an asynchronous direct write and not after it (fs/fuse/file.c), so that a read in
  * between leaves old pages there. They are dropped before the writer gets its answer; when nobody has the file open for
@@ -116,6 +108,9 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 		.data = { .length = size, .available = size, .bytes = bytes },
 	};
 	struct proto_write_reply reply;
+	/* Before the server is asked: a program that is killed meanwhile has the file closed, and it is freed. */
+	bool direct = file_of(fi)->direct || (fi->flags & O_DIRECT) != 0;
+	uint64_t end;
 	int r;
 
 	open_file_used(thread->client, file_of(fi));
@@ -130,7 +125,9 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 		r = append ? appended(thread, ino, (uint64_t) offset, &reply) : wrote(thread, ino, &reply.attr);
 	if (r == 0 && (fi->flags & O_DIRECT) != 0 && !fi->writepage)
 		wrote_directly(thread, ino, (uint64_t) offset, reply.written);
-	if (r == 0 && leaves_a_page_out(file_of(fi), fi, (uint64_t) offset + reply.written, &reply.attr))
+	end = (uint64_t) offset + (r == 0 ? reply.written : 0);
+	/* The kernel keeps no page of which it has only a part, such as most files' last one. */
+	if (r == 0 && (direct || (end == reply.attr.size && end % PAGE != 0)))
 		objects_missing(thread->client->objects, wire(thread, ino));
 	if (r == 0)
 		(void) fuse_reply_write(req, reply.written);
