@@ -95,6 +95,12 @@ static void wrote_directly(struct thread *thread, fuse_ino_t ino, uint64_t offse
 		objects_unsure(client->objects, wire(thread, ino));
 }
 
+/* A write up to there ends the file: the kernel keeps no page of which it has only a part. */
+static bool ends_within_a_page(uint64_t end, const struct proto_attr *attr)
+{
+	return end == attr->size && end % PAGE != 0;
+}
+
 static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
                        struct fuse_file_info *fi)
 {
@@ -110,7 +116,6 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 	struct proto_write_reply reply;
 	/* Before the server is asked: a program that is killed meanwhile has the file closed, and it is freed. */
 	bool direct = file_of(fi)->direct || (fi->flags & O_DIRECT) != 0;
-	uint64_t end;
 	int r;
 
 	open_file_used(thread->client, file_of(fi));
@@ -125,9 +130,7 @@ static void write_data(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t
 		r = append ? appended(thread, ino, (uint64_t) offset, &reply) : wrote(thread, ino, &reply.attr);
 	if (r == 0 && (fi->flags & O_DIRECT) != 0 && !fi->writepage)
 		wrote_directly(thread, ino, (uint64_t) offset, reply.written);
-	end = (uint64_t) offset + (r == 0 ? reply.written : 0);
-	/* The kernel keeps no page of which it has only a part, such as most files' last one. */
-	if (r == 0 && (direct || (end == reply.attr.size && end % PAGE != 0)))
+	if (r == 0 && (direct || ends_within_a_page((uint64_t) offset + reply.written, &reply.attr)))
 		objects_missing(thread->client->objects, wire(thread, ino));
 	if (r == 0)
 		(void) fuse_reply_write(req, reply.written);

@@ -4,6 +4,7 @@
 Contents of small files come along when a file is opened, ahead of any read: by whatever way the file is changed while
 others open it, what came never stays in place of what is there.
 """
+import contextlib
 import mmap
 import os
 import threading
@@ -53,21 +54,32 @@ WAYS = (lambda path, content: _with(path, os.O_WRONLY | os.O_TRUNC, content),
         _mapped, _renamed, _by_path)
 
 
+@contextlib.contextmanager
+def _read_meanwhile(path):
+    """Others open the file and read it, over and over."""
+    over = threading.Event()
+
+    def read():
+        while not over.is_set():
+            read_file(path)
+
+    readers = [threading.Thread(target=read) for _ in range(READERS)]
+    for reader in readers:
+        reader.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
+
+
 @case
 def who_writes_while_others_open_the_file_reads_what_he_wrote():
     for options in ((), ("io_uring=no",)):
         rig = Rig(*options)
         rig.fill("file", _content(0))
-        over = threading.Event()
-
-        def read(rig=rig, over=over):
-            while not over.is_set():
-                read_file(rig.guest("file"))
-
-        readers = [threading.Thread(target=read) for _ in range(READERS)]
-        for reader in readers:
-            reader.start()
-        try:
+        with _read_meanwhile(rig.guest("file")):
             for number in range(1, ROUNDS):
                 content = _content(number)
                 WAYS[number % len(WAYS)](rig.guest("file"), content)
@@ -75,10 +87,6 @@ def who_writes_while_others_open_the_file_reads_what_he_wrote():
                     seen = read_file(rig.guest("file"))
                     assert seen == content, (number, number % len(WAYS), seen[:8], len(seen), len(content))
                 assert os.stat(rig.guest("file")).st_size == len(content), number
-        finally:
-            over.set()
-            for reader in readers:
-                reader.join()
         assert read_file(rig.host("file")) == _content(ROUNDS - 1)
         rig.end()
 
@@ -87,25 +95,12 @@ def who_writes_while_others_open_the_file_reads_what_he_wrote():
 def what_the_host_writes_is_read_soon_whoever_opens_the_file_meanwhile():
     rig = Rig()
     rig.fill("file", _content(0))
-    over = threading.Event()
-
-    def read():
-        while not over.is_set():
-            read_file(rig.guest("file"))
-
-    readers = [threading.Thread(target=read) for _ in range(READERS)]
-    for reader in readers:
-        reader.start()
-    try:
+    with _read_meanwhile(rig.guest("file")):
         for number in range(1, ROUNDS // 4):
             content = _content(number)
             _with(rig.host("file"), os.O_WRONLY | os.O_TRUNC, content)
             wait_for(lambda content=content: read_file(rig.guest("file")) == content, number, 5, 0.001)
             assert read_file(rig.guest("file")) == content, number
-    finally:
-        over.set()
-        for reader in readers:
-            reader.join()
     rig.end()
 
 
